@@ -1,0 +1,103 @@
+"""The whole error story: a user's mistake, with its place, its reason and its remedy.
+
+`KitsuneError` is raised for what the user can mend and ends in exit status 1; anything else that
+escapes is a bug of ours and ends in exit status 70 (`EX_SOFTWARE` of sysexits.h).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+EXIT_DONE = 0
+EXIT_INPUT_WRONG = 1
+EXIT_USAGE = 2
+EXIT_BUG = 70
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Location:
+    """A place in a file that the user wrote; `line` and `column` count from 1, 0 means unknown."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        text = self.file
+        if self.line:
+            text += f":{self.line}"
+            if self.column:
+                text += f":{self.column}"
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A second place that the message speaks of ("the old definition is here")."""
+
+    at: Location | None
+    text: str
+    source_line: str | None = None
+
+
+class KitsuneError(Exception):
+    """Something that the user can mend.
+
+    `code` is stable (`K` and three digits) and documented in docs/diagnostics.md; `hint` says what
+    to write instead; `source_line` is the text of the line at `at`, shown with a caret.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        at: Location | None = None,
+        hint: str | None = None,
+        source_line: str | None = None,
+        notes: tuple[Note, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.at = at
+        self.hint = hint
+        self.source_line = source_line
+        self.notes = notes
+
+    def report(self) -> str:
+        """Return the text shown to the user, without a final newline."""
+        lines = [f"{self.at or 'kitsune'}: error[{self.code}]: {self.message}"]
+        lines += _quoted(self.at, self.source_line)
+        for note in self.notes:
+            lines.append(f"{note.at or 'kitsune'}: note: {note.text}")
+            lines += _quoted(note.at, note.source_line)
+        if self.hint:
+            first, *rest = self.hint.splitlines()
+            lines.append(f"hint: {first}")
+            lines += [f"      {line}" for line in rest]
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.report()
+
+
+class KitsuneErrors(KitsuneError):
+    """Several independent mistakes, reported together so that one build shows them all."""
+
+    def __init__(self, errors: tuple[KitsuneError, ...]) -> None:
+        super().__init__(errors[0].code, errors[0].message, at=errors[0].at)
+        self.errors = errors
+
+    def report(self) -> str:
+        """Return all reports, an empty line between two."""
+        return "\n\n".join(error.report() for error in self.errors)
+
+
+def _quoted(at: Location | None, source_line: str | None) -> list[str]:
+    if at is None or source_line is None:
+        return []
+    lines = ["    " + source_line.expandtabs(1)]
+    if at.column:
+        lines.append("    " + " " * (at.column - 1) + "^")
+    return lines

@@ -1,0 +1,225 @@
+/*
+ * The contract between a release (a version of the program, as a shared object) and the launcher
+ * (which loads it), and between both and the tables that the front-end inserts and the generator
+ * writes.
+ *
+ * Invariants:
+ *  - A release carries data only: tables, transformers, wrapped calls, the request gate. Everything
+ *    that acts lives in the launcher and is reached through `struct kitsune_launcher`.
+ *  - Every structure here that crosses the border starts with, or is reached through one that starts
+ *    with, KITSUNE_ABI and its own size. A change of any layout here increases KITSUNE_ABI.
+ *  - All tables are constant after relocation; no constructor runs to build them.
+ */
+#ifndef KITSUNE_ABI_H
+#define KITSUNE_ABI_H
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KITSUNE_ABI 1u
+#define KITSUNE_MAGIC 0x4b495453554e4531ull /* "KITSUNE1" */
+#define KITSUNE_BUILD_ID_SIZE 20
+
+/* ---- what the front-end inserts into each unit --------------------------------------------- */
+
+/* Kinds of a symbol, in `flags`. */
+#define KITSUNE_SYMBOL_VARIABLE 0x1u
+#define KITSUNE_SYMBOL_FUNCTION 0x2u
+#define KITSUNE_SYMBOL_CONST 0x4u
+/* `address` is a function `void *(*)(void)` that returns the calling thread's address. */
+#define KITSUNE_SYMBOL_THREAD_LOCAL 0x8u
+
+/*
+ * A registered variable or function. Entries of all units lie side by side in the section
+ * "kitsune_symbols", 8-byte aligned; one whose key is NULL is padding. Keys are those of the language:
+ * "var", "file.c/var", "file.c/func#var", "func", "file.c/func", each optionally "ns@" first.
+ */
+struct kitsune_symbol {
+    const char *key;
+    const void *address;
+    uint64_t size; /* bytes; 0 for a function */
+    uint32_t flags;
+    uint32_t reserved;
+};
+
+#define KITSUNE_SYMBOLS_SECTION "kitsune_symbols"
+#define KITSUNE_RECORDS_SECTION ".kitsune"          /* not loaded: the units' records, as text */
+#define KITSUNE_LAYOUTS_SECTION ".kitsune.layouts"  /* the compiler's sizes and offsets */
+#define KITSUNE_PROGRAM_SECTION ".kitsune.program"  /* not loaded: the merged program of a release */
+
+/* ---- how the engine moves state (implemented in the launcher) ------------------------------ */
+
+struct kitsune_xf; /* one update's engine; opaque to releases */
+struct kitsune_type;
+
+/* A part of an object, for pointers into the middle of it: members and elements that may be pointed
+ * to. Sorted by old_offset, not overlapping except for what a union shares. */
+struct kitsune_part {
+    uint64_t old_offset, new_offset; /* bytes from the start of the object */
+    uint64_t old_size, new_size;     /* bytes of one element */
+    uint64_t count;                  /* elements; 1 if no array */
+    const struct kitsune_type *type; /* NULL: no inner structure; offsets within are kept */
+};
+
+enum kitsune_how {
+    /* The object keeps its address; `transform` is called with in == out and must change pointers
+     * only, each by kitsune_launcher.store. */
+    KITSUNE_IN_PLACE = 1,
+    /* Each object gets a new block of new_size bytes, zeroed, then `transform(xf, in, out)`. */
+    KITSUNE_MOVE = 2
+};
+
+/* A pair of an old and a new type of objects that pointers reach. Constant, one per pair. */
+struct kitsune_type {
+    const char *name; /* for messages: "struct entry" */
+    uint64_t old_size, new_size;
+    uint32_t new_align;
+    uint32_t how; /* enum kitsune_how */
+    /* Reports every pointer of the object through the same calls as `transform` would, without
+     * writing (the engine's first pass). NULL if nothing in it needs a visit. */
+    void (*visit)(struct kitsune_xf *, const void *in);
+    /* Writes the new object. `in` is never written. Fails only through kitsune_launcher.fail. */
+    void (*transform)(struct kitsune_xf *, const void *in, void *out);
+    const struct kitsune_part *parts;
+    uint32_t part_count;
+    /* Non-zero: the type is embedded in others or is an element of an array, so that a pointer to it
+     * may be a pointer into the middle of a bigger object. */
+    uint32_t embedded;
+    /* Bytes behind the fixed part (a flexible array member), of the old and of the new object;
+     * NULL if there is none. */
+    uint64_t (*old_tail)(struct kitsune_xf *, const void *in);
+    uint64_t (*new_tail)(struct kitsune_xf *, const void *in);
+};
+
+/* A variable of the new version and where its value comes from. */
+#define KITSUNE_MIGRATION_AUTO 0x1u    /* kitsune_do_automigrate moves it */
+#define KITSUNE_MIGRATION_ADDRESS 0x2u /* never moved; pointers to the old one are redirected */
+struct kitsune_migration {
+    const char *new_key;             /* NULL: dropped; pointers to the old one are an error */
+    const char *old_key;             /* NULL: made afresh (INIT) */
+    const struct kitsune_type *type; /* sizes and parts of the pair; NULL for INIT */
+    /* Moves the value; `in` is NULL for INIT. Returns non-zero if a value was migrated. NULL: the
+     * bytes are copied (sizes are equal then and nothing in them needs a visit). */
+    int (*migrate)(struct kitsune_xf *, const void *in, void *out);
+    uint32_t flags;
+    uint32_t reserved;
+};
+
+/* An old function and what replaces it where a pointer to it is found. Functions that are not in the
+ * list go to the new version's registered function of the same key. */
+struct kitsune_function_pair {
+    const char *old_key;
+    const void *new_function; /* NULL: a pointer to it is an error that names it */
+};
+
+/* What leads from the parent to this release. NULL in a first release. */
+struct kitsune_plan {
+    uint32_t abi, size;
+    uint64_t old_layout_digest; /* must equal kitsune_release.layout_digest of the running one */
+    const struct kitsune_migration *migrations;
+    uint32_t migration_count;
+    uint32_t flags;
+    const struct kitsune_function_pair *functions;
+    uint32_t function_count;
+    uint32_t rename_count;
+    const char *const (*update_point_renames)[2]; /* {old name, new name} */
+    void (*prestart)(void);   /* _kitsune_prestart_xform or NULL */
+    void (*mainupdate)(void); /* _kitsune_mainupdate_xform or NULL */
+};
+/* In `flags`: at least one changed type may be pointed into (engine's first pass is needed). */
+#define KITSUNE_PLAN_DISCOVER 0x1u
+/* In `flags`: no type gets new objects (nothing moves). */
+#define KITSUNE_PLAN_NOTHING_MOVES 0x2u
+
+/* ---- release and launcher ------------------------------------------------------------------ */
+
+struct kitsune_launcher;
+
+/* Page-aligned, page-sized, in the release. The launcher maps a page that it shares with its helper
+ * process over it, so that `pending` can be set from outside with no signal. */
+struct kitsune_gate {
+    uint32_t pending; /* read relaxed at each update point; non-zero: take the slow path */
+    uint32_t reserved;
+};
+
+/* What can be checked of a release without loading it: lies alone in the section
+ * "kitsune_identity", position-independent, fixed size. */
+struct kitsune_identity {
+    uint64_t magic;
+    uint32_t abi, size;
+    char program[64];
+    char version[64];
+    uint32_t parent_count; /* accepted parents; 0 in a first release */
+    uint32_t reserved;
+    uint8_t parents[16][KITSUNE_BUILD_ID_SIZE]; /* build-ids */
+};
+#define KITSUNE_IDENTITY_SECTION "kitsune_identity"
+
+/* The one exported symbol of a release: `const struct kitsune_release kitsune_release`. */
+struct kitsune_release {
+    uint32_t abi, size;
+    const struct kitsune_identity *identity;
+    uint64_t layout_digest; /* over the program's types and variables */
+    int (*main)(int, char **, char **);
+    const struct kitsune_symbol *symbols, *symbols_end;
+    const struct kitsune_plan *plan;
+    struct kitsune_gate *gate;
+    /* Where the launcher puts its table before it calls anything in the release. */
+    const struct kitsune_launcher **launcher;
+    const uint8_t *image_start, *image_end; /* __ehdr_start .. _end */
+};
+
+/* The launcher's functions, for releases: the C API (runtime/src/release.c calls them), generated
+ * code and wrapped calls. All run in the thread that called them; those of the engine may not return
+ * (they unwind to the old version by the transaction's abort). */
+struct kitsune_launcher {
+    uint32_t abi, size;
+
+    /* -- the program's API (language.md section 2); `site` is the release that calls -- */
+    void (*update)(const struct kitsune_release *site, const char *name);
+    int (*is_updating)(const struct kitsune_release *site);
+    int (*is_updating_from)(const struct kitsune_release *site, const char *name);
+    int (*has_updated)(void);
+    int (*update_requested)(void);
+    void (*signal_update)(void);
+    void (*set_next_version)(char *path); /* takes the malloc'ed string */
+    void (*clear_request)(void);
+    void (*do_automigrate)(const struct kitsune_release *site);
+    /* Migrates the variable of this key; `address` is the new variable. Non-zero: migrated. */
+    int (*migrate)(const struct kitsune_release *site, const char *key, void *address);
+    void *(*lookup_key)(int new_version, const char *key); /* NULL if there is none */
+    const char *(*lookup_address)(int new_version, const void *address);
+    void (*log)(const char *format, va_list arguments);
+
+    /* -- the engine, for generated code and rules; only during an update -- */
+    /* Each takes an old pointer and returns the new one; NULL gives NULL. */
+    void *(*object)(struct kitsune_xf *, const void *old, const struct kitsune_type *);
+    void *(*objects)(struct kitsune_xf *, const void *old, uint64_t count,
+                     const struct kitsune_type *);
+    /* Array ended by an element of zero bytes, which is moved too. */
+    void *(*objects_terminated)(struct kitsune_xf *, const void *old, const struct kitsune_type *);
+    /* A pointer to something that needs no visit: kept, unless it points into the old image (then to
+     * the namesake, or an interned copy of the text at it). `size` in bytes; 0: zero-terminated. */
+    void *(*plain)(struct kitsune_xf *, const void *old, uint64_t size);
+    /* A function pointer. */
+    void *(*function)(struct kitsune_xf *, const void *old);
+    /* A `void *` that nothing explains: image addresses and addresses of objects already met are
+     * translated, everything else is kept. */
+    void *(*word)(struct kitsune_xf *, const void *old);
+    /* In-place transformers change a pointer through this: done when the migration ends. */
+    void (*store)(struct kitsune_xf *, void *where, void *value);
+    /* Finishes all objects met so far, so that a rule may read the new ones. */
+    void (*settle)(struct kitsune_xf *);
+    /* Gives the update up; the reason is told to whoever asked. Does not return. */
+    void (*fail)(struct kitsune_xf *, const char *format, ...);
+    /* The engine of the running update, NULL if there is none. */
+    struct kitsune_xf *(*engine)(void);
+    /* Memory of the program's allocator, or the update fails. */
+    void *(*allocate)(struct kitsune_xf *, uint64_t size_bytes, uint32_t align);
+
+    /* -- wrapped calls (runtime/src/wrap.c in the release); one entry per call -- */
+    const struct kitsune_calls *calls;
+};
+
+#endif
