@@ -1,0 +1,124 @@
+/*
+ * Requests for updates: how one reaches the program, and how its outcome leaves it.
+ *
+ * A helper process (helper.c) holds the control socket and checks releases; it and the program share
+ * one mapping (control.h). This header is what the launcher's other modules see of it.
+ *
+ * Invariants:
+ *  - No thread is ever started, no descriptor stays open in the program, and no lock or allocator of
+ *    libc is used: every function here but `kitsune__request_prepare` may run with libc's locks held.
+ *  - The program hears of a request only after the release has passed every check that can be made
+ *    without the program.
+ *  - A request is either taken by the program (then it gets exactly one outcome) or withdrawn by the
+ *    helper, never both: one compare-and-swap decides.
+ *  - A forked child has a gate of its own in which nobody sets KITSUNE__PENDING_UPDATE, until it becomes
+ *    the heir of a parent that ended (daemonising).
+ *
+ * All functions belong to the program's main thread and are called outside signal handlers, unless
+ * they say otherwise.
+ */
+#ifndef KITSUNE_REQUEST_H
+#define KITSUNE_REQUEST_H
+
+#include <limits.h>
+#include <signal.h>
+#include <stdint.h>
+
+#include "kitsune_abi.h"
+
+/* What runs at the moment. Texts are zero-terminated. */
+struct kitsune__running {
+    char program[64];
+    char version[64];
+    uint8_t build_id[KITSUNE_BUILD_ID_SIZE];
+};
+
+/* Bits of `kitsune_gate.pending`: why an update point leaves its fast path. */
+enum {
+    KITSUNE__PENDING_UPDATE = 0x1u,  /* a checked request waits for kitsune__request_take */
+    KITSUNE__PENDING_SERVICE = 0x2u, /* kitsune__request_service has something to do */
+    KITSUNE__PENDING_RETIRE = 0x4u   /* the launcher's own: old blocks or images to be given back */
+};
+
+/* A request that the program has taken. */
+struct kitsune__request {
+    uint64_t serial;   /* counts requests of this process, from 1 */
+    uint64_t limit_ms; /* time limit of the transaction; 0: the launcher's default */
+    /* The checked, sealed, private copy of the release: `fd` is close-on-exec and belongs to the
+     * taker, who closes it when `load_path` has been loaded. The path is unique in this process
+     * (libc knows loaded objects by their path) and ends in the descriptor. */
+    int fd;
+    char load_path[128];
+    char source[PATH_MAX]; /* where the copy was made from; for messages */
+    struct kitsune__running release;
+};
+
+/* What became of a request. Everything is copied. */
+struct kitsune__outcome {
+    int committed;
+    char code[8];         /* "K3xx" if not committed, else "" */
+    char reason[2048];    /* if not committed: one line for the operator */
+    char not_undone[512]; /* what a roll-back could not take back, or "" */
+    /* Durations in ns; `pause_ns` is from leaving the old version to going on in either. */
+    uint64_t pause_ns, load_ns, snapshot_ns, migrate_ns;
+    uint64_t objects, bytes; /* transformed */
+};
+
+/* ---- start --------------------------------------------------------------------------------- */
+
+/* First thing in the launcher, before any release is loaded: makes the shared mapping, notes what is
+ * mapped (the helper keeps only that), installs the handler of SIGURG and that of fork. Returns 0, or
+ * -1 with errno set: the program can then run, but not be updated. */
+int kitsune__request_prepare(void);
+
+/* Starts the helper; after the first release was loaded, before its main. Returns 0 when the socket
+ * listens, else -1 with a text in `why`; the program can run without the channel. */
+int kitsune__request_start(const struct kitsune__running *running, char *why, size_t why_size);
+
+/* ---- gates --------------------------------------------------------------------------------- */
+
+/* Maps the shared gate over that of a loaded release. Returns 0, or -1 with errno set. */
+int kitsune__request_gate_add(struct kitsune_gate *gate);
+/* Forgets a gate before its image is unmapped. */
+void kitsune__request_gate_remove(struct kitsune_gate *gate);
+
+/* The pending bits. Any context. */
+uint32_t kitsune__request_pending(void);
+/* Sets or clears bits in the gates of this process. Any context. */
+void kitsune__request_raise(uint32_t bits);
+void kitsune__request_lower(uint32_t bits);
+
+/* ---- at an update point -------------------------------------------------------------------- */
+
+/* On KITSUNE__PENDING_SERVICE, at every update point's slow path, before anything else: starts the
+ * helper anew if it died, takes the channel over after daemonising. Keeps errno. */
+void kitsune__request_service(void);
+
+/* On KITSUNE__PENDING_UPDATE: takes the request. Returns 1 if `request` is filled: then exactly one
+ * kitsune__request_outcome must follow. 0 if it was withdrawn in the meantime (the bit is cleared). */
+int kitsune__request_take(struct kitsune__request *request);
+
+/* Ends the request that was taken. Async-signal-safe; writes only to the shared mapping, so that an
+ * undone memory does not undo it. If it is committed, `running` is the new version, else NULL. */
+void kitsune__request_outcome(const struct kitsune__outcome *, const struct kitsune__running *running);
+
+/* What became of the old image of the update `serial` ("unloaded", or what keeps it), for `status`. */
+void kitsune__request_retired(uint64_t serial, const char *state);
+
+/* ---- requests from inside (kitsune_signal_update) ------------------------------------------ */
+
+/* Checks the release at `path` in this process and makes a request of it. Returns 0, or -1 with a
+ * code and text in `outcome` (also noted in the history). */
+int kitsune__request_inside(const char *path, uint64_t limit_ms, struct kitsune__outcome *outcome);
+/* Withdraws the waiting request, of whichever origin. Returns 1 if there was one. */
+int kitsune__request_withdraw(void);
+
+/* ---- SIGURG, the kick ---------------------------------------------------------------------- */
+
+/* sigaction(SIGURG, …) as the program means it: its action is kept, and called for every SIGURG that
+ * is not ours. Returns 0, or -1 with errno set. */
+int kitsune__kick_sigaction(const struct sigaction *action, struct sigaction *previous);
+/* Takes SIGURG out of a set that the program wants blocked, unless the program handles it itself. */
+void kitsune__kick_filter(sigset_t *blocked);
+
+#endif
