@@ -1,0 +1,81 @@
+/*
+ * The transaction: everything from the moment the old version leaves its update point until the
+ * commit can be undone by one path, kitsune__journal_abort*, from any place: an error, a crash, a
+ * timer, inside malloc.
+ *
+ * Invariants:
+ *  - The snapshot is a clone of the process (fork-like, no exit signal, own copy of the descriptor
+ *    table) that sleeps. It keeps memory, mappings, descriptors, working directory, umask, limits
+ *    and name of the process as they were; after an abort the process is made equal to it.
+ *  - What must survive an abort lives in one shared mapping (struct journal in journal.c), which is
+ *    no part of the snapshot's memory. The abort itself runs there, with all signals blocked, and
+ *    uses neither an allocator nor a lock of libc, nor any memory that it restores.
+ *  - Between begin and commit all signals are blocked but the synchronous faults, SIGABRT and the
+ *    limit's timer; the program's own mask and dispositions are emulated (wrap_transaction.c).
+ *    Signals that arrive stay pending in the kernel, so none is lost.
+ *  - The old version's stack is suspended; all code of the transaction runs on the new one.
+ */
+#ifndef KITSUNE_JOURNAL_H
+#define KITSUNE_JOURNAL_H
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "outcome.h"
+
+/* What the new version does, for messages. */
+enum kitsune__phase {
+    KITSUNE__PHASE_NONE = 0,
+    KITSUNE__PHASE_LOAD,      /* dlopen: constructors */
+    KITSUNE__PHASE_PRESTART,  /* _kitsune_prestart_xform */
+    KITSUNE__PHASE_MAIN,      /* the new main */
+    KITSUNE__PHASE_TRANSFORM, /* the engine and the rules that it calls */
+    KITSUNE__PHASE_MAINUPDATE, /* _kitsune_mainupdate_xform */
+    KITSUNE__PHASE_COMMIT
+};
+
+/* Non-zero between begin and commit or abort, in this process (not in its children). */
+int kitsune__journal_active(void);
+
+/*
+ * Runs `body(argument)` as a transaction on a fresh stack. Returns only by an abort, in the old
+ * context, with everything restored and `outcome` filled (code, reason, notes, times); or if the
+ * transaction could not be begun. If `body` commits, this call never returns.
+ */
+void kitsune__journal_run(void (*body)(void *), void *argument, uint64_t limit_ns,
+                          struct kitsune__outcome *outcome);
+
+/* Undoes everything and resumes the old version. Any context inside a transaction, signal handlers
+ * included. The text is formatted without libc: %s %d %u %lu %ld %x %lx %p %c %%. */
+void kitsune__journal_abort(uint32_t code, const char *format, ...)
+    __attribute__((noreturn, format(printf, 2, 3)));
+void kitsune__journal_abortv(uint32_t code, const char *format, va_list arguments)
+    __attribute__((noreturn));
+
+/*
+ * The commit: one store, after which the old context can no longer be resumed. `outcome` gets the
+ * times so far. The clone is killed, and reaped later (kitsune__journal_reap). The signal mask and
+ * dispositions are the new version's afterwards.
+ */
+void kitsune__journal_commit(struct kitsune__outcome *outcome);
+
+/* Sets the phase and returns the one before. `what` is named in messages if not NULL and must stay
+ * valid (a hook's or variable's name). */
+enum kitsune__phase kitsune__journal_phase(enum kitsune__phase phase, const char *what);
+
+/* Notes something that a rollback cannot undo ("started process 123"); told with the outcome. */
+void kitsune__journal_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Reaps a dead snapshot clone without waiting. Returns non-zero if none is left. */
+int kitsune__journal_reap(void);
+
+/* In a child process after fork: forgets the transaction; the child goes on in the code that
+ * forked, with the emulated mask and dispositions made real. */
+void kitsune__journal_drop_in_child(void);
+
+/* Non-zero: snapshots are off (KITSUNE_SNAPSHOT=off, or under valgrind). */
+int kitsune__journal_snapshot_off(void);
+
+#endif

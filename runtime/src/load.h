@@ -1,0 +1,82 @@
+/*
+ * Loads releases and keeps the list of images: which version runs, which is being loaded, which are
+ * retired but still mapped.
+ *
+ * Invariants:
+ *  - Exactly one image is `current`. `incoming` is not NULL only inside a transaction. An image that
+ *    was current before is in the list until retire unloads it.
+ *  - An image's structure is malloc'ed by the launcher and never moves. Allocated inside a
+ *    transaction, it vanishes with the rollback.
+ *  - Everything here runs in the program's thread, outside signal handlers, except where said.
+ */
+#ifndef KITSUNE_LOAD_H
+#define KITSUNE_LOAD_H
+
+#include "kitsune_abi.h"
+#include "outcome.h"
+
+struct kitsune__image {
+    const struct kitsune_release *release;
+    void *handle;              /* of dlopen */
+    const uint8_t *start, *end; /* page-aligned bounds of what is mapped of it */
+    uint8_t build_id[KITSUNE_BUILD_ID_SIZE];
+    int has_build_id;
+    char *path;         /* as asked for; owned */
+    char *private_path; /* file that was loaded, removed when the image goes; NULL: `path`; owned */
+    struct kitsune__image *next; /* older */
+};
+
+/* The running version, and the version being loaded (NULL outside a transaction). */
+struct kitsune__image *kitsune__image_current(void);
+struct kitsune__image *kitsune__image_incoming(void);
+/* The image whose mapped range holds the address, or NULL. Any thread, signal handlers too. */
+struct kitsune__image *kitsune__image_at(const void *address);
+/* Head of the list of all loaded images, newest first. */
+struct kitsune__image *kitsune__images(void);
+/* Takes an image out of the list, unlinks its private file and frees the structure. The caller
+ * (retire) has closed or given up the handle. */
+void kitsune__image_forget(struct kitsune__image *image);
+
+/* Facts of a release file that can be read without loading it. */
+struct kitsune__release_facts {
+    struct kitsune_identity identity;
+    uint8_t build_id[KITSUNE_BUILD_ID_SIZE];
+    int has_build_id;
+};
+/*
+ * Reads identity and build-id from an open file. Returns 0 or an enum kitsune__code with `reason`
+ * filled. No malloc, no locks, no libc state but errno: the helper process may call it.
+ */
+uint32_t kitsune__release_identify(int fd, struct kitsune__release_facts *facts, char *reason,
+                                   size_t reason_size);
+/*
+ * Checks the facts against a running version: interface, program, parent. Returns 0 or a code with
+ * `reason`. Same contexts as above.
+ */
+uint32_t kitsune__release_accept(const struct kitsune__release_facts *facts,
+                                 const struct kitsune_identity *running,
+                                 const uint8_t running_build_id[KITSUNE_BUILD_ID_SIZE],
+                                 char *reason, size_t reason_size);
+
+/*
+ * Loads the first release; its path may be loaded as it is. Returns 0 or a code with `reason`.
+ * Afterwards the launcher's table and the gate are in place and `current` is set.
+ */
+uint32_t kitsune__load_first(const char *path, char *reason, size_t reason_size);
+/*
+ * Loads the next release inside a transaction: `incoming` is set when it returns 0. Constructors run
+ * here. `file` is what is opened (a name never used before in this process), `path` what messages
+ * name. The rollback undoes everything.
+ */
+uint32_t kitsune__load_next(const char *file, const char *path, char *reason, size_t reason_size);
+/* After the commit store: `incoming` becomes `current`. Cannot fail. */
+void kitsune__load_commit(void);
+
+/*
+ * Makes a private copy of the file under a unique name in `directory` (mode 0700, ours). Returns 0
+ * and the malloc'ed name in `*copy`, or a code with `reason`.
+ */
+uint32_t kitsune__load_copy(const char *path, const char *directory, char **copy, char *reason,
+                            size_t reason_size);
+
+#endif

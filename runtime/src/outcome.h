@@ -1,0 +1,65 @@
+/*
+ * What can become of an update: one list gives code, name and text. Python reads this file too
+ * (kitsune_tool/control.py shows the code), so each entry stays on a line of its own.
+ *
+ * KITSUNE_OUTCOMES(X): X(name, number, text); the number is that of the error code (K3nn).
+ */
+#ifndef KITSUNE_OUTCOME_H
+#define KITSUNE_OUTCOME_H
+
+#include <stdint.h>
+
+/* clang-format off */
+#define KITSUNE_OUTCOMES(X) \
+    X(NO_FILE,            340, "the release cannot be read") \
+    X(NOT_A_RELEASE,      341, "the file is no Kitsune release") \
+    X(ABI_OLDER,          342, "the release was built by an older Kitsune than the one that runs it") \
+    X(ABI_NEWER,          343, "the release was built by a newer Kitsune than the one that runs it") \
+    X(WRONG_PROGRAM,      344, "the release is of another program") \
+    X(WRONG_PARENT,       345, "the release is no child of the running version") \
+    X(WRONG_LAYOUT,       346, "the running version's types are not those that the release was built against") \
+    X(NO_PLAN,            347, "the release is a first release, nothing leads to it") \
+    X(LOAD_FAILED,        348, "the release cannot be loaded") \
+    X(THREADS,            349, "the program has more than one thread") \
+    X(BUSY,               350, "another update is under way") \
+    X(NO_MEMORY,          351, "no memory for the update") \
+    X(NO_SNAPSHOT,        352, "no snapshot of the process can be taken") \
+    X(TRANSFORM_FAILED,   353, "the state cannot be transformed") \
+    X(CRASHED,            354, "the new version crashed") \
+    X(STACK_OVERFLOW,     355, "the new version overflowed its stack") \
+    X(TIME_LIMIT,         356, "the new version did not reach its update point in time") \
+    X(EXITED,             357, "the new version ended the process before its update point") \
+    X(RETURNED,           358, "the new version's main returned before its update point") \
+    X(REFUSED_CALL,       359, "the new version made a call that cannot be undone before its update point")
+/* clang-format on */
+
+enum kitsune__code {
+    KITSUNE__COMMITTED = 0,
+#define KITSUNE__OUTCOME_ENUM(name, number, text) KITSUNE__##name = number,
+    KITSUNE_OUTCOMES(KITSUNE__OUTCOME_ENUM)
+#undef KITSUNE__OUTCOME_ENUM
+};
+
+#define KITSUNE__REASON_SIZE 1024
+
+/*
+ * The end of one update. Filled by the journal and quiesce; after a rollback too, hence it is copied
+ * out of the transaction's shared memory. `reason` is complete English without a final full stop and
+ * names the cause ("SIGSEGV at address 0x10 in main+0x1f of kvd 2.0").
+ */
+struct kitsune__outcome {
+    uint32_t code; /* enum kitsune__code; 0: committed */
+    uint32_t snapshot_taken;
+    char reason[KITSUNE__REASON_SIZE]; /* "" when committed */
+    char notes[KITSUNE__REASON_SIZE];  /* what was not undone, old code kept…; one per line, or "" */
+    char old_version[64], new_version[64], point[64];
+    uint64_t snapshot_ns, load_ns, main_ns, commit_ns, rollback_ns, total_ns;
+    uint64_t restored_pages;    /* by a rollback */
+    uint64_t objects, bytes;    /* transformed: new blocks and what they hold */
+    uint64_t objects_in_place;  /* visited, address kept */
+};
+
+/* "committed", or the text of the code. */
+const char *kitsune__outcome_text(uint32_t code);
+
+#endif

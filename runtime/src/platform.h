@@ -1,0 +1,40 @@
+/*
+ * Facts of the machine and system calls that must not pass through libc's state: no errno, no locks,
+ * no cancellation points. Results are the kernel's: negative errno on failure. Any context, the
+ * snapshot clone and the helper process included.
+ */
+#ifndef KITSUNE_PLATFORM_H
+#define KITSUNE_PLATFORM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Raw system call (platform_*.S). */
+long kitsune__syscall(long number, long a, long b, long c, long d, long e, long f);
+#define KITSUNE__SYSCALL(number, ...) \
+    KITSUNE__SYSCALL_(number, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0)
+#define KITSUNE__SYSCALL_(number, a, b, c, d, e, f, ...)                                    \
+    kitsune__syscall((number), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+
+/* Nanoseconds of CLOCK_MONOTONIC. */
+uint64_t kitsune__now_ns(void);
+/* Bytes of a page. */
+uint64_t kitsune__page_size(void);
+/* Non-zero under valgrind. */
+int kitsune__under_valgrind(void);
+/* Number of threads of this process, from /proc; -1 if that cannot be read. */
+int kitsune__thread_count(void);
+/* Opens a file below /proc also after chroot, as long as the descriptor kept for it is there.
+ * Negative errno on failure. */
+int kitsune__open_proc(const char *name, int flags);
+/* Called once at the start: keeps a descriptor for /proc. */
+void kitsune__platform_start(void);
+
+/*
+ * A small printf into a buffer, without libc: %s %d %u %x %c %p %% with l and ll and z. Always
+ * terminates; returns the length written.
+ */
+size_t kitsune__format(char *buffer, size_t size, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif
