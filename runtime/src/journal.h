@@ -41,11 +41,11 @@ int kitsune__journal_active(void);
 
 /*
  * Runs `body(argument)` as a transaction on a fresh stack. Returns only by an abort, in the old
- * context, with everything restored and `outcome` filled (code, reason, notes, times); or if the
+ * context, with everything restored and `verdict` filled (code, reason, notes, times); or if the
  * transaction could not be begun. If `body` commits, this call never returns.
  */
 void kitsune__journal_run(void (*body)(void *), void *argument, uint64_t limit_ns,
-                          struct kitsune__outcome *outcome);
+                          struct kitsune__verdict *verdict);
 
 /* Undoes everything and resumes the old version. Any context inside a transaction, signal handlers
  * included. The text is formatted without libc: %s %d %u %lu %ld %x %lx %p %c %%. */
@@ -55,11 +55,11 @@ void kitsune__journal_abortv(uint32_t code, const char *format, va_list argument
     __attribute__((noreturn));
 
 /*
- * The commit: one store, after which the old context can no longer be resumed. `outcome` gets the
+ * The commit: one store, after which the old context can no longer be resumed. `verdict` gets the
  * times so far. The clone is killed, and reaped later (kitsune__journal_reap). The signal mask and
  * dispositions are the new version's afterwards.
  */
-void kitsune__journal_commit(struct kitsune__outcome *outcome);
+void kitsune__journal_commit(struct kitsune__verdict *verdict);
 
 /* Sets the phase and returns the one before. `what` is named in messages if not NULL and must stay
  * valid (a hook's or variable's name). */

@@ -21,8 +21,8 @@ struct kitsune__image {
     const uint8_t *start, *end; /* page-aligned bounds of what is mapped of it */
     uint8_t build_id[KITSUNE_BUILD_ID_SIZE];
     int has_build_id;
-    char *path;         /* as asked for; owned */
-    char *private_path; /* file that was loaded, removed when the image goes; NULL: `path`; owned */
+    uint32_t serial; /* 1 for the first release, then counting up: tells images of equal name apart */
+    char *path; /* as the user named it; owned */
     struct kitsune__image *next; /* older */
 };
 
@@ -33,30 +33,9 @@ struct kitsune__image *kitsune__image_incoming(void);
 struct kitsune__image *kitsune__image_at(const void *address);
 /* Head of the list of all loaded images, newest first. */
 struct kitsune__image *kitsune__images(void);
-/* Takes an image out of the list, unlinks its private file and frees the structure. The caller
+/* Takes an image out of the list and frees the structure. The caller
  * (retire) has closed or given up the handle. */
 void kitsune__image_forget(struct kitsune__image *image);
-
-/* Facts of a release file that can be read without loading it. */
-struct kitsune__release_facts {
-    struct kitsune_identity identity;
-    uint8_t build_id[KITSUNE_BUILD_ID_SIZE];
-    int has_build_id;
-};
-/*
- * Reads identity and build-id from an open file. Returns 0 or an enum kitsune__code with `reason`
- * filled. No malloc, no locks, no libc state but errno: the helper process may call it.
- */
-uint32_t kitsune__release_identify(int fd, struct kitsune__release_facts *facts, char *reason,
-                                   size_t reason_size);
-/*
- * Checks the facts against a running version: interface, program, parent. Returns 0 or a code with
- * `reason`. Same contexts as above.
- */
-uint32_t kitsune__release_accept(const struct kitsune__release_facts *facts,
-                                 const struct kitsune_identity *running,
-                                 const uint8_t running_build_id[KITSUNE_BUILD_ID_SIZE],
-                                 char *reason, size_t reason_size);
 
 /*
  * Loads the first release; its path may be loaded as it is. Returns 0 or a code with `reason`.
@@ -71,12 +50,5 @@ uint32_t kitsune__load_first(const char *path, char *reason, size_t reason_size)
 uint32_t kitsune__load_next(const char *file, const char *path, char *reason, size_t reason_size);
 /* After the commit store: `incoming` becomes `current`. Cannot fail. */
 void kitsune__load_commit(void);
-
-/*
- * Makes a private copy of the file under a unique name in `directory` (mode 0700, ours). Returns 0
- * and the malloc'ed name in `*copy`, or a code with `reason`.
- */
-uint32_t kitsune__load_copy(const char *path, const char *directory, char **copy, char *reason,
-                            size_t reason_size);
 
 #endif

@@ -42,24 +42,24 @@ enum kitsune__code {
 
 #define KITSUNE__REASON_SIZE 1024
 
+#define KITSUNE__NOTES_SIZE 512
+
 /*
- * The end of one update. Filled by the journal and quiesce; after a rollback too, hence it is copied
- * out of the transaction's shared memory. `reason` is complete English without a final full stop and
- * names the cause ("SIGSEGV at address 0x10 in main+0x1f of kvd 2.0").
+ * The end of one transaction. Filled by the journal, also while it rolls back: it lies in memory that
+ * no rollback touches. `reason` is English without a final full stop and names the cause ("SIGSEGV
+ * at address 0x10 in main+0x1f").
  */
-struct kitsune__outcome {
+struct kitsune__verdict {
     uint32_t code; /* enum kitsune__code; 0: committed */
     uint32_t snapshot_taken;
     char reason[KITSUNE__REASON_SIZE]; /* "" when committed */
-    char notes[KITSUNE__REASON_SIZE];  /* what was not undone, old code kept…; one per line, or "" */
-    char old_version[64], new_version[64], point[64];
-    uint64_t snapshot_ns, load_ns, main_ns, commit_ns, rollback_ns, total_ns;
-    uint64_t restored_pages;    /* by a rollback */
-    uint64_t objects, bytes;    /* transformed: new blocks and what they hold */
-    uint64_t objects_in_place;  /* visited, address kept */
+    char notes[KITSUNE__NOTES_SIZE];   /* what was not undone; parts separated by "; ", or "" */
+    uint64_t snapshot_ns, load_ns, main_ns, rollback_ns, total_ns;
+    uint64_t restored_pages; /* by a rollback */
+    uint64_t objects, bytes; /* transformed */
 };
 
-/* "committed", or the text of the code. */
+/* The general text of a code; for an unknown one "unknown". */
 const char *kitsune__outcome_text(uint32_t code);
 
 #endif

@@ -1,0 +1,71 @@
+/*
+ * The one list of calls that a release makes through the launcher. From it come: the wrappers in the
+ * release (wrap.c), the table between both (struct kitsune_calls), its contents in the launcher
+ * (table.c, which expects a function kitsune__call_NAME for each), and the linker's --wrap flags
+ * (kitsune_tool/launcher.py reads the names here: one entry per line).
+ *
+ * X(returned type, NAME, (parameters), (arguments)); V for void; N for calls that do not return.
+ * A change of the list changes the interface: KITSUNE_ABI must grow with it.
+ */
+#ifndef KITSUNE_CALLS_H
+#define KITSUNE_CALLS_H
+
+#include <poll.h>
+#include <signal.h>
+#include <stddef.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/time.h>
+#include <sys/types.h>
+#include <time.h>
+
+typedef void kitsune__exit_function(void);
+typedef void kitsune__signal_handler(int);
+
+/* clang-format off */
+#define KITSUNE_CALLS(X, V, N) \
+    /* the process's end (wrap_exit.c) */ \
+    N(void, exit, (int status), (status)) \
+    N(void, _exit, (int status), (status)) \
+    N(void, _Exit, (int status), (status)) \
+    N(void, quick_exit, (int status), (status)) \
+    X(int, atexit, (kitsune__exit_function *function), (function)) \
+    X(int, on_exit, (void (*function)(int, void *), void *argument), (function, argument)) \
+    X(int, __cxa_atexit, (void (*function)(void *), void *argument, void *dso), (function, argument, dso)) \
+    X(int, at_quick_exit, (kitsune__exit_function *function), (function)) \
+    X(int, daemon, (int nochdir, int noclose), (nochdir, noclose)) \
+    /* signals and timers (wrap_signal.c) */ \
+    X(int, sigaction, (int number, const struct sigaction *action, struct sigaction *old), (number, action, old)) \
+    X(kitsune__signal_handler *, signal, (int number, kitsune__signal_handler *handler), (number, handler)) \
+    X(kitsune__signal_handler *, __sysv_signal, (int number, kitsune__signal_handler *handler), (number, handler)) \
+    X(int, siginterrupt, (int number, int interrupt), (number, interrupt)) \
+    X(int, sigprocmask, (int how, const sigset_t *set, sigset_t *old), (how, set, old)) \
+    X(int, pthread_sigmask, (int how, const sigset_t *set, sigset_t *old), (how, set, old)) \
+    X(int, sigsuspend, (const sigset_t *mask), (mask)) \
+    X(int, sigaltstack, (const stack_t *stack, stack_t *old), (stack, old)) \
+    X(int, setitimer, (int which, const struct itimerval *value, struct itimerval *old), (which, value, old)) \
+    X(unsigned, alarm, (unsigned seconds), (seconds)) \
+    X(int, timer_create, (clockid_t clock, struct sigevent *event, timer_t *timer), (clock, event, timer)) \
+    /* blocking calls that a request ends (wait.c) */ \
+    X(int, select, (int count, fd_set *readable, fd_set *writable, fd_set *exceptional, struct timeval *timeout), (count, readable, writable, exceptional, timeout)) \
+    X(int, pselect, (int count, fd_set *readable, fd_set *writable, fd_set *exceptional, const struct timespec *timeout, const sigset_t *mask), (count, readable, writable, exceptional, timeout, mask)) \
+    X(int, poll, (struct pollfd *fds, nfds_t count, int timeout_ms), (fds, count, timeout_ms)) \
+    X(int, ppoll, (struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask), (fds, count, timeout, mask)) \
+    X(int, __poll_chk, (struct pollfd *fds, nfds_t count, int timeout_ms, size_t size), (fds, count, timeout_ms, size)) \
+    X(int, __ppoll_chk, (struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t size), (fds, count, timeout, mask, size)) \
+    X(int, epoll_wait, (int epoll, struct epoll_event *events, int capacity, int timeout_ms), (epoll, events, capacity, timeout_ms)) \
+    X(int, epoll_pwait, (int epoll, struct epoll_event *events, int capacity, int timeout_ms, const sigset_t *mask), (epoll, events, capacity, timeout_ms, mask))
+/* clang-format on */
+
+struct kitsune_calls {
+#define KITSUNE__POINTER(type, name, parameters, arguments) type(*name) parameters;
+    KITSUNE_CALLS(KITSUNE__POINTER, KITSUNE__POINTER, KITSUNE__POINTER)
+#undef KITSUNE__POINTER
+};
+
+/* The launcher's side of each. */
+#define KITSUNE__DECLARE(type, name, parameters, arguments) type kitsune__call_##name parameters;
+KITSUNE_CALLS(KITSUNE__DECLARE, KITSUNE__DECLARE, KITSUNE__DECLARE)
+#undef KITSUNE__DECLARE
+
+#endif
