@@ -1,0 +1,7 @@
+/* Which version of the server this is; what INFO and HELLO answer. */
+#ifndef KVD_VERSION_H
+#define KVD_VERSION_H
+
+#define KVD_VERSION "2.0"
+
+#endif
