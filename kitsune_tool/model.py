@@ -36,12 +36,14 @@ class Annotation:
 
     `text` is what stands between the parentheses, as written and stripped: `self.n` of
     `E_PTRARRAY(self.n)`, `@k, @v` of `E_GENERIC(@k, @v)`. `element` (manifest only) gives the type
-    that a `void *` or `char *` points to.
+    that a `void *` or `char *` points to. `path` (manifest only) names the member, dot by dot, below
+    the annotated record or variable that this is about; empty for the record or variable itself.
     """
 
     kind: AnnotationKind
     text: str = ""
     at: Location | None = None
+    path: str = ""
 
 
 Annotations: TypeAlias = tuple[Annotation, ...]

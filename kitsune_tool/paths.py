@@ -1,6 +1,6 @@
 """Paths of state specs and bindings of generic types, from text to data.
 
-In: the text of a path (`struct item.next`, `typedef t`, `conn.c/My_Connections.mem`) or of a binding
+In: the text of a path (`struct item.next`, `typedef t`, `conn.c/My_Array.mem`) or of a binding
 (`list<struct client *>`, `[opaque]`, `@t`). Out: `Path`, `Binding`. Called by rules.py, annotate.py
 and resolve.py. Nothing here knows a program: whether a path names anything is found out later.
 """
@@ -23,7 +23,7 @@ _ANONYMOUS = re.compile(r"__anon(?:struct|union|enum)_(\w+)_\d+")
 class Path:
     """A type (`kind` and its name) or a key, with the members below it.
 
-    In a key the file may hold dots, so that `a.c/v.f` is not cut here: `name` is the whole text then
+    In a key the file may hold dots, so `a.c/v.f` is not cut here: `name` is the whole text then
     and `key_splits` offers the ways to cut it.
     """
 
@@ -95,7 +95,7 @@ def matches_key(pattern: str, key: str) -> bool:
 class Binding:
     """What a type parameter stands for.
 
-    `kind` is "opaque" (a word to be kept), "parameter" (`name` has its @), "record" or "enum" (`name`
+    `kind` is "opaque" (a word to keep), "parameter" (`name` has its @), "record" or "enum" (`name`
     is `struct s`, `union u`, `enum e`) or "named" (a typedef or an arithmetic type). `stars` counts
     the pointers around it.
     """
@@ -159,7 +159,9 @@ def _binding(tokens: list[str]) -> Binding:
     return Binding(found.kind, found.name, found.arguments, stars)
 
 
-_WORDS = frozenset("void char short int long signed unsigned float double _Bool".split())
+_WORDS = frozenset(
+    ["void", "char", "short", "int", "long", "signed", "unsigned", "float", "double", "_Bool"]
+)
 
 
 def _named(head: str, tokens: list[str]) -> Binding:

@@ -1,6 +1,6 @@
 """Rules of state transformation: from the manifest's text to parsed rules.
 
-In: `RuleSource`s and `Preamble`s (config.py reads them from the manifest, with their places). Out: a
+In: `RuleSource`s and `Preamble`s (config.py reads them from the manifest, with places). Out: a
 `RuleSet` of `Rule`s, which plan.py asks and render.py prints. What a path names is not looked up
 here; that a rule's text is malformed is.
 """
@@ -20,8 +20,8 @@ from kitsune_tool.paths import Path, parse_path
 class RuleSource:
     """An item of the manifest's `rules:`.
 
-    `labels` are its texts: `old -> new` of a rename or transform, a path of an `init`. `code` is None
-    if there is none, `code_at` the place of its first line.
+    `labels` are its texts: `old -> new` of a rename or transform, a path of an `init`. `code` is
+    None if there is none, `code_at` the place of its first line.
     """
 
     kind: Literal["rename", "transform", "init"]
