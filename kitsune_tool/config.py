@@ -1,0 +1,351 @@
+"""`kitsune.yaml`: the history of a program and what is said about it from outside its source.
+
+In: the manifest's path; out: a `Manifest`, every part of which knows its line. What a text in it
+means (an annotation, a path, a rule's code) is for the stage that uses it; here it is only known
+that it is there and of the right form. Called by release.py, scons.py and cli.py.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from kitsune_tool import resources
+from kitsune_tool.annotate import AnnotationSource
+from kitsune_tool.errors import KitsuneError, Location
+from kitsune_tool.rules import Preamble, RuleSource
+from kitsune_tool.yamlfile import Node, read_yaml
+
+MANIFEST_NAME = "kitsune.yaml"
+_FORMAT = "1"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,62}")
+_Word = TypeVar("_Word", bound=str)
+_RULE_KINDS: tuple[Literal["rename", "transform", "init"], ...] = ("rename", "transform", "init")
+_EDIT_PLACES = {
+    "update_point": ("function", "loop"),
+    "guard": ("function", "to"),
+    "insert": ("function", "at", "before", "after"),
+    "field": ("record",),
+}
+"""For each action of an edit, the keys that say where."""
+
+
+@dataclass(frozen=True, slots=True)
+class EditSource:
+    """An edit as written: its action, its place as (key, text), how many places it must match."""
+
+    action: str
+    text: str
+    place: tuple[tuple[str, str], ...]
+    count: int
+    at: Location
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form in which the front-end's configuration holds it: without its line, so
+        that text inserted above it in the manifest recompiles nothing.
+        """
+        return {self.action: self.text, **dict(self.place), "count": self.count}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What is said of one version, or of all of them (`standing`)."""
+
+    annotations: tuple[AnnotationSource, ...] = ()
+    dropped_annotations: tuple[str, ...] = ()
+    """Paths whose annotation of an earlier version ends here (`path: null`)."""
+    edits: tuple[EditSource, ...] = ()
+    rules: tuple[RuleSource, ...] = ()
+    preamble: Preamble | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version; `source` is the absolute root of its sources, `parents` are earlier versions."""
+
+    name: str
+    source: Path
+    parents: tuple[str, ...]
+    section: Section
+    at: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What holds for the whole program unless an annotation or a rule says otherwise.
+
+    `automigrate`: variables without annotation are migrated by `kitsune_do_automigrate`.
+    `widen`: integers that became wider, enumerators that were added and arrays that only grew need
+    no rule. `added_variables`: whether a new variable needs an `init` rule (`error`) or keeps its
+    initial value (`initial`). `strict`: a rule that matches nothing is an error.
+    """
+
+    automigrate: bool = True
+    widen: bool = False
+    added_variables: str = "initial"
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A whole manifest. `name` is the file as messages call it, `store` an absolute directory."""
+
+    path: Path
+    name: str
+    program: str
+    store: Path
+    options: Options
+    standing: Section
+    versions: tuple[Version, ...]
+
+    def version(self, name: str) -> Version:
+        """Return a version by name. Raises K212 if there is none."""
+        for version in self.versions:
+            if version.name == name:
+                return version
+        names = [version.name for version in self.versions]
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"it has: {', '.join(names)}"
+        raise KitsuneError("K212", f"{self.name} has no version '{name}'", hint=hint)
+
+    def annotations(self, version: Version) -> tuple[AnnotationSource, ...]:
+        """Return what holds for a version: the standing ones, those of its line of first parents,
+        its own. A later one on the same path replaces an earlier one.
+        """
+        found: dict[str, AnnotationSource] = {}
+        for section in (self.standing, *(each.section for each in self._line(version))):
+            for path in section.dropped_annotations:
+                found.pop(path, None)
+            found |= {annotation.path: annotation for annotation in section.annotations}
+        return tuple(found.values())
+
+    def edits(self, version: Version) -> tuple[EditSource, ...]:
+        """Return the edits of a version: the standing ones and its own."""
+        return self.standing.edits + version.section.edits
+
+    def rules(self, version: Version) -> tuple[RuleSource, ...]:
+        """Return the rules of the update to a version; its own come first."""
+        return version.section.rules + self.standing.rules
+
+    def preambles(self, version: Version) -> tuple[Preamble, ...]:
+        """Return the C texts in front of the generated code, the standing one first."""
+        both = (self.standing.preamble, version.section.preamble)
+        return tuple(preamble for preamble in both if preamble is not None)
+
+    def _line(self, version: Version) -> list[Version]:
+        line = [version]
+        while line[0].parents:
+            line.insert(0, self.version(line[0].parents[0]))
+        return line
+
+
+def find_manifest(start: Path) -> Path:
+    """Return the manifest of the directory `start` or of the nearest one above it.
+
+    Raises K202 if there is none.
+    """
+    for directory in (start, *start.resolve().parents):
+        if (directory / MANIFEST_NAME).is_file():
+            return directory / MANIFEST_NAME
+    raise KitsuneError(
+        "K202",
+        f"no {MANIFEST_NAME} here or in a directory above",
+        hint="docs/getting-started.md shows a first one",
+    )
+
+
+def load_manifest(path: Path) -> Manifest:
+    """Read a manifest. Raises `KitsuneError` K202 to K214 with the line that is wrong."""
+    name = _shown(path)
+    top = read_yaml(path, name, "the manifest")
+    keys = ("kitsune", "program", "store", "options", "automigrate", "standing", "versions")
+    fields = top.fields(keys, required=("kitsune", "program", "versions"))
+    if fields["kitsune"].text() != _FORMAT:
+        found = fields["kitsune"].text()
+        message = f"the manifest's format is {found}; this tool knows {_FORMAT}"
+        raise fields["kitsune"].error("K208", message, hint="install a newer kitsune-live-update")
+    base = path.resolve().parent
+    store = fields["store"].text() if "store" in fields else "releases"
+    return Manifest(
+        path=path,
+        name=name,
+        program=_name(fields["program"]),
+        store=base / store,
+        options=_options(fields),
+        standing=_section(fields["standing"]) if "standing" in fields else Section(),
+        versions=_versions(fields["versions"], base),
+    )
+
+
+def front_end_config(manifest: Manifest, version: Version, root: str | None = None) -> str:
+    """Return the text of the front-end's configuration for a version.
+
+    It has all that compiling a unit depends on and nothing else: what only a release depends on
+    (rules, annotations, lines of the manifest that no edit stands in) does not change it. `root`
+    replaces the absolute source root, for builds that want no absolute path in their signatures.
+    """
+    data = {
+        "program": manifest.program,
+        "root": str(version.source) if root is None else root,
+        "edits": [edit.to_json() for edit in manifest.edits(version)],
+        "tool": resources.front_end_digest(),
+    }
+    return json.dumps(data, indent=1, sort_keys=True) + "\n"
+
+
+def _options(fields: dict[str, Node]) -> Options:
+    options = fields.get("options")
+    known = ("automigrate", "widen", "added_variables", "strict")
+    inner = options.fields(known) if options else {}
+    if "automigrate" in fields:
+        inner = {"automigrate": fields["automigrate"], **inner}
+    defaults = Options()
+    flags = {
+        key: inner[key].flag() if key in inner else getattr(defaults, key)
+        for key in ("automigrate", "widen", "strict")
+    }
+    added = inner.get("added_variables")
+    words = ("initial", "error")
+    return Options(
+        added_variables=added.choice(words) if added else defaults.added_variables, **flags
+    )
+
+
+def _versions(node: Node, base: Path) -> tuple[Version, ...]:
+    versions: list[Version] = []
+    for item in node.items():
+        versions.append(_version(item, base, versions))
+    if not versions:
+        raise node.error("K206", "the manifest has no version")
+    return tuple(versions)
+
+
+_SECTION_KEYS = ("annotations", "edits", "rules", "preamble")
+
+
+def _version(item: Node, base: Path, earlier: list[Version]) -> Version:
+    item = Node(item.document, item.node, "a version")
+    fields = item.fields(("version", "source", "parents", *_SECTION_KEYS), required=("version",))
+    name = _name(fields["version"])
+    for other in earlier:
+        if other.name == name:
+            message = f"version '{name}' is given twice, first in line {other.at.line}"
+            raise fields["version"].error("K210", message)
+    parents = _parents(fields.get("parents"), earlier)
+    source = base / fields["source"].text() if "source" in fields else base
+    return Version(name, source, parents, _section_of(fields), fields["version"].at)
+
+
+def _parents(node: Node | None, earlier: list[Version]) -> tuple[str, ...]:
+    names = [version.name for version in earlier]
+    if node is None:
+        return tuple(names[-1:])
+    for item in node.items():
+        if item.text() not in names:
+            hint = f"earlier ones are: {', '.join(names)}" if names else "it is the first version"
+            raise item.error("K211", f"parent '{item.text()}' is no earlier version", hint=hint)
+    return tuple(item.text() for item in node.items())
+
+
+def _section(node: Node) -> Section:
+    return _section_of(node.fields(_SECTION_KEYS))
+
+
+def _section_of(fields: dict[str, Node]) -> Section:
+    annotations, dropped = _annotations(fields.get("annotations"))
+    edits = fields["edits"].items() if "edits" in fields else []
+    rules = fields["rules"].items() if "rules" in fields else []
+    preamble = fields.get("preamble")
+    return Section(
+        annotations=annotations,
+        dropped_annotations=dropped,
+        edits=tuple(_edit(item) for item in edits),
+        rules=tuple(_rule(item) for item in rules),
+        preamble=Preamble(preamble.text(), _code_place(preamble)) if preamble else None,
+    )
+
+
+def _annotations(node: Node | None) -> tuple[tuple[AnnotationSource, ...], tuple[str, ...]]:
+    entries = list(node.entries()) if node else []
+    return (
+        tuple(
+            AnnotationSource(path=_squeezed(key), text=value.text(), at=key.at)
+            for key, value in entries
+            if not value.is_null
+        ),
+        tuple(_squeezed(key) for key, value in entries if value.is_null),
+    )
+
+
+def _edit(item: Node) -> EditSource:
+    action = _action(item, tuple(_EDIT_PLACES), "an edit")
+    places = _EDIT_PLACES[action]
+    item = Node(item.document, item.node, f"an edit '{action}'")
+    fields = item.fields((action, *places, "count"), required=(action, places[0]))
+    if action == "insert" and sum(key in fields for key in ("at", "before", "after")) != 1:
+        hint = "write at: start, before: TEXT or after: TEXT"
+        raise item.error("K206", "an edit 'insert' needs exactly one place", hint=hint)
+    if "at" in fields:
+        fields["at"].choice(("start",))
+    place = tuple((key, fields[key].text()) for key in places if key in fields)
+    count = fields["count"].number() if "count" in fields else 1
+    return EditSource(action, fields[action].text(), place, count, item.at)
+
+
+def _rule(item: Node) -> RuleSource:
+    kind = _action(item, _RULE_KINDS, "a rule")
+    item = Node(item.document, item.node, f"a rule '{kind}'")
+    known = (kind,) if kind == "rename" else (kind, "code")
+    required = (kind, "code") if kind == "transform" else (kind,)
+    fields = item.fields(known, required=required)
+    labels = fields[kind].items() if fields[kind].is_list else [fields[kind]]
+    code = fields.get("code")
+    return RuleSource(
+        kind=kind,
+        labels=tuple(label.text() for label in labels),
+        code=code.text() if code and not code.is_null else None,
+        at=item.at,
+        code_at=_code_place(code) if code else None,
+    )
+
+
+def _action(item: Node, known: tuple[_Word, ...], what: str) -> _Word:
+    named = Node(item.document, item.node, what)
+    keys = [key.text() for key, _ in named.entries()]
+    found = [word for word in known if word in keys]
+    if len(found) == 1:
+        return found[0]
+    wanted = ", ".join(known)
+    if found:
+        raise named.error("K206", f"{what} has {' and '.join(found)}: only one of them is possible")
+    near = next((near for key in keys for near in difflib.get_close_matches(key, known, n=1)), None)
+    hint = f"did you mean '{near}'?" if near else None
+    raise named.error("K206", f"{what} has none of: {wanted}", hint=hint)
+
+
+def _code_place(node: Node) -> Location:
+    return Location(node.at.file, node.text_line())
+
+
+def _name(node: Node) -> str:
+    name = node.text()
+    if _NAME.fullmatch(name) is None:
+        message = f"{node.what} is '{name}', which cannot be the name of a file"
+        hint = "use letters, digits and . _ + ~ -, at most 63 of them, a letter or digit first"
+        raise node.error("K209", message, hint=hint)
+    return name
+
+
+def _squeezed(key: Node) -> str:
+    return " ".join(key.text().split())
+
+
+def _shown(path: Path) -> str:
+    """Return the path as messages show it: relative to the current directory if it is below it."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

@@ -1,0 +1,193 @@
+"""The release store: `STORE/PROGRAM/VERSION/` with the release, `release.json` and the reports.
+
+In: a built release; out: its place in the store, for ever. The store is the source of truth for
+parents: what lies there is never written again, and no build tool cleans it. A version is put there
+by one rename, so it is there whole or not at all. Called by release.py, scons.py and cli.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kitsune_tool.errors import KitsuneError, Location, Note
+
+REPORT_TEXT = "report.txt"
+REPORT_JSON = "report.json"
+DESCRIPTION = "release.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ParentRelease:
+    """A release that this one can follow: `build_id` is hexadecimal."""
+
+    version: str
+    build_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What `release.json` says. `digest` is the SHA-256 of the release's file, hexadecimal."""
+
+    program: str
+    version: str
+    build_id: str
+    parents: tuple[ParentRelease, ...]
+    digest: str
+    toolchain: tuple[tuple[str, str], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object that is written; it holds no date and no path."""
+        return {
+            "kitsune": 1,
+            "program": self.program,
+            "version": self.version,
+            "build_id": self.build_id,
+            "parents": [
+                {"version": parent.version, "build_id": parent.build_id} for parent in self.parents
+            ],
+            "digest": self.digest,
+            "toolchain": dict(self.toolchain),
+        }
+
+    @classmethod
+    def read(cls, path: Path) -> Description:
+        """Read a `release.json`. Raises K220 if it is missing or not one of ours."""
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            parents = tuple(ParentRelease(p["version"], p["build_id"]) for p in data["parents"])
+            return cls(
+                data["program"],
+                data["version"],
+                data["build_id"],
+                parents,
+                data["digest"],
+                tuple(data["toolchain"].items()),
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise KitsuneError(
+                "K220",
+                f"not the description of a release: {path}",
+                hint="a release in the store consists of its .so, release.json and two reports;\n"
+                "take the directory from a backup",
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The releases of one program. `root` is the store's directory, which need not exist."""
+
+    root: Path
+    program: str
+
+    def directory(self, version: str) -> Path:
+        """Return where a version is, or will be."""
+        return self.root / self.program / version
+
+    def release(self, version: str) -> Path:
+        """Return the path of a version's shared object, whether it is there or not."""
+        return self.directory(version) / f"{self.program}.so"
+
+    def has(self, version: str) -> bool:
+        """Tell whether the version has been released."""
+        return self.directory(version).is_dir()
+
+    def description(self, version: str) -> Description:
+        """Return what is known of a released version, after checking that its file is intact.
+
+        Raises K220 for a description that cannot be read, K221 for a release that was altered.
+        """
+        description = Description.read(self.directory(version) / DESCRIPTION)
+        path = self.release(version)
+        if not path.is_file() or file_digest(path) != description.digest:
+            raise KitsuneError(
+                "K221",
+                f"release {version} of {self.program} in the store is not what was put there: "
+                f"{path}",
+                hint="take it from a backup: only what a server runs can be its parent",
+            )
+        return description
+
+    def publish(self, release: Path, version: str, at: Location | None) -> bool:
+        """Put a built release, with the files beside it, into the store; tell whether it is new.
+
+        The same content again does nothing. Raises K222, at the manifest's line `at` of that
+        version, if the store has the version with other content.
+        """
+        if self.has(version):
+            self._check_same(release, version, at)
+            return False
+        target = self.directory(version)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{version}.", dir=target.parent))
+        try:
+            self._copy(release, staging)
+            staging.chmod(0o755)
+            staging.rename(target)
+        except OSError:
+            shutil.rmtree(staging, ignore_errors=True)
+            if not self.has(version):
+                raise
+            self._check_same(release, version, at)  # another build was faster
+            return False
+        return True
+
+    def _copy(self, release: Path, directory: Path) -> None:
+        copies = {
+            release: f"{self.program}.so",
+            release.parent / DESCRIPTION: DESCRIPTION,
+            release.parent / REPORT_TEXT: REPORT_TEXT,
+            release.parent / REPORT_JSON: REPORT_JSON,
+        }
+        for source, name in copies.items():
+            target = directory / name
+            shutil.copyfile(source, target)
+            target.chmod(0o444)
+            with target.open("rb") as file:
+                os.fsync(file.fileno())
+
+    def _check_same(self, release: Path, version: str, at: Location | None) -> None:
+        stored = self.description(version)
+        built = Description.read(release.parent / DESCRIPTION)
+        if stored.digest == file_digest(release):
+            return
+        raise KitsuneError(
+            "K222",
+            f"version {version} of {self.program} has been released with other content",
+            at=at,
+            hint="a release is never replaced, because a server may be running it: add a new\n"
+            f"version to the manifest, or take back what was changed since {version}",
+            notes=(
+                Note(Location(str(self.release(version))), "the release in the store is here"),
+                Note(
+                    Location(str(release)), f"built now, differing in {_difference(stored, built)}"
+                ),
+            ),
+        )
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _difference(stored: Description, built: Description) -> str:
+    if stored.toolchain != built.toolchain:
+        before, now = dict(stored.toolchain), dict(built.toolchain)
+        changed = sorted(key for key in before.keys() | now if before.get(key) != now.get(key))
+        return "the toolchain: " + "; ".join(
+            f"{key} was '{before.get(key, '')}', is '{now.get(key, '')}'" for key in changed
+        )
+    if stored.parents != built.parents:
+        names = [", ".join(p.version for p in d.parents) or "none" for d in (stored, built)]
+        if names[0] != names[1]:
+            return f"its parents: {names[0]} then, {names[1]} now"
+        return f"its parent: another build of {names[0]}"
+    return "code, data or types"
