@@ -30,7 +30,16 @@
     X(TIME_LIMIT,         356, "the new version did not reach its update point in time") \
     X(EXITED,             357, "the new version ended the process before its update point") \
     X(RETURNED,           358, "the new version's main returned before its update point") \
-    X(REFUSED_CALL,       359, "the new version made a call that cannot be undone before its update point")
+    X(REFUSED_CALL,       359, "the new version made a call that cannot be undone before its update point") \
+    /* of control: before the program is touched, or without it (request.c, helper.c) */ \
+    X(UNSAFE_FILE,        360, "the release's file is not safe to load") \
+    X(NOT_REACHED,        361, "the program did not reach an update point in time") \
+    X(WITHDRAWN,          362, "the request was withdrawn") \
+    X(PROGRAM_ENDED,      363, "the program ended during the update") \
+    X(BAD_REQUEST,        364, "the request cannot be understood") \
+    X(NOT_PERMITTED,      365, "only root and the user that started the program may ask") \
+    X(HELPER_FAILED,      366, "the helper process cannot serve the request") \
+    X(HANDED_OVER,        367, "the process ended; a child takes its place")
 /* clang-format on */
 
 enum kitsune__code {

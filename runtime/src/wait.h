@@ -17,27 +17,7 @@
 #ifndef KITSUNE_WAIT_H
 #define KITSUNE_WAIT_H
 
-#include <poll.h>
-#include <signal.h>
-#include <sys/epoll.h>
-#include <sys/select.h>
-#include <time.h>
-
-int kitsune__wait_select(int count, fd_set *readable, fd_set *writable, fd_set *exceptional,
-                         struct timeval *timeout);
-int kitsune__wait_pselect(int count, fd_set *readable, fd_set *writable, fd_set *exceptional,
-                          const struct timespec *timeout, const sigset_t *mask);
-int kitsune__wait_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
-int kitsune__wait_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
-                        const sigset_t *mask);
-int kitsune__wait_epoll_wait(int epoll, struct epoll_event *events, int capacity, int timeout_ms);
-int kitsune__wait_epoll_pwait(int epoll, struct epoll_event *events, int capacity, int timeout_ms,
-                              const sigset_t *mask);
-
-/* The variants of _FORTIFY_SOURCE; `size` is that of `fds` in bytes. */
-int kitsune__wait_poll_chk(struct pollfd *fds, nfds_t count, int timeout_ms, size_t size);
-int kitsune__wait_ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
-                            const sigset_t *mask, size_t size);
+/* The calls are entries of calls.h: kitsune__call_select and so on. */
 
 /* Work that is done while KITSUNE__PENDING_RETIRE is set and nothing is ready, before a call blocks:
  * one short slice; non-zero if more is left (the callee lowers the bit when none is). NULL: none. */
