@@ -3,9 +3,9 @@
 In: `Unit`s as objects.py reads them. Out: a `Program` whose types are unified by structure, and the
 digest of its layout. Called by release.py; compare.py and plan.py read what comes out.
 
-Two types are one if no path through them tells them apart (colour refinement: the coarsest partition
-in which the members of a class look alike and their children are in like classes). Places do not
-count, so that a header seen by a hundred units gives one type; tags alone do not count either, so
+Two types are one if no path through them tells them apart (colour refinement: the coarsest
+partition in which the members of a class look alike and their children are in like classes).
+Places do not count, so that a header seen by a hundred units gives one type; nor do tags alone, so
 that each of two units may have its own `struct node`. A type that is incomplete in one unit becomes
 the complete one of another if the program has exactly one candidate.
 """
@@ -167,7 +167,7 @@ def _number(keys: Iterable[Any]) -> tuple[list[int], int]:
     return numbers, len(seen)
 
 
-def _local(node: Type) -> tuple[Any, ...]:
+def _local(node: Type) -> tuple[Any, ...]:  # noqa: PLR0911 - one case per kind of type
     """Return what tells `node` from others without looking at its children or places."""
     match node:
         case Record():
@@ -179,8 +179,8 @@ def _local(node: Type) -> tuple[Any, ...]:
             layout = (node.complete, node.size, node.align, node.attributes)
             return ("record", *names, *layout, fields, _texts(node.annotations))
         case Enum():
-            names = ("enum", node.tag, node.typedef_name if not node.tag else "", node.scope)
-            return (*names, node.complete, node.size, node.signed, node.enumerators)
+            name = (node.tag, node.typedef_name if not node.tag else "", node.scope)
+            return ("enum", *name, node.complete, node.size, node.signed, node.enumerators)
         case Typedef():
             return ("typedef", node.name, node.scope, _texts(node.annotations))
         case Pointer():
@@ -321,7 +321,7 @@ def _visit(program: Program, root: TypeIndex, order: dict[TypeIndex, int]) -> No
             stack += reversed(children(program.types[index]))
 
 
-def _layout(node: Type) -> list[Any]:
+def _layout(node: Type) -> list[Any]:  # noqa: PLR0911 - one case per kind of type
     match node:
         case Record():
             fields = [[f.name, f.offset_bytes, f.size_bytes, f.bits] for f in node.fields]

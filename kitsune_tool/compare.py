@@ -1,0 +1,282 @@
+"""What of the new version corresponds to what of the old one.
+
+In: two annotated programs (as `World`s) and the rules between them. Out: a `Comparison`, which plan.py
+asks: by which name a variable, type, field, function or update point was known before, and which
+rule, if any, makes its value. Names decide; a rename changes the name. Whether corresponding things
+*differ* is plan.py's question.
+
+Paths are looked up here (K104 for one that fits several files, K111 for one that fits nothing, which
+is an error in strict mode only) and brought into one spelling, their *place*: `struct s.f`,
+`typedef t` only for a type without a tag, and the full key of a variable or function.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kitsune_tool.errors import KitsuneError, KitsuneErrors, Note
+from kitsune_tool.model import Enum, FunctionSymbol, Program, Record, Typedef, Variable
+from kitsune_tool.paths import Path, key_splits, matches_key
+from kitsune_tool.resolve import Compound, Instance, Ref, Vector, World
+from kitsune_tool.rules import Rule, RuleSet
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedRule:
+    """A rule whose paths were found: `old` and `new` are places."""
+
+    rule: Rule
+    old: str | None
+    new: str
+    old_fields: tuple[str, ...] = ()
+    new_fields: tuple[str, ...] = ()
+
+    @property
+    def is_value(self) -> bool:
+        """Whether the rule itself gives the value, and not the comparison."""
+        return self.rule.code is not None
+
+
+@dataclass(slots=True)
+class Comparison:
+    """Rules by the places of the new version, with a record of which of them were asked for."""
+
+    old: World
+    new: World
+    values: dict[str, PlacedRule] = field(default_factory=dict)
+    renames: dict[str, PlacedRule] = field(default_factory=dict)
+    unmatched: list[tuple[Rule, str]] = field(default_factory=list)
+    used: set[int] = field(default_factory=set)
+    borders: frozenset[str] = frozenset()
+    """Places that lead to the place of a rule further down."""
+    removed: frozenset[str] = frozenset()
+    """Old keys and places that a rename took away from their namesakes."""
+
+    def value_rule(self, places: Iterable[str]) -> PlacedRule | None:
+        """Return the rule that gives the value at one of `places` of the new version."""
+        for place in places:
+            found = self.values.get(place)
+            if found is not None:
+                self.used.add(id(found.rule))
+                return found
+        return None
+
+    def rename(self, places: Iterable[str]) -> PlacedRule | None:
+        """Return the rename of one of `places` of the new version."""
+        for place in places:
+            found = self.renames.get(place)
+            if found is not None:
+                self.used.add(id(found.rule))
+                return found
+        return None
+
+    def old_name(self, new_place: str) -> str:
+        """Return the place that `new_place` (of a type, variable or function) had before."""
+        found = self.rename((new_place,))
+        return found.old if found is not None and found.old is not None else new_place
+
+    def old_variable(self, new: Variable) -> Variable | None:
+        """Return the variable that `new` was before."""
+        key = self.old_name(new.key)
+        if key == new.key and key in self.removed:
+            return None
+        return variable_of(self.old.program, key)
+
+    def unused_rules(self) -> list[tuple[Rule, str]]:
+        """Return the rules that nothing asked for, with the reason."""
+        asked = [*self.values.values(), *self.renames.values()]
+        idle = [
+            (placed.rule, "nothing that is migrated leads to it")
+            for placed in asked
+            if id(placed.rule) not in self.used
+        ]
+        return self.unmatched + idle
+
+
+def compare(old: World, new: World, rules: RuleSet, *, strict: bool = False) -> Comparison:
+    """Find what the rules speak of.
+
+    Raises `KitsuneErrors`: K104 (ambiguous path), K113 (two rules for one place), and in strict mode
+    K111 (a rule that matches nothing).
+    """
+    comparison = Comparison(old, new)
+    errors: list[KitsuneError] = []
+    for rule in rules.rules:
+        try:
+            _place(comparison, rule)
+        except KitsuneError as error:
+            errors.append(error)
+    if strict:
+        errors += [_matches_nothing(rule, why) for rule, why in comparison.unmatched]
+    if errors:
+        raise KitsuneErrors(tuple(errors))
+    comparison.borders = _borders(comparison)
+    comparison.removed = frozenset(p.old for p in comparison.renames.values() if p.old is not None)
+    return comparison
+
+
+def _place(comparison: Comparison, rule: Rule) -> None:
+    new = find_place(comparison.new, rule.new, rule)
+    if new is None:
+        if rule.old is None and find_place(comparison.old, rule.new, rule) is not None:
+            comparison.unmatched.append((rule, f"'{rule.new}' is only in the old version"))
+        else:
+            comparison.unmatched.append((rule, _missing(comparison.new, rule.new, "new")))
+        return
+    old: tuple[str, tuple[str, ...]] | None = None
+    if rule.old is not None:
+        old = find_place(comparison.old, rule.old, rule)
+        if old is None:
+            comparison.unmatched.append((rule, _missing(comparison.old, rule.old, "old")))
+            return
+    placed = PlacedRule(
+        rule,
+        None if old is None else ".".join((old[0], *old[1])),
+        ".".join((new[0], *new[1])),
+        () if old is None else old[1],
+        new[1],
+    )
+    table = comparison.values if placed.is_value else comparison.renames
+    known = table.setdefault(placed.new, placed)
+    if known is not placed:
+        raise KitsuneError(
+            "K113",
+            f"two rules for '{rule.new}'",
+            at=rule.at,
+            notes=(Note(known.rule.at, "the other one is here"),),
+            hint="keep one of them",
+        )
+
+
+def _matches_nothing(rule: Rule, why: str) -> KitsuneError:
+    return KitsuneError(
+        "K111",
+        f"rule '{rule.label}' matches nothing: {why}",
+        at=rule.at,
+        hint="take it out, or set 'strict: false' to have it reported only",
+    )
+
+
+def find_place(
+    world: World, path: Path, rule: Rule | None = None
+) -> tuple[str, tuple[str, ...]] | None:
+    """Return the place of `path`'s head and its members, None if there is no such thing."""
+    if path.kind != "key":
+        index = world.find(path.name if path.kind == "typedef" else f"{path.kind} {path.name}")
+        if index is None or not _has_members(world, Instance(index), path.fields):
+            return None
+        if path.kind == "typedef" and not isinstance(world.types[index], Typedef):
+            return None
+        return type_place(world, Instance(index)) or f"typedef {path.name}", path.fields
+    for split in key_splits(path):
+        key = _find_key(world.program, split.name, rule)
+        if key is None:
+            continue
+        variable = variable_of(world.program, key)
+        if not split.fields:
+            return key, ()
+        if variable and _has_members(world, world.variable_instance(variable), split.fields):
+            return key, split.fields
+    return None
+
+
+def _find_key(program: Program, text: str, rule: Rule | None) -> str | None:
+    keys = {v.key for v in program.variables} | {f.key for f in program.functions if f.defined}
+    if text in keys:
+        return text
+    found = sorted(key for key in keys if matches_key(text, key))
+    if len(found) > 1:
+        raise KitsuneError(
+            "K104",
+            f"'{text}' fits several files: {', '.join(found)}",
+            at=rule.at if rule else None,
+            hint=f"write more of the path, as in '{found[0]}'",
+        )
+    return found[0] if found else None
+
+
+def _has_members(world: World, instance: Instance, fields: tuple[str, ...]) -> bool:
+    for name in fields:
+        found = _member(world, instance, name)
+        if found is None:
+            return False
+        instance = found
+    return True
+
+
+def _member(world: World, instance: Instance, name: str) -> Instance | None:
+    """Return the member `name` of the record that `instance` is or leads to."""
+    if not instance.stars and isinstance(enum := world.node(instance), Enum):
+        return instance if name in dict(enum.enumerators) else None
+    view = world.resolve(instance)
+    while isinstance(view, Ref | Vector):
+        inner = view.target if isinstance(view, Ref) else view.of
+        if inner is None:
+            return None
+        view = world.resolve(inner)
+    if not isinstance(view, Compound):
+        return None
+    return next((m.instance for m in world.members(view) if m.name == name), None)
+
+
+def type_place(world: World, instance: Instance) -> str | None:
+    """Return the place of the record or enum that `instance` is, None for other types."""
+    if instance.stars:
+        return None
+    node = world.node(instance)
+    if isinstance(node, Record | Enum):
+        kind = node.kind if isinstance(node, Record) else "enum"
+        if node.tag:
+            return f"{kind} {node.tag}"
+        return f"typedef {node.typedef_name}" if node.typedef_name else None
+    return None
+
+
+def variable_of(program: Program, key: str) -> Variable | None:
+    """Return the variable of this key."""
+    return next((v for v in program.variables if v.key == key), None)
+
+
+def function_of(program: Program, key: str) -> FunctionSymbol | None:
+    """Return the function of this key, if the program defines it."""
+    return next((f for f in program.functions if f.key == key and f.defined), None)
+
+
+def _missing(world: World, path: Path, version: str) -> str:
+    text = f"the {version} version has no '{path}'"
+    close = difflib.get_close_matches(str(path), list(all_places(world)), n=1)
+    return f"{text}; did you mean '{close[0]}'?" if close else text
+
+
+def all_places(world: World) -> Iterable[str]:
+    """Yield every place that a path could name: for "did you mean"."""
+    for variable in world.program.variables:
+        yield variable.key
+    for function in world.program.functions:
+        yield function.key
+    for index, node in enumerate(world.types):
+        head = type_place(world, Instance(index))
+        if isinstance(node, Record) and head is not None:
+            yield head
+            yield from (f"{head}.{each.name}" for each in node.fields if each.name)
+        elif isinstance(node, Typedef):
+            yield f"typedef {node.name}"
+        elif head is not None:
+            yield head
+
+
+def _borders(comparison: Comparison) -> frozenset[str]:
+    """Return the places above each rule's place, the type or variable itself excluded for a type.
+
+    A member of a nested record is followed only as long as some rule lies below it.
+    """
+    found: set[str] = set()
+    for placed in (*comparison.values.values(), *comparison.renames.values()):
+        head = placed.new.split(".")
+        names = len(placed.new_fields)
+        found.update(".".join(head[: len(head) - cut]) for cut in range(1, names))
+        if names and not placed.new.startswith(("struct ", "union ", "typedef ", "enum ")):
+            found.add(".".join(head[: len(head) - names]))
+    return frozenset(found)
