@@ -7,6 +7,7 @@ that it is there and of the right form. Called by release.py, scons.py and cli.p
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import json
 import os
@@ -196,6 +197,24 @@ def front_end_config(manifest: Manifest, version: Version, root: str | None = No
         "tool": resources.front_end_digest(),
     }
     return json.dumps(data, indent=1, sort_keys=True) + "\n"
+
+
+def release_config(manifest: Manifest, version: Version) -> str:
+    """Return a text that changes if and only if the manifest asks for another release of a version.
+
+    For build tools, as a dependency: it holds no line numbers and nothing of other versions.
+    """
+    data = {
+        "program": manifest.program,
+        "version": version.name,
+        "parents": version.parents,
+        "options": dataclasses.asdict(manifest.options),
+        "annotations": [(each.path, each.text) for each in manifest.annotations(version)],
+        "edits": [edit.to_json() for edit in manifest.edits(version)],
+        "rules": [(rule.kind, rule.labels, rule.code) for rule in manifest.rules(version)],
+        "preambles": [preamble.text for preamble in manifest.preambles(version)],
+    }
+    return json.dumps(data, sort_keys=True)
 
 
 def _options(fields: dict[str, Node]) -> Options:

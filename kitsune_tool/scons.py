@@ -1,0 +1,404 @@
+"""The SCons tool: updateable programs, their releases and the store, as targets.
+
+In: a construction environment with C tools, a manifest and sources; out: nodes and the aliases
+`update-release` (the release of the last version, put into the store) and `release-chain` (those of
+all versions). The front-end and the generator run as command lines. This is the only module that
+imports SCons; site_scons/site_tools/kitsune.py makes it `env.Tool("kitsune")`.
+
+Compiling happens in a clone of the caller's environment with SCons's own `SharedObject` builder and
+another command, so that scanners, `compile_commands.json`, CacheDir and every flag work as they do
+for any program, and no Builder of the caller is touched.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import itertools
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import SCons
+import SCons.Tool
+from SCons.Action import Action
+from SCons.Builder import Builder
+from SCons.Errors import UserError
+from SCons.Util import CLVar, flatten
+
+from kitsune_tool import config, resources
+from kitsune_tool.errors import KitsuneError
+from kitsune_tool.store import DESCRIPTION, REPORT_JSON, REPORT_TEXT, Store
+
+_Environment = Any
+_Node = Any
+_Result = TypeVar("_Result")
+_OLDEST_SCONS = (4, 8)
+_C_SUFFIX = ".c"
+_LINKED_SUFFIXES = {".o", ".os", ".obj", ".a"}
+
+_DEFAULTS = {
+    "KITSUNEMANIFEST": config.MANIFEST_NAME,
+    "KITSUNEDIR": "#build/kitsune",
+    "KITSUNEPYTHON": sys.executable,
+    "KITSUNE": "$( $KITSUNEPYTHON $) -m kitsune_tool.cli",
+    "KITSUNEFLAGS": CLVar(""),
+    "KITSUNECC": "$( $KITSUNEPYTHON $) -m kitsune_tool.cc",
+    "KITSUNECCFLAGS": CLVar("-fvisibility=hidden"),
+    "KITSUNECCCOM": "$KITSUNECC --kitsune-config=$KITSUNECONFIG "
+    "--kitsune-source=${SOURCE.srcpath} $SHCC -o $TARGET -c "
+    "$SHCFLAGS $SHCCFLAGS $KITSUNECCFLAGS $( $KITSUNEPREFIXMAP $) $_CCCOMCOM $SOURCES",
+    "KITSUNECCCOMSTR": "",
+    "KITSUNEPREFIXMAP": "-ffile-prefix-map=${Dir('#').abspath}=.",
+    "KITSUNECOM": "$KITSUNE release $KITSUNEFLAGS --manifest=$KITSUNEMANIFESTFILE "
+    "--version=$KITSUNEVERSION --output=$TARGET $_KITSUNEPARENTS "
+    "--compiler $SHCC $SHCFLAGS $SHCCFLAGS $_CCCOMCOM "
+    "--objects $LINKFLAGS $__RPATH $SOURCES $_LIBDIRFLAGS $_LIBFLAGS",
+    "KITSUNECOMSTR": "",
+    "KITSUNEPUBLISHCOM": "$KITSUNE publish --manifest=$KITSUNEMANIFESTFILE "
+    "--version=$KITSUNEVERSION --stamp=$TARGET $SOURCE",
+    "KITSUNEPUBLISHCOMSTR": "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredVersion:
+    """A version of the manifest as a SConstruct sees it: its name and its source directory."""
+
+    name: str
+    source: _Node
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def exists(env: _Environment) -> bool:
+    """Tell SCons that the tool can be used; `generate` explains it where it cannot."""
+    return True
+
+
+def generate(env: _Environment) -> None:
+    """Add the tool to an environment; doing it twice changes nothing."""
+    _check(env)
+    env.SetDefault(**_DEFAULTS)
+    if "_KitsuneLink" not in env["BUILDERS"]:
+        env["BUILDERS"]["_KitsuneLink"] = Builder(
+            action=Action("$KITSUNECOM", "$KITSUNECOMSTR"),
+            emitter=_with_reports,
+            target_scanner=SCons.Tool.ProgramScanner,
+        )
+    env.AddMethod(_guarded(kitsune_program), "KitsuneProgram")
+    env.AddMethod(_guarded(kitsune_release), "KitsuneRelease")
+    env.AddMethod(_guarded(kitsune_static_library), "KitsuneStaticLibrary")
+    env.AddMethod(_guarded(kitsune_versions), "KitsuneVersions")
+
+
+def kitsune_versions(env: _Environment) -> list[DeclaredVersion]:
+    """Return the versions of the manifest, oldest first."""
+    manifest = _load(env)[0]
+    return [
+        DeclaredVersion(version.name, env.Dir(str(version.source))) for version in manifest.versions
+    ]
+
+
+def kitsune_program(
+    env: _Environment, target: str, source: Any, plain: bool = False, **variables: Any
+) -> list[_Node]:
+    """Build the program from its current tree, which is the last version of the manifest.
+
+    Returns TARGET.so, which `kitsune run` starts, and with `plain` TARGET, an ordinary executable
+    of the same sources. TARGET.so is the release that `update-release` would put into the store if
+    its parents are there already; otherwise it can be started, but no running server become it.
+    """
+    build = _Build.of(env.Clone(**variables), None)
+    inputs = build.link_inputs(source)
+    release = _declare_release(build, inputs)
+    program = env.File(f"{target}.so")
+    if all(build.store.has(parent) for parent in build.version.parents):
+        env.Command(program, release, Action(_copy, "Copy $SOURCE to $TARGET"))
+    else:
+        apart = build.link(build.directory.Dir("unchained"), inputs, [])
+        env.Command(program, apart, Action(_copy, "Copy $SOURCE to $TARGET"))
+    return [program, *(build.plain_program(target, source) if plain else [])]
+
+
+def kitsune_release(
+    env: _Environment, version: DeclaredVersion | str, source: Any, **variables: Any
+) -> list[_Node]:
+    """Build the release of a version of the manifest from `source`, chained to its parents.
+
+    Returns the shared object in the build directory. `release-chain` puts it into the store, and if
+    it is the last version so does `update-release`. Parents that are not in the store yet must be
+    declared before.
+    """
+    build = _Build.of(env.Clone(**variables), str(version))
+    return [_declare_release(build, build.link_inputs(source))]
+
+
+def kitsune_static_library(
+    env: _Environment,
+    target: str,
+    source: Any,
+    version: DeclaredVersion | str | None = None,
+    **variables: Any,
+) -> list[_Node]:
+    """Build a static library of the program's own, whose state is migrated with the program's.
+
+    Its node can stand among the sources of `KitsuneProgram` and `KitsuneRelease`, and in `LIBS`.
+    """
+    build = _Build.of(env.Clone(**variables), None if version is None else str(version))
+    library = build.env.StaticLibrary(build.directory.File(target), build.link_inputs(source))
+    library[0].attributes.kitsune_plain = lambda: build.plain_library(target, source)
+    return list(library)
+
+
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """The compilation of one version: `env` is a clone that belongs to it alone.
+
+    `directory` holds everything that is made for the version; `settings` is the front-end's
+    configuration there, on which every object depends.
+    """
+
+    env: _Environment
+    manifest: config.Manifest
+    manifest_node: _Node
+    version: config.Version
+    directory: _Node
+    settings: _Node
+
+    @classmethod
+    def of(cls, env: _Environment, version_name: str | None) -> _Build:
+        manifest, node = _load(env)
+        version = manifest.version(version_name) if version_name else manifest.versions[-1]
+        directory = env.Dir("$KITSUNEDIR").Dir(manifest.program).Dir(version.name)
+        settings = directory.File("front-end.json")
+        env.AppendUnique(CPPPATH=[str(resources.include_dir())])
+        env.Replace(KITSUNEVERSION=version.name, KITSUNEMANIFESTFILE=node)
+        build = cls(env, manifest, node, version, directory, settings)
+        if not settings.has_builder():
+            env.Command(settings, env.Value(build.settings_text()), Action(_write, "Write $TARGET"))
+        return build
+
+    @property
+    def store(self) -> Store:
+        return Store(self.manifest.store, self.manifest.program)
+
+    @property
+    def is_last(self) -> bool:
+        return self.version is self.manifest.versions[-1]
+
+    def settings_text(self) -> str:
+        """Return the front-end's configuration, its root relative to where commands run."""
+        root = os.path.relpath(self.version.source, self.env.Dir("#").get_abspath())
+        return config.front_end_config(self.manifest, self.version, root)
+
+    def link_inputs(self, source: Any) -> list[_Node]:
+        """Return objects for sources; objects and libraries are passed on."""
+        env = self.env.Clone(
+            SHCCCOM="$KITSUNECCCOM", SHCCCOMSTR="$KITSUNECCCOMSTR", KITSUNECONFIG=self.settings
+        )
+        forced = _forced_includes(env)
+        return [
+            node if _is_linked(node) else self.shared_object(env, node, forced)
+            for node in _nodes(env, source)
+        ]
+
+    def shared_object(self, env: _Environment, source: _Node, forced: list[_Node]) -> _Node:
+        (target,) = env.SharedObject(self.object_file("objects", source), source)
+        if source.get_suffix() == _C_SUFFIX:
+            env.Depends(target, self.settings)
+        env.Depends(target, forced)
+        return target
+
+    def object_file(self, kind: str, source: _Node) -> _Node:
+        """Return where the object of a source goes: its path below the version's root, kept."""
+        path = os.path.relpath(source.srcnode().get_abspath(), self.version.source)
+        inside = path.replace(os.pardir + os.sep, "up/")
+        return self.directory.Dir(kind).File(f"{inside}.o")
+
+    def link(self, directory: _Node, inputs: list[_Node], parents: list[_Node]) -> _Node:
+        """Link inputs to a release that can follow `parents`, with its description and reports."""
+        options = [f"--parent={parent}" for parent in parents]
+        target = directory.File(f"{self.manifest.program}.so")
+        release = self.env._KitsuneLink(target, inputs, _KITSUNEPARENTS=options)
+        self.env.Depends(release, parents)
+        self.env.Depends(
+            release, self.env.Value(config.release_config(self.manifest, self.version))
+        )
+        self.env.Depends(release, [self.env.File(str(p)) for p in resources.generator_files()])
+        self.env.Clean(release, directory.Dir("generated"))
+        return release[0]
+
+    def plain_program(self, target: str, source: Any) -> list[_Node]:
+        """Build an ordinary executable, in which the API does nothing."""
+        api_source = self.env.File(str(resources.runtime_source_dir() / "plain.c"))
+        api = self.env.StaticObject(self.directory.File("plain/kitsune-plain.o"), api_source)
+        libraries = [_plain_of(library) for library in flatten(self.env.get("LIBS", []))]
+        inputs = [*self.plain_inputs(source), api]
+        return list(self.env.Program(target, inputs, LIBS=libraries))
+
+    def plain_library(self, target: str, source: Any) -> _Node:
+        """Build the library that a plain executable is linked with."""
+        node = self.directory.Dir("plain").File(target)
+        if not node.has_builder():
+            self.env.StaticLibrary(node, self.plain_inputs(source))
+        return node
+
+    def plain_inputs(self, source: Any) -> list[_Node]:
+        return [
+            _plain_of(node)
+            if _is_linked(node)
+            else self.env.StaticObject(self.object_file("plain", node), node)[0]
+            for node in _nodes(self.env, source)
+        ]
+
+
+def _declare_release(build: _Build, inputs: list[_Node]) -> _Node:
+    """Declare a version's release, its way into the store, and the aliases; return the release."""
+    env, store, version = build.env, build.store, build.version
+    stamp = build.directory.File("published")
+    if stamp.has_builder():
+        raise KitsuneError(
+            "K240",
+            f"version {version.name} of {store.program} is declared twice",
+            hint="KitsuneProgram declares the last version; use KitsuneRelease for earlier ones",
+        )
+    release = _chained(build, inputs)
+    stored = env.File(str(store.release(version.name)))
+    targets = [stamp] if store.has(version.name) else [stamp, stored]
+    env.Command(targets, release, Action("$KITSUNEPUBLISHCOM", "$KITSUNEPUBLISHCOMSTR"))
+    env.NoClean(stored)
+    env.Precious(targets)
+    env.NoCache(targets)
+    env.Clean(stamp, build.directory)
+    env.Alias("release-chain", stamp)
+    if build.is_last:
+        env.Alias("update-release", stamp)
+    _keep_out_of_default(env, [release, stamp, stored])
+    return release
+
+
+def _chained(build: _Build, inputs: list[_Node]) -> _Node:
+    parents = {
+        name: build.env.File(str(build.store.release(name))) for name in build.version.parents
+    }
+    for name, node in parents.items():
+        if not build.store.has(name) and not node.has_builder():
+            return _refusal(build, _missing_parent(build, name))
+    return build.link(build.directory, inputs, list(parents.values()))
+
+
+def _missing_parent(build: _Build, parent: str) -> KitsuneError:
+    program, version = build.manifest.program, build.version
+    return KitsuneError(
+        "K223",
+        f"release {parent} of {program}, the parent of {version.name}, is not in the store",
+        at=version.at,
+        hint=f"restore {build.store.directory(parent)},\n"
+        f"or declare KitsuneRelease('{parent}', ...) before {version.name} and build release-chain,"
+        "\nor write 'parents: []' if no server runs an earlier version",
+    )
+
+
+def _refusal(build: _Build, error: KitsuneError) -> _Node:
+    """Return a release that cannot be built, and says why when somebody asks for it."""
+
+    def refuse(target: list[_Node], source: list[_Node], env: _Environment) -> int:
+        print(error.report(), file=sys.stderr)
+        return 1
+
+    target = build.directory.File(f"{build.manifest.program}.so")
+    node = build.env.Command(target, [], Action(refuse, None, varlist=["KITSUNEVERSION"]))[0]
+    build.env.AlwaysBuild(node)
+    return node
+
+
+def _keep_out_of_default(env: _Environment, nodes: list[_Node]) -> None:
+    """Keep `scons` without a target from releasing anything; `scons -c` cleans all the same."""
+    if not env.GetOption("clean"):
+        for node in nodes:
+            env.Ignore(node.dir, node)
+
+
+def _with_reports(
+    target: list[_Node], source: list[_Node], env: _Environment
+) -> tuple[list[_Node], list[_Node]]:
+    beside = [target[0].dir.File(name) for name in (DESCRIPTION, REPORT_TEXT, REPORT_JSON)]
+    return target + beside, source
+
+
+def _check(env: _Environment) -> None:
+    if tuple(int(part) for part in SCons.__version__.split(".")[:2]) < _OLDEST_SCONS:
+        raise UserError(
+            f"kitsune: SCons {SCons.__version__} is too old; install the package scons >= "
+            + ".".join(map(str, _OLDEST_SCONS))
+        )
+    if "CC" not in env or "SharedObject" not in env["BUILDERS"]:
+        raise UserError(
+            "kitsune: no C compiler in this environment; load the C tools first, as in "
+            "Environment(tools=['default', 'kitsune'])"
+        )
+    for module in ("pycparser", "jinja2", "yaml"):
+        if importlib.util.find_spec(module) is None:
+            raise UserError(
+                f"kitsune: the Python package {module} is missing for {sys.executable}; install "
+                "kitsune-live-update into the environment that runs SCons"
+            )
+
+
+def _guarded(function: Callable[..., _Result]) -> Callable[..., _Result]:
+    """Turn a user's mistake into the error that SCons shows without a traceback."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **named: Any) -> _Result:
+        try:
+            return function(*arguments, **named)
+        except KitsuneError as error:
+            raise UserError(error.report()) from error
+
+    return call
+
+
+def _load(env: _Environment) -> tuple[config.Manifest, _Node]:
+    node = env.File("$KITSUNEMANIFEST").srcnode()
+    return config.load_manifest(Path(node.get_abspath())), node
+
+
+def _nodes(env: _Environment, source: Any) -> list[_Node]:
+    return list(env.arg2nodes(flatten([source]), env.fs.File))
+
+
+def _is_linked(node: _Node) -> bool:
+    return node.get_suffix() in _LINKED_SUFFIXES
+
+
+def _plain_of(library: Any) -> Any:
+    make = getattr(getattr(library, "attributes", None), "kitsune_plain", None)
+    return make() if make else library
+
+
+def _forced_includes(env: _Environment) -> list[_Node]:
+    """Return the headers named by `-include` and `-imacros`, which SCons does not look for."""
+    flags = shlex.split(env.subst("$SHCFLAGS $SHCCFLAGS $CPPFLAGS"))
+    names = [name for flag, name in itertools.pairwise(flags) if flag in {"-include", "-imacros"}]
+    directories = ["#", *flatten(env.get("CPPPATH", []))]
+    found = (env.FindFile(name, directories) for name in names)
+    return [node for node in found if node is not None]
+
+
+def _write(target: list[_Node], source: list[_Node], env: _Environment) -> None:
+    Path(target[0].get_path()).write_text(source[0].get_text_contents(), encoding="utf-8")
+
+
+def _copy(target: list[_Node], source: list[_Node], env: _Environment) -> None:
+    """Copy by rename, so that a server that was started from the old file keeps it."""
+    path = Path(target[0].get_path())
+    temporary = path.with_name(f".{path.name}.new")
+    shutil.copyfile(source[0].get_path(), temporary)
+    temporary.replace(path)
