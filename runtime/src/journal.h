@@ -24,6 +24,7 @@
 #include <sys/types.h>
 
 #include "outcome.h"
+#include "switch.h"
 
 /* What the new version does, for messages. */
 enum kitsune__phase {
@@ -55,11 +56,13 @@ void kitsune__journal_abortv(uint32_t code, const char *format, va_list argument
     __attribute__((noreturn));
 
 /*
- * The commit: one store, after which the old context can no longer be resumed. `verdict` gets the
- * times so far. The clone is killed, and reaped later (kitsune__journal_reap). The signal mask and
- * dispositions are the new version's afterwards.
+ * The commit: one store, after which the old context can no longer be resumed; then the kernel's
+ * signal state becomes what `apply` (called next, still with all signals blocked) makes of it. The
+ * clone is killed, and reaped later (kitsune__journal_reap). `verdict` gets the times. The caller goes
+ * on on the new stack, which it owns from now on; signals are still blocked: the caller sets the mask.
  */
-void kitsune__journal_commit(struct kitsune__verdict *verdict);
+void kitsune__journal_commit(void (*apply)(void), struct kitsune__verdict *verdict,
+                             struct kitsune__stack *stack);
 
 /* Sets the phase and returns the one before. `what` is named in messages if not NULL and must stay
  * valid (a hook's or variable's name). */
@@ -71,9 +74,23 @@ void kitsune__journal_note(const char *format, ...) __attribute__((format(printf
 /* Reaps a dead snapshot clone without waiting. Returns non-zero if none is left. */
 int kitsune__journal_reap(void);
 
-/* In a child process after fork: forgets the transaction; the child goes on in the code that
- * forked, with the emulated mask and dispositions made real. */
-void kitsune__journal_drop_in_child(void);
+/* In a child process after fork: forgets the transaction, whose state is the parent's. Returns
+ * non-zero if there was one. Async-signal-safe. */
+int kitsune__journal_drop_in_child(void);
+
+/* Before the new version changes a timer of the process: a rollback puts the timers back. */
+void kitsune__journal_save_timers(void);
+/* A kernel timer (timer_create) that a rollback must delete. */
+void kitsune__journal_note_timer(int kernel_timer);
+
+/* What the kernel has while the transaction replaces it: the old version's dispositions of the
+ * signals that report faults, its mask, its alternate stack. Non-zero if `number` is replaced. */
+int kitsune__journal_kept_action(int number, struct sigaction *action);
+void kitsune__journal_kept_mask(sigset_t *mask);
+void kitsune__journal_kept_altstack(stack_t *stack);
+/* The suspended stack pointer of the old version, and the stack that the new one runs on. */
+void *kitsune__journal_old_stack_pointer(void);
+const struct kitsune__stack *kitsune__journal_stack(void);
 
 /* Non-zero: snapshots are off (KITSUNE_SNAPSHOT=off, or under valgrind). */
 int kitsune__journal_snapshot_off(void);

@@ -66,6 +66,9 @@ struct kitsune__verdict {
     uint64_t snapshot_ns, load_ns, main_ns, rollback_ns, total_ns;
     uint64_t restored_pages; /* by a rollback */
     uint64_t objects, bytes; /* transformed */
+    /* After a crash: the file that the faulting code was mapped from, and the place in it. */
+    char fault_path[192];
+    uint64_t fault_offset;
 };
 
 /* The general text of a code; for an unknown one "unknown". */

@@ -6,13 +6,14 @@
 #ifndef KITSUNE_PLATFORM_H
 #define KITSUNE_PLATFORM_H
 
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* Raw system call (platform_*.S). */
+/* Raw system call (platform_*.S). The macro fills missing arguments with zero. */
 long kitsune__syscall(long number, long a, long b, long c, long d, long e, long f);
 #define KITSUNE__SYSCALL(number, ...) \
-    KITSUNE__SYSCALL_(number, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0)
+    KITSUNE__SYSCALL_(number, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0, 0)
 #define KITSUNE__SYSCALL_(number, a, b, c, d, e, f, ...)                                    \
     kitsune__syscall((number), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
@@ -36,5 +37,6 @@ void kitsune__platform_start(void);
  */
 size_t kitsune__format(char *buffer, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+size_t kitsune__formatv(char *buffer, size_t size, const char *format, va_list arguments);
 
 #endif

@@ -1,0 +1,545 @@
+#define _GNU_SOURCE
+#include "journal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "platform.h"
+#include "snapshot.h"
+
+#define NS_PER_S 1000000000ull
+#define SIDE_STACK_SIZE ((size_t)256 << 10)
+#define KERNEL_TIMERS_MAX 32
+#define SIGNALS 64
+#define KERNEL_SET_SIZE 8
+
+/* The limit's timer. Nothing on Linux sends it, and hardly a program uses it. */
+#define LIMIT_SIGNAL SIGSTKFLT
+
+/* Signals that stay deliverable during a transaction; each ends it. */
+static const int caught[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP, LIMIT_SIGNAL};
+#define CAUGHT (sizeof caught / sizeof *caught)
+
+/* sigaction as the kernel has it on x86-64 and AArch64. */
+struct kernel_action {
+    void *handler;
+    uint64_t flags;
+    void *restorer;
+    uint64_t mask;
+};
+
+/*
+ * The transaction's state: in a shared mapping, so that no rollback touches it. Written by the
+ * program's thread only; also by its signal handler, which never returns to what it interrupted.
+ */
+struct journal {
+    uint32_t is_committed; /* the commit is the store of 1 */
+    uint32_t has_snapshot;
+    pid_t process, clone;
+    struct kitsune__context old;
+    struct kitsune__stack stack; /* of the new version */
+    void (*body)(void *);
+    void *argument;
+    struct kitsune__verdict verdict;
+    enum kitsune__phase phase;
+    const char *what;
+    uint64_t begin_ns, main_ns, abort_ns;
+    /* What the kernel had before. */
+    uint64_t mask, pending;
+    stack_t altstack;
+    struct kernel_action actions[CAUGHT];
+    int timer;
+    uint32_t has_timers, kernel_timer_count;
+    struct itimerval timers[3];
+    uint64_t timers_ns;
+    int kernel_timers[KERNEL_TIMERS_MAX];
+    /* Why it was given up. */
+    const void *fault_pc;
+    siginfo_t resend; /* a signal from outside that was taken for a fault; si_signo 0: none */
+    struct kitsune__restored restored;
+    uint8_t signal_stack[SIDE_STACK_SIZE] __attribute__((aligned(64)));
+    uint8_t abort_stack[SIDE_STACK_SIZE] __attribute__((aligned(64)));
+    /* struct kitsune__exchange follows, page-aligned */
+};
+
+/* NULL: no transaction in this process. */
+static struct journal *journal;
+/* A killed clone that was not reaped yet; 0: none. */
+static pid_t dead_clone;
+
+#define PAGE_ALIGNED(size) (((size) + 4095u) & ~(size_t)4095u)
+
+static struct kitsune__exchange *exchange_of(struct journal *of) {
+    return (void *)((uint8_t *)of + PAGE_ALIGNED(sizeof *of));
+}
+
+static size_t journal_size(void) {
+    return PAGE_ALIGNED(sizeof(struct journal)) + kitsune__exchange_size();
+}
+
+static void kernel_mask(int how, const uint64_t *set, uint64_t *old) {
+    KITSUNE__SYSCALL(SYS_rt_sigprocmask, how, set, old, KERNEL_SET_SIZE);
+}
+
+static uint64_t bit_of(int number) {
+    return 1ull << (number - 1);
+}
+
+int kitsune__journal_active(void) {
+    return journal != NULL;
+}
+
+int kitsune__journal_snapshot_off(void) {
+    static int is_off = -1;
+    if (is_off < 0) {
+        const char *wish = getenv("KITSUNE_SNAPSHOT");
+        is_off = (wish != NULL && strcmp(wish, "off") == 0) || kitsune__under_valgrind();
+    }
+    return is_off;
+}
+
+/* ---- notes --------------------------------------------------------------------------------- */
+
+static void add_text(char *buffer, size_t size, const char *format, va_list arguments) {
+    size_t length = 0;
+    while (buffer[length] != '\0')
+        length++;
+    if (length > 0)
+        length += kitsune__format(buffer + length, size - length, "; ");
+    kitsune__formatv(buffer + length, size - length, format, arguments);
+}
+
+void kitsune__journal_note(const char *format, ...) {
+    va_list arguments;
+    if (journal == NULL)
+        return;
+    va_start(arguments, format);
+    add_text(journal->verdict.notes, sizeof journal->verdict.notes, format, arguments);
+    va_end(arguments);
+}
+
+enum kitsune__phase kitsune__journal_phase(enum kitsune__phase phase, const char *what) {
+    if (journal == NULL)
+        return KITSUNE__PHASE_NONE;
+    enum kitsune__phase before = journal->phase;
+    uint64_t now = kitsune__now_ns();
+    if (before == KITSUNE__PHASE_LOAD && phase != before) {
+        journal->verdict.load_ns = now - journal->begin_ns - journal->verdict.snapshot_ns;
+        journal->main_ns = now;
+    }
+    journal->phase = phase;
+    journal->what = what;
+    return before;
+}
+
+static size_t describe_phase(const struct journal *of, char *buffer, size_t size) {
+    switch (of->phase) {
+    case KITSUNE__PHASE_LOAD:
+        return kitsune__format(buffer, size, " while it was loaded (in a constructor)");
+    case KITSUNE__PHASE_PRESTART:
+        return kitsune__format(buffer, size, " in the hook _kitsune_prestart_xform");
+    case KITSUNE__PHASE_MAINUPDATE:
+        return kitsune__format(buffer, size, " in the hook _kitsune_mainupdate_xform");
+    case KITSUNE__PHASE_TRANSFORM:
+        return kitsune__format(buffer, size, " while state was transformed%s%s",
+                               of->what ? ": " : "", of->what ? of->what : "");
+    case KITSUNE__PHASE_MAIN:
+        return kitsune__format(buffer, size, " in the new main");
+    default:
+        buffer[0] = '\0';
+        return 0;
+    }
+}
+
+/* ---- timers -------------------------------------------------------------------------------- */
+
+static int start_limit(uint64_t limit_ns) {
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = LIMIT_SIGNAL};
+    struct itimerspec at = {{0, 0}, {(time_t)(limit_ns / NS_PER_S), (long)(limit_ns % NS_PER_S)}};
+    event._sigev_un._tid = (pid_t)KITSUNE__SYSCALL(SYS_gettid);
+    if (KITSUNE__SYSCALL(SYS_timer_create, CLOCK_MONOTONIC, &event, &journal->timer) != 0)
+        return -1;
+    return KITSUNE__SYSCALL(SYS_timer_settime, journal->timer, 0, &at, 0) == 0 ? 0 : -1;
+}
+
+/* Deletes the timer, and its signal if it came too late. */
+static void stop_limit(struct journal *of) {
+    uint64_t set = bit_of(LIMIT_SIGNAL);
+    struct timespec none = {0, 0};
+    KITSUNE__SYSCALL(SYS_timer_delete, of->timer);
+    if (!(of->pending & set))
+        KITSUNE__SYSCALL(SYS_rt_sigtimedwait, &set, 0, &none, KERNEL_SET_SIZE);
+}
+
+void kitsune__journal_save_timers(void) {
+    if (journal == NULL || journal->has_timers)
+        return;
+    for (int which = 0; which < 3; which++)
+        KITSUNE__SYSCALL(SYS_getitimer, which, &journal->timers[which]);
+    journal->timers_ns = kitsune__now_ns();
+    journal->has_timers = 1;
+}
+
+void kitsune__journal_note_timer(int kernel_timer) {
+    if (journal != NULL && journal->kernel_timer_count < KERNEL_TIMERS_MAX)
+        journal->kernel_timers[journal->kernel_timer_count++] = kernel_timer;
+}
+
+/* A timer that would have run out meanwhile runs out at once. */
+static void restore_timer(struct journal *of, int which) {
+    struct itimerval *timer = &of->timers[which];
+    uint64_t elapsed_us = (kitsune__now_ns() - of->timers_ns) / 1000;
+    uint64_t left_us = (uint64_t)timer->it_value.tv_sec * 1000000u +
+                       (uint64_t)timer->it_value.tv_usec;
+    if (left_us > 0) {
+        left_us = left_us > elapsed_us ? left_us - elapsed_us : 1;
+        timer->it_value.tv_sec = (time_t)(left_us / 1000000u);
+        timer->it_value.tv_usec = (suseconds_t)(left_us % 1000000u);
+    }
+    KITSUNE__SYSCALL(SYS_setitimer, which, timer, 0);
+}
+
+static void restore_timers(struct journal *of) {
+    for (int which = 0; of->has_timers && which < 3; which++)
+        restore_timer(of, which);
+    for (uint32_t index = 0; index < of->kernel_timer_count; index++)
+        KITSUNE__SYSCALL(SYS_timer_delete, of->kernel_timers[index]);
+}
+
+/* ---- signals ------------------------------------------------------------------------------- */
+
+static const char *signal_name(int number) {
+    switch (number) {
+    case SIGSEGV:
+        return "SIGSEGV";
+    case SIGBUS:
+        return "SIGBUS";
+    case SIGFPE:
+        return "SIGFPE";
+    case SIGILL:
+        return "SIGILL";
+    case SIGABRT:
+        return "SIGABRT";
+    case SIGSYS:
+        return "SIGSYS";
+    default:
+        return "SIGTRAP";
+    }
+}
+
+/* Whether somebody else sent it, so that the old version must get it. */
+static int is_from_outside(const struct journal *of, const siginfo_t *info) {
+    return info->si_code <= 0 && info->si_code != SI_TIMER && info->si_pid != of->process;
+}
+
+/* In a process that shares or copied the handlers but is not the one of the transaction: a crash is
+ * a crash. */
+static void crash_by_default(int number) {
+    struct kernel_action standard = {0};
+    uint64_t set = bit_of(number);
+    KITSUNE__SYSCALL(SYS_rt_sigaction, number, &standard, 0, KERNEL_SET_SIZE);
+    kernel_mask(SIG_UNBLOCK, &set, NULL);
+    KITSUNE__SYSCALL(SYS_tgkill, KITSUNE__SYSCALL(SYS_getpid), KITSUNE__SYSCALL(SYS_gettid), number);
+}
+
+static void give_up(struct journal *of, uint32_t code) __attribute__((noreturn));
+
+static void on_signal(int number, siginfo_t *info, void *ucontext) {
+    struct journal *of = journal;
+    char *reason;
+    size_t size, length;
+    if (of == NULL || of->is_committed || of->process != KITSUNE__SYSCALL(SYS_getpid)) {
+        crash_by_default(number);
+        return;
+    }
+    reason = of->verdict.reason;
+    size = sizeof of->verdict.reason;
+    of->fault_pc = kitsune__interrupted_at(ucontext);
+    if (is_from_outside(of, info))
+        of->resend = *info;
+    if (number == LIMIT_SIGNAL) {
+        length = kitsune__format(reason, size, "the time limit ran out");
+        describe_phase(of, reason + length, size - length);
+        give_up(of, KITSUNE__TIME_LIMIT);
+    }
+    if (number == SIGSEGV && kitsune__stack_in_guard(&of->stack, info->si_addr)) {
+        length = kitsune__format(reason, size, "stack overflow");
+        describe_phase(of, reason + length, size - length);
+        give_up(of, KITSUNE__STACK_OVERFLOW);
+    }
+    length = kitsune__format(reason, size, "%s", signal_name(number));
+    if (info->si_code > 0 && (number == SIGSEGV || number == SIGBUS))
+        length += kitsune__format(reason + length, size - length, " at address %p", info->si_addr);
+    describe_phase(of, reason + length, size - length);
+    give_up(of, KITSUNE__CRASHED);
+}
+
+static void catch_signals(struct journal *of) {
+    struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK, .sa_sigaction = on_signal};
+    stack_t stack = {.ss_sp = of->signal_stack, .ss_size = sizeof of->signal_stack};
+    sigfillset(&action.sa_mask);
+    KITSUNE__SYSCALL(SYS_sigaltstack, &stack, 0);
+    for (size_t index = 0; index < CAUGHT; index++)
+        sigaction(caught[index], &action, NULL);
+}
+
+/* Notes what the kernel has and blocks everything. */
+static void save_signals(struct journal *of) {
+    uint64_t all = ~0ull;
+    kernel_mask(SIG_SETMASK, &all, &of->mask);
+    KITSUNE__SYSCALL(SYS_rt_sigpending, &of->pending, KERNEL_SET_SIZE);
+    KITSUNE__SYSCALL(SYS_sigaltstack, 0, &of->altstack);
+    for (size_t index = 0; index < CAUGHT; index++)
+        KITSUNE__SYSCALL(SYS_rt_sigaction, caught[index], 0, &of->actions[index], KERNEL_SET_SIZE);
+}
+
+static void unblock_caught(void) {
+    uint64_t set = 0;
+    for (size_t index = 0; index < CAUGHT; index++)
+        set |= bit_of(caught[index]);
+    kernel_mask(SIG_UNBLOCK, &set, NULL);
+}
+
+static void restore_caught(struct journal *of) {
+    KITSUNE__SYSCALL(SYS_sigaltstack, &of->altstack, 0);
+    for (size_t index = 0; index < CAUGHT; index++)
+        KITSUNE__SYSCALL(SYS_rt_sigaction, caught[index], &of->actions[index], 0, KERNEL_SET_SIZE);
+}
+
+/* Drops what the new version sent to itself (SIGPIPE by writing, say); all else stays pending. */
+static void sift_pending(struct journal *of) {
+    uint64_t pending = 0;
+    struct timespec none = {0, 0};
+    siginfo_t info;
+    KITSUNE__SYSCALL(SYS_rt_sigpending, &pending, KERNEL_SET_SIZE);
+    pending &= ~of->pending;
+    for (int number = 1; number <= SIGNALS; number++) {
+        uint64_t set = bit_of(number);
+        if (!(pending & set) ||
+            KITSUNE__SYSCALL(SYS_rt_sigtimedwait, &set, &info, &none, KERNEL_SET_SIZE) != number)
+            continue;
+        if (info.si_code > 0 || info.si_pid != of->process)
+            KITSUNE__SYSCALL(SYS_rt_sigqueueinfo, of->process, number, &info);
+    }
+    if (of->resend.si_signo != 0)
+        KITSUNE__SYSCALL(SYS_rt_sigqueueinfo, of->process, of->resend.si_signo, &of->resend);
+}
+
+int kitsune__journal_kept_action(int number, struct sigaction *action) {
+    for (size_t index = 0; journal != NULL && index < CAUGHT; index++)
+        if (caught[index] == number) {
+            const struct kernel_action *kept = &journal->actions[index];
+            memset(action, 0, sizeof *action);
+            memcpy(&action->sa_handler, &kept->handler, sizeof kept->handler);
+            action->sa_flags = (int)(kept->flags & ~0x04000000ull); /* SA_RESTORER is libc's */
+            memcpy(&action->sa_mask, &kept->mask, sizeof kept->mask);
+            return 1;
+        }
+    return 0;
+}
+
+void kitsune__journal_kept_mask(sigset_t *mask) {
+    sigemptyset(mask);
+    if (journal != NULL)
+        memcpy(mask, &journal->mask, sizeof journal->mask);
+}
+
+void kitsune__journal_kept_altstack(stack_t *stack) {
+    *stack = journal->altstack;
+}
+
+void *kitsune__journal_old_stack_pointer(void) {
+    return journal->old.stack_pointer;
+}
+
+const struct kitsune__stack *kitsune__journal_stack(void) {
+    return &journal->stack;
+}
+
+/* ---- rollback ------------------------------------------------------------------------------ */
+
+static void note_failures(struct journal *of) {
+    if (of->restored.clone_lost)
+        kitsune__journal_note("the snapshot was lost: the old version's state may be damaged");
+    else if (of->restored.failures > 0)
+        kitsune__journal_note("%s", of->restored.failure);
+}
+
+/* On the abort stack, with all signals blocked. */
+static void roll_back(void *argument) {
+    struct journal *of = argument;
+    of->abort_ns = kitsune__now_ns();
+    stop_limit(of);
+    restore_timers(of);
+    if (of->has_snapshot) {
+        kitsune__snapshot_restore(exchange_of(of), of->clone, of->fault_pc, &of->restored);
+        note_failures(of);
+    } else {
+        kitsune__journal_note("without a snapshot (KITSUNE_SNAPSHOT=off) only the stack and the "
+                              "signals were restored");
+    }
+    restore_caught(of);
+    sift_pending(of);
+    kitsune__resume(&of->old, 1);
+}
+
+static void give_up(struct journal *of, uint32_t code) {
+    uint64_t all = ~0ull;
+    kernel_mask(SIG_SETMASK, &all, NULL);
+    of->verdict.code = code;
+    kitsune__leave_for(of->abort_stack + sizeof of->abort_stack, roll_back, of);
+}
+
+void kitsune__journal_abortv(uint32_t code, const char *format, va_list arguments) {
+    struct journal *of = journal;
+    /* Without a transaction there is nothing to go back to: only a child of the new version can get
+     * here (it was forked before the commit and then failed), and it ends as it would have. */
+    while (of == NULL || of->is_committed)
+        KITSUNE__SYSCALL(SYS_exit_group, 70);
+    kitsune__formatv(of->verdict.reason, sizeof of->verdict.reason, format, arguments);
+    give_up(of, code);
+}
+
+void kitsune__journal_abort(uint32_t code, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    kitsune__journal_abortv(code, format, arguments);
+}
+
+/* ---- begin --------------------------------------------------------------------------------- */
+
+static void take_snapshot(struct journal *of) {
+    if (kitsune__journal_snapshot_off())
+        return;
+    of->clone = kitsune__snapshot_take(exchange_of(of));
+    if (of->clone < 0) {
+        kitsune__format(of->verdict.reason, sizeof of->verdict.reason,
+                        "the process could not be cloned: error %d", -of->clone);
+        of->verdict.code = KITSUNE__NO_SNAPSHOT;
+        kitsune__resume(&of->old, 1);
+    }
+    of->has_snapshot = of->verdict.snapshot_taken = 1;
+}
+
+/* The first thing on the new stack. Everything before is no part of the transaction. */
+static void transaction(void *argument) {
+    struct journal *of = argument;
+    take_snapshot(of);
+    of->verdict.snapshot_ns = kitsune__now_ns() - of->begin_ns;
+    catch_signals(of);
+    unblock_caught();
+    of->body(of->argument);
+    kitsune__journal_abort(KITSUNE__RETURNED, "the new version's main returned");
+}
+
+static struct journal *map_journal(void) {
+    void *memory = mmap(NULL, journal_size(), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static void refuse(struct kitsune__verdict *verdict, uint32_t code, const char *reason) {
+    verdict->code = code;
+    kitsune__format(verdict->reason, sizeof verdict->reason, "%s", reason);
+}
+
+/* Prepares what must exist before the snapshot. Returns 0, or -1 with the verdict. */
+static int prepare(struct journal **prepared, struct kitsune__verdict *verdict) {
+    if (!kitsune__journal_snapshot_off() && !kitsune__snapshot_possible()) {
+        refuse(verdict, KITSUNE__NO_SNAPSHOT, "/proc/self cannot be read");
+        return -1;
+    }
+    struct journal *of = map_journal();
+    if (of == NULL || kitsune__stack_map(&of->stack) != 0) {
+        if (of != NULL)
+            munmap(of, journal_size());
+        refuse(verdict, KITSUNE__NO_MEMORY, "no memory for a stack of the new version");
+        return -1;
+    }
+    *prepared = of;
+    return 0;
+}
+
+/* Back in the old version: takes down what only the transaction needed. */
+static void finish_rollback(struct journal *of, struct kitsune__verdict *verdict) {
+    uint64_t now = kitsune__now_ns();
+    *verdict = of->verdict;
+    verdict->restored_pages = of->restored.pages;
+    memcpy(verdict->fault_path, of->restored.probe_path, sizeof verdict->fault_path);
+    verdict->fault_offset = of->restored.probe_offset;
+    verdict->rollback_ns = of->abort_ns != 0 ? now - of->abort_ns : 0;
+    verdict->total_ns = now - of->begin_ns;
+    uint64_t mask = of->mask;
+    KITSUNE__SYSCALL(SYS_timer_delete, of->timer); /* if the snapshot failed, it still runs */
+    kitsune__stack_unmap(&of->stack);
+    munmap(of, journal_size());
+    journal = NULL;
+    kernel_mask(SIG_SETMASK, &mask, NULL);
+}
+
+void kitsune__journal_run(void (*body)(void *), void *argument, uint64_t limit_ns,
+                          struct kitsune__verdict *verdict) {
+    struct journal *of = NULL;
+    memset(verdict, 0, sizeof *verdict);
+    if (dead_clone != 0 && kitsune__snapshot_reap(dead_clone, 1))
+        dead_clone = 0;
+    if (prepare(&of, verdict) != 0)
+        return;
+    of->process = getpid();
+    of->body = body;
+    of->argument = argument;
+    of->begin_ns = kitsune__now_ns();
+    save_signals(of);
+    journal = of;
+    if (start_limit(limit_ns) != 0) {
+        of->verdict.code = KITSUNE__NO_MEMORY;
+        refuse(&of->verdict, KITSUNE__NO_MEMORY, "no timer for the time limit");
+    } else {
+        kitsune__suspend(&of->old, of->stack.end, transaction, of);
+    }
+    finish_rollback(of, verdict);
+}
+
+/* ---- commit -------------------------------------------------------------------------------- */
+
+void kitsune__journal_commit(void (*apply)(void), struct kitsune__verdict *verdict,
+                             struct kitsune__stack *stack) {
+    struct journal *of = journal;
+    uint64_t all = ~0ull;
+    kernel_mask(SIG_SETMASK, &all, NULL);
+    __atomic_store_n(&of->is_committed, 1u, __ATOMIC_SEQ_CST);
+    stop_limit(of);
+    restore_caught(of);
+    apply();
+    if (of->has_snapshot) {
+        kitsune__snapshot_kill(of->clone);
+        dead_clone = of->clone;
+    }
+    uint64_t now = kitsune__now_ns();
+    *verdict = of->verdict;
+    verdict->main_ns = of->main_ns != 0 ? now - of->main_ns : 0;
+    verdict->total_ns = now - of->begin_ns;
+    *stack = of->stack;
+    journal = NULL;
+    munmap(of, journal_size());
+}
+
+int kitsune__journal_reap(void) {
+    if (dead_clone != 0 && kitsune__snapshot_reap(dead_clone, 0))
+        dead_clone = 0;
+    return dead_clone == 0;
+}
+
+int kitsune__journal_drop_in_child(void) {
+    struct journal *of = journal;
+    dead_clone = 0; /* it is the parent's child */
+    if (of == NULL)
+        return 0;
+    journal = NULL;
+    return 1;
+}

@@ -1,0 +1,186 @@
+#define _GNU_SOURCE
+#include "platform.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PROC_ROOT_INODE 1
+
+/* A descriptor of /proc, so that it stays reachable after chroot; -1 if there is none. Programs that
+ * close everything at their start close it too: it is checked at each use. */
+static int proc_directory = -1;
+static uint64_t proc_device;
+
+uint64_t kitsune__page_size(void) {
+    return 4096; /* x86-64 has no other */
+}
+
+uint64_t kitsune__now_ns(void) {
+    struct timespec now;
+    KITSUNE__SYSCALL(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* As high as the limit allows, out of the way of programs that count on small numbers. */
+static int move_high(int descriptor) {
+    struct rlimit limit;
+    int wanted = 1000;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur <= 1000)
+        wanted = (int)limit.rlim_cur / 2;
+    int high = fcntl(descriptor, F_DUPFD_CLOEXEC, wanted);
+    if (high < 0)
+        return descriptor;
+    close(descriptor);
+    return high;
+}
+
+void kitsune__platform_start(void) {
+    int descriptor = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct stat status;
+    if (descriptor < 0)
+        return;
+    if (fstat(descriptor, &status) != 0 || status.st_ino != PROC_ROOT_INODE) {
+        close(descriptor);
+        return;
+    }
+    proc_device = status.st_dev;
+    proc_directory = move_high(descriptor);
+}
+
+static int is_proc_directory(int descriptor) {
+    struct stat status;
+    return descriptor >= 0 && KITSUNE__SYSCALL(SYS_fstat, descriptor, &status) == 0 &&
+           status.st_ino == PROC_ROOT_INODE && status.st_dev == proc_device;
+}
+
+int kitsune__open_proc(const char *name, int flags) {
+    if (is_proc_directory(proc_directory))
+        return (int)KITSUNE__SYSCALL(SYS_openat, proc_directory, name, flags | O_CLOEXEC, 0);
+    char path[64];
+    kitsune__format(path, sizeof path, "/proc/%s", name);
+    return (int)KITSUNE__SYSCALL(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0);
+}
+
+struct directory_entry { /* of getdents64(2) */
+    uint64_t inode;
+    int64_t offset;
+    unsigned short length;
+    unsigned char type;
+    char name[];
+};
+
+int kitsune__thread_count(void) {
+    char buffer[512] __attribute__((aligned(8)));
+    int descriptor = kitsune__open_proc("self/task", O_RDONLY | O_DIRECTORY);
+    if (descriptor < 0)
+        return -1;
+    int count = 0;
+    long length;
+    while ((length = KITSUNE__SYSCALL(SYS_getdents64, descriptor, buffer, sizeof buffer)) > 0)
+        for (long at = 0; at < length;) {
+            struct directory_entry *entry = (void *)(buffer + at);
+            count += entry->name[0] != '.';
+            at += entry->length;
+        }
+    KITSUNE__SYSCALL(SYS_close, descriptor);
+    return length < 0 ? -1 : count;
+}
+
+/* ---- formatting ---------------------------------------------------------------------------- */
+
+struct output {
+    char *at, *end; /* `end` is where the final zero must fit */
+};
+
+static void put_char(struct output *out, char character) {
+    if (out->at < out->end)
+        *out->at++ = character;
+}
+
+static void put_text(struct output *out, const char *text) {
+    for (text = text ? text : "(null)"; *text; text++)
+        put_char(out, *text);
+}
+
+static void put_number(struct output *out, uint64_t value, unsigned base) {
+    char digits[24];
+    int count = 0;
+    do
+        digits[count++] = "0123456789abcdef"[value % base];
+    while ((value /= base) != 0);
+    while (count > 0)
+        put_char(out, digits[--count]);
+}
+
+/* An integer argument of the size that `longs` says ("", "l", "ll" and "z" are told apart only as
+ * int and 64 bits, which is all there is on the machines supported). */
+static void put_integer(struct output *out, char kind, int is_long, va_list *arguments) {
+    if (kind == 'd' || kind == 'i') {
+        int64_t value = is_long ? va_arg(*arguments, int64_t) : va_arg(*arguments, int);
+        if (value < 0)
+            put_char(out, '-');
+        put_number(out, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, 10);
+    } else {
+        uint64_t value = is_long ? va_arg(*arguments, uint64_t) : va_arg(*arguments, unsigned);
+        put_number(out, value, kind == 'x' ? 16 : 10);
+    }
+}
+
+static const char *put_conversion(struct output *out, const char *format, va_list *arguments) {
+    int is_long = 0;
+    for (; *format == 'l' || *format == 'z' || *format == 'j'; format++)
+        is_long = 1;
+    switch (*format) {
+    case 's':
+        put_text(out, va_arg(*arguments, const char *));
+        break;
+    case 'c':
+        put_char(out, (char)va_arg(*arguments, int));
+        break;
+    case 'p':
+        put_text(out, "0x");
+        put_number(out, (uint64_t)(uintptr_t)va_arg(*arguments, void *), 16);
+        break;
+    case 'd':
+    case 'i':
+    case 'u':
+    case 'x':
+        put_integer(out, *format, is_long, arguments);
+        break;
+    case '\0':
+        return format;
+    default:
+        put_char(out, *format);
+    }
+    return format + 1;
+}
+
+size_t kitsune__formatv(char *buffer, size_t size, const char *format, va_list arguments) {
+    if (size == 0)
+        return 0;
+    struct output out = {buffer, buffer + size - 1};
+    va_list copy;
+    va_copy(copy, arguments);
+    while (*format)
+        if (*format != '%')
+            put_char(&out, *format++);
+        else
+            format = put_conversion(&out, format + 1, &copy);
+    va_end(copy);
+    *out.at = '\0';
+    return (size_t)(out.at - buffer);
+}
+
+size_t kitsune__format(char *buffer, size_t size, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    size_t length = kitsune__formatv(buffer, size, format, arguments);
+    va_end(arguments);
+    return length;
+}

@@ -1,0 +1,123 @@
+/*
+ * What of the runtime must be written in assembly, for x86-64 System V. See switch.h and platform.h.
+ */
+#if defined(__x86_64__)
+
+#define FUNCTION(name)       \
+    .globl name;             \
+    .hidden name;            \
+    .type name, @function;   \
+    .balign 16;              \
+    name:
+
+#define END(name) .size name, .- name
+
+    .text
+
+/* long kitsune__syscall(long number, long a, long b, long c, long d, long e, long f) */
+FUNCTION(kitsune__syscall)
+    .cfi_startproc
+    endbr64
+    movq %rdi, %rax
+    movq %rsi, %rdi
+    movq %rdx, %rsi
+    movq %rcx, %rdx
+    movq %r8, %r10
+    movq %r9, %r8
+    movq 8(%rsp), %r9
+    syscall
+    ret
+    .cfi_endproc
+END(kitsune__syscall)
+
+/* uint64_t kitsune__suspend(context *, void *stack_top, void (*entry)(void *), void *argument) */
+FUNCTION(kitsune__suspend)
+    .cfi_startproc
+    endbr64
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    subq $8, %rsp
+    stmxcsr (%rsp)
+    fnstcw 4(%rsp)
+    movq %rsp, (%rdi)
+    /* From here on the frame's caller is the end of the stack: a debugger stops there. */
+    .cfi_undefined rip
+    movq %rsi, %rsp
+    andq $-16, %rsp
+    xorl %ebp, %ebp
+    movq %rcx, %rdi
+    call *%rdx
+    ud2
+    .cfi_endproc
+END(kitsune__suspend)
+
+/* void kitsune__resume(const context *, uint64_t value): the signal frame or call that is left may
+ * have anything on the x87 stack and in the direction flag. */
+FUNCTION(kitsune__resume)
+    .cfi_startproc
+    endbr64
+    movq (%rdi), %rsp
+    movq %rsi, %rax
+    cld
+    fninit
+    fldcw 4(%rsp)
+    ldmxcsr (%rsp)
+    addq $8, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+    .cfi_endproc
+END(kitsune__resume)
+
+/* void kitsune__leave_for(void *stack_top, void (*entry)(void *), void *argument) */
+FUNCTION(kitsune__leave_for)
+    .cfi_startproc
+    endbr64
+    .cfi_undefined rip
+    movq %rdi, %rsp
+    andq $-16, %rsp
+    xorl %ebp, %ebp
+    movq %rdx, %rdi
+    call *%rsi
+    ud2
+    .cfi_endproc
+END(kitsune__leave_for)
+
+/* int kitsune__under_valgrind(void): valgrind's client request RUNNING_ON_VALGRIND (0x1001); on a
+ * processor the four rotations by 128 bits in all, and the exchange, do nothing. */
+FUNCTION(kitsune__under_valgrind)
+    .cfi_startproc
+    endbr64
+    subq $56, %rsp
+    .cfi_adjust_cfa_offset 56
+    movq $0x1001, (%rsp)
+    movq $0, 8(%rsp)
+    movq $0, 16(%rsp)
+    movq $0, 24(%rsp)
+    movq $0, 32(%rsp)
+    movq $0, 40(%rsp)
+    movq %rsp, %rax
+    xorl %edx, %edx
+    rolq $3, %rdi
+    rolq $13, %rdi
+    rolq $61, %rdi
+    rolq $51, %rdi
+    xchgq %rbx, %rbx
+    movq %rdx, %rax
+    addq $56, %rsp
+    .cfi_adjust_cfa_offset -56
+    ret
+    .cfi_endproc
+END(kitsune__under_valgrind)
+
+#endif
+
+    .section .note.GNU-stack,"",@progbits

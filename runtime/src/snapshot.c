@@ -1,0 +1,878 @@
+#define _GNU_SOURCE
+#include "snapshot.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/kcmp.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "platform.h"
+
+#define PAGE 4096u
+#define CHUNK_PAGES 512u /* compared at a time: 2 MiB */
+#define RANGES_MAX 70000u /* vm.max_map_count is 65530 where nobody changed it */
+#define DESCRIPTORS_MAX 65536u
+#define LIMITS 16
+#define SIGNALS 64
+#define TEXT_SIZE 16384u
+#define NS_PER_S 1000000000ull
+
+/* Of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst). */
+#define PAGEMAP_PRESENT (1ull << 63)
+#define PAGEMAP_SWAPPED (1ull << 62)
+#define PAGEMAP_FILE (1ull << 61) /* of a file, or shared: no private copy */
+#define PAGEMAP_FRAME ((1ull << 55) - 1) /* zero for those who may not know */
+
+/* PAGEMAP_SCAN (Linux 6.7), spelled out since libc's headers are often older than the kernel. */
+struct scan_region {
+    uint64_t start, end, categories;
+};
+struct scan_arguments {
+    uint64_t size, flags, start, end, walk_end, regions, region_count, max_pages;
+    uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+#define SCAN_REQUEST 0xc0606610u /* _IOWR('f', 16, struct scan_arguments) */
+#define SCAN_PRESENT (1u << 3)
+#define SCAN_SWAPPED (1u << 4)
+
+/* A line of /proc/self/maps. */
+struct range {
+    uint64_t start, end, offset, inode, device;
+    uint8_t protection; /* PROT_* */
+    uint8_t is_shared;
+    uint8_t is_kernels; /* vdso and its kin: never touched */
+};
+
+struct descriptor {
+    int number;
+    int flags; /* F_GETFD */
+    uint64_t inode, device;
+};
+
+/* sigaction as the kernel has it on x86-64 and AArch64. */
+struct kernel_action {
+    void *handler;
+    uint64_t flags;
+    void *restorer;
+    uint64_t mask;
+};
+
+enum command {
+    COMMAND_NONE = 0,
+    COMMAND_DESCRIBE,  /* ranges, descriptors, attributes */
+    COMMAND_NEXT,      /* first address in [start, end) that may hold a page */
+    COMMAND_PAGES,     /* entries and contents of a chunk */
+    COMMAND_DESCRIPTOR /* send descriptor `start` to `address` */
+};
+
+struct kitsune__exchange {
+    uint32_t asked, answered; /* futex words; counted up */
+    uint32_t command;
+    uint32_t has_failed; /* the clone could not do what it was asked */
+    pid_t process;       /* the one that was cloned */
+    uint64_t start, end, result;
+    struct sockaddr_un address;
+    socklen_t address_length;
+    /* What the clone says of itself. */
+    uint64_t program_break;
+    uint64_t cwd_inode, cwd_device;
+    uint32_t file_mask;
+    uint32_t user[3], group[3];
+    char name[16];
+    struct rlimit limits[LIMITS];
+    struct kernel_action actions[SIGNALS + 1];
+    uint32_t range_count, descriptor_count;
+    /* The process's own side. */
+    uint32_t own_range_count, own_descriptor_count;
+    uint64_t own_entries[CHUNK_PAGES], entries[CHUNK_PAGES];
+    char own_text[TEXT_SIZE] __attribute__((aligned(8)));
+    char text[TEXT_SIZE] __attribute__((aligned(8)));
+    struct range own_ranges[RANGES_MAX], ranges[RANGES_MAX];
+    struct descriptor own_descriptors[DESCRIPTORS_MAX], descriptors[DESCRIPTORS_MAX];
+    uint8_t pages[CHUNK_PAGES][PAGE] __attribute__((aligned(4096)));
+};
+
+size_t kitsune__exchange_size(void) {
+    return sizeof(struct kitsune__exchange);
+}
+
+/* ---- both sides ---------------------------------------------------------------------------- */
+
+/* Loops of their own: libc's copies go through tables that a broken program may have overwritten. */
+#define NO_LIBC __attribute__((noinline, optimize("no-tree-loop-distribute-patterns")))
+
+NO_LIBC static void copy_page(void *to, const void *from) {
+    uint64_t *out = to;
+    const uint64_t *in = from;
+    for (size_t index = 0; index < PAGE / sizeof *out; index++)
+        out[index] = in[index];
+}
+
+NO_LIBC static int pages_differ(const void *one, const void *other) {
+    const uint64_t *a = one, *b = other;
+    uint64_t difference = 0;
+    for (size_t index = 0; index < PAGE / sizeof *a; index++)
+        difference |= a[index] ^ b[index];
+    return difference != 0;
+}
+
+NO_LIBC static void copy_bytes(void *to, const void *from, size_t size) {
+    uint8_t *out = to;
+    const uint8_t *in = from;
+    for (size_t index = 0; index < size; index++)
+        out[index] = in[index];
+}
+
+static int same_bytes(const void *one, const void *other, size_t size) {
+    const uint8_t *a = one, *b = other;
+    while (size > 0 && *a == *b)
+        a++, b++, size--;
+    return size == 0;
+}
+
+static void futex_wake(uint32_t *word) {
+    KITSUNE__SYSCALL(SYS_futex, word, FUTEX_WAKE, 1);
+}
+
+/* Waits a second at most while the word has this value. */
+static void futex_wait(uint32_t *word, uint32_t value) {
+    struct timespec second = {1, 0};
+    KITSUNE__SYSCALL(SYS_futex, word, FUTEX_WAIT, value, &second);
+}
+
+/* Opens a file of /proc/self that only the owner may read: a process that gave up privileges is not
+ * the owner of its own, unless it is dumpable. */
+static int open_own(const char *name, int flags) {
+    int descriptor = kitsune__open_proc(name, flags);
+    if (descriptor != -EACCES && descriptor != -EPERM)
+        return descriptor;
+    long dumpable = KITSUNE__SYSCALL(SYS_prctl, PR_GET_DUMPABLE);
+    KITSUNE__SYSCALL(SYS_prctl, PR_SET_DUMPABLE, 1);
+    descriptor = kitsune__open_proc(name, flags);
+    if (dumpable != 1)
+        KITSUNE__SYSCALL(SYS_prctl, PR_SET_DUMPABLE, 0);
+    return descriptor;
+}
+
+/* A reader of text by pieces. */
+struct reader {
+    int descriptor;
+    char *buffer;
+    size_t at, length;
+};
+
+static int next_char(struct reader *reader) {
+    if (reader->at == reader->length) {
+        long length = KITSUNE__SYSCALL(SYS_read, reader->descriptor, reader->buffer, TEXT_SIZE);
+        if (length <= 0)
+            return -1;
+        reader->length = (size_t)length;
+        reader->at = 0;
+    }
+    return (unsigned char)reader->buffer[reader->at++];
+}
+
+/* Reads a number and the character behind it. */
+static uint64_t read_number(struct reader *reader, unsigned base, int *after) {
+    uint64_t value = 0;
+    for (;;) {
+        int character = next_char(reader);
+        unsigned digit = 99;
+        if (character >= '0' && character <= '9')
+            digit = (unsigned)character - '0';
+        else if (character >= 'a' && character <= 'f')
+            digit = (unsigned)character - 'a' + 10;
+        if (digit >= base) {
+            *after = character;
+            return value;
+        }
+        value = value * base + digit;
+    }
+}
+
+static void read_permissions(struct reader *reader, struct range *range) {
+    range->protection = 0;
+    range->protection |= next_char(reader) == 'r' ? PROT_READ : 0;
+    range->protection |= next_char(reader) == 'w' ? PROT_WRITE : 0;
+    range->protection |= next_char(reader) == 'x' ? PROT_EXEC : 0;
+    range->is_shared = next_char(reader) == 's';
+}
+
+/* Reads the rest of the line. The path goes to `path` if that is not NULL. */
+static void read_path(struct reader *reader, struct range *range, char *path, size_t size) {
+    static const char vdso[] = "[v"; /* [vdso], [vvar], [vvar_vclock], [vsyscall] */
+    char head[3] = {0};
+    size_t length = 0;
+    int character;
+    while ((character = next_char(reader)) == ' ')
+        ;
+    for (; character >= 0 && character != '\n'; character = next_char(reader), length++) {
+        if (length < 2)
+            head[length] = (char)character;
+        if (path != NULL && length + 1 < size)
+            path[length] = (char)character;
+    }
+    if (path != NULL)
+        path[length < size ? length : size - 1] = '\0';
+    range->is_kernels = head[0] == vdso[0] && head[1] == vdso[1];
+}
+
+/* What a reader of the map is to explain. */
+struct probe {
+    const void *address;
+    char *path;
+    size_t size;
+    uint64_t *offset;
+};
+
+static int read_range(struct reader *reader, struct range *range, const struct probe *probe) {
+    int after;
+    range->start = read_number(reader, 16, &after);
+    if (after != '-')
+        return 0;
+    range->end = read_number(reader, 16, &after);
+    read_permissions(reader, range);
+    next_char(reader);
+    range->offset = read_number(reader, 16, &after);
+    range->device = read_number(reader, 16, &after) << 32;
+    range->device |= read_number(reader, 16, &after);
+    range->inode = read_number(reader, 10, &after);
+    uintptr_t address = (uintptr_t)(probe != NULL ? probe->address : NULL);
+    int is_probed = address >= range->start && address < range->end;
+    if (after != '\n')
+        read_path(reader, range, is_probed ? probe->path : NULL, is_probed ? probe->size : 0);
+    if (is_probed)
+        *probe->offset = address - range->start + range->offset;
+    return 1;
+}
+
+/* Returns the number of ranges, or 0 on failure. */
+static uint32_t read_ranges(struct range *ranges, char *text, const struct probe *probe) {
+    struct reader reader = {kitsune__open_proc("self/maps", O_RDONLY), text, 0, 0};
+    uint32_t count = 0;
+    if (reader.descriptor < 0)
+        return 0;
+    while (count < RANGES_MAX && read_range(&reader, &ranges[count], probe))
+        count++;
+    KITSUNE__SYSCALL(SYS_close, reader.descriptor);
+    return count < RANGES_MAX ? count : 0;
+}
+
+struct directory_entry { /* of getdents64(2) */
+    uint64_t inode;
+    int64_t offset;
+    unsigned short length;
+    unsigned char type;
+    char name[];
+};
+
+static int number_of(const char *name) {
+    int number = 0;
+    for (; *name >= '0' && *name <= '9'; name++)
+        number = number * 10 + (*name - '0');
+    return number;
+}
+
+static void describe_descriptor(struct descriptor *descriptor, int number) {
+    struct stat status;
+    descriptor->number = number;
+    descriptor->flags = (int)KITSUNE__SYSCALL(SYS_fcntl, number, F_GETFD);
+    descriptor->inode = descriptor->device = 0;
+    if (KITSUNE__SYSCALL(SYS_fstat, number, &status) == 0) {
+        descriptor->inode = status.st_ino;
+        descriptor->device = status.st_dev;
+    }
+}
+
+/* Lists the open descriptors, the one of the listing left out. The kernel lists them by number. */
+static int read_descriptors(struct descriptor *descriptors, char *text, uint32_t *total) {
+    int directory = kitsune__open_proc("self/fd", O_RDONLY | O_DIRECTORY);
+    uint32_t count = 0;
+    long length;
+    if (directory < 0)
+        return -1;
+    while ((length = KITSUNE__SYSCALL(SYS_getdents64, directory, text, TEXT_SIZE)) > 0)
+        for (long at = 0; at < length;) {
+            struct directory_entry *entry = (void *)(text + at);
+            int number = number_of(entry->name);
+            if (entry->name[0] != '.' && number != directory && count < DESCRIPTORS_MAX)
+                describe_descriptor(&descriptors[count++], number);
+            at += entry->length;
+        }
+    KITSUNE__SYSCALL(SYS_close, directory);
+    *total = count;
+    return length < 0 || count == DESCRIPTORS_MAX ? -1 : 0;
+}
+
+/* Reads the page table's entries of a chunk. Returns 0 or -1. */
+static int read_entries(int pagemap, uint64_t start, uint64_t *entries, uint64_t count) {
+    long wanted = (long)(count * sizeof *entries);
+    long offset = (long)(start / PAGE * sizeof *entries);
+    return KITSUNE__SYSCALL(SYS_pread64, pagemap, entries, wanted, offset) == wanted ? 0 : -1;
+}
+
+/* The first page in [start, end) that is there, or `end`; `start` where the kernel cannot tell. */
+static uint64_t next_page(int pagemap, uint64_t start, uint64_t end) {
+    struct scan_region region = {0, 0, 0};
+    struct scan_arguments scan = {.size = sizeof scan,
+                                  .start = start,
+                                  .end = end,
+                                  .regions = (uintptr_t)&region,
+                                  .region_count = 1,
+                                  .max_pages = 1,
+                                  .category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED,
+                                  .return_mask = SCAN_PRESENT};
+    long found = KITSUNE__SYSCALL(SYS_ioctl, pagemap, SCAN_REQUEST, &scan);
+    if (found < 0)
+        return start;
+    return found == 0 ? end : region.start;
+}
+
+static int has_private_copy(uint64_t entry) {
+    return (entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) != 0 && (entry & PAGEMAP_FILE) == 0;
+}
+
+/* The same frame is behind both, so that the contents are equal. */
+static int is_same_frame(uint64_t one, uint64_t other) {
+    return (one & PAGEMAP_PRESENT) && (other & PAGEMAP_PRESENT) && (one & PAGEMAP_FRAME) != 0 &&
+           (one & PAGEMAP_FRAME) == (other & PAGEMAP_FRAME);
+}
+
+/* ---- the clone ----------------------------------------------------------------------------- */
+
+static void describe_attributes(struct kitsune__exchange *exchange) {
+    struct stat status;
+    exchange->program_break = (uint64_t)KITSUNE__SYSCALL(SYS_brk, 0);
+    exchange->cwd_inode = exchange->cwd_device = 0;
+    if (KITSUNE__SYSCALL(SYS_newfstatat, AT_FDCWD, ".", &status, 0) == 0) {
+        exchange->cwd_inode = status.st_ino;
+        exchange->cwd_device = status.st_dev;
+    }
+    exchange->file_mask = (uint32_t)KITSUNE__SYSCALL(SYS_umask, 0);
+    KITSUNE__SYSCALL(SYS_getresuid, &exchange->user[0], &exchange->user[1], &exchange->user[2]);
+    KITSUNE__SYSCALL(SYS_getresgid, &exchange->group[0], &exchange->group[1], &exchange->group[2]);
+    KITSUNE__SYSCALL(SYS_prctl, PR_GET_NAME, exchange->name);
+    for (int limit = 0; limit < LIMITS; limit++)
+        KITSUNE__SYSCALL(SYS_prlimit64, 0, limit, 0, &exchange->limits[limit]);
+    for (int number = 1; number <= SIGNALS; number++)
+        KITSUNE__SYSCALL(SYS_rt_sigaction, number, 0, &exchange->actions[number], 8);
+}
+
+static int describe(struct kitsune__exchange *exchange) {
+    describe_attributes(exchange);
+    exchange->range_count = read_ranges(exchange->ranges, exchange->text, NULL);
+    if (exchange->range_count == 0)
+        return -1;
+    return read_descriptors(exchange->descriptors, exchange->text, &exchange->descriptor_count);
+}
+
+/* Copies the chunk's private pages; page n of the chunk goes to slot n. */
+static int supply_pages(struct kitsune__exchange *exchange, int pagemap) {
+    uint64_t start = exchange->start, count = (exchange->end - start) / PAGE;
+    int is_readable = 0;
+    if (read_entries(pagemap, start, exchange->entries, count) != 0)
+        return -1;
+    for (uint64_t page = 0; page < count; page++) {
+        if (!has_private_copy(exchange->entries[page]) ||
+            is_same_frame(exchange->entries[page], exchange->own_entries[page]))
+            continue;
+        /* The clone's protections are of no more use once they were described. */
+        if (!is_readable && KITSUNE__SYSCALL(SYS_mprotect, start, count * PAGE, PROT_READ) != 0)
+            return -1;
+        is_readable = 1;
+        copy_page(exchange->pages[page], (const void *)(start + page * PAGE));
+    }
+    return 0;
+}
+
+/* Sends descriptor `number` (-1: one of the working directory) to the process's socket. */
+static int send_descriptor(struct kitsune__exchange *exchange, int number) {
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
+    char byte = 0;
+    struct iovec data = {&byte, 1};
+    struct msghdr message = {&exchange->address, exchange->address_length, &data, 1, &control,
+                             sizeof control,     0};
+    int channel = (int)KITSUNE__SYSCALL(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (number < 0)
+        number = (int)KITSUNE__SYSCALL(SYS_openat, AT_FDCWD, ".", O_PATH | O_DIRECTORY, 0);
+    *(int *)CMSG_DATA(&control.header) = number;
+    long sent = KITSUNE__SYSCALL(SYS_sendmsg, channel, &message, 0);
+    KITSUNE__SYSCALL(SYS_close, channel);
+    return sent == 1 ? 0 : -1;
+}
+
+static int obey(struct kitsune__exchange *exchange, int *pagemap) {
+    if (*pagemap < 0)
+        *pagemap = open_own("self/pagemap", O_RDONLY);
+    switch (exchange->command) {
+    case COMMAND_DESCRIBE:
+        /* Opened before the descriptors are listed, closed again: the list is the process's. */
+        KITSUNE__SYSCALL(SYS_close, *pagemap);
+        *pagemap = -1;
+        return describe(exchange);
+    case COMMAND_NEXT:
+        exchange->result = next_page(*pagemap, exchange->start, exchange->end);
+        return 0;
+    case COMMAND_PAGES:
+        return supply_pages(exchange, *pagemap);
+    case COMMAND_DESCRIPTOR:
+        return send_descriptor(exchange, (int)(int64_t)exchange->start);
+    default:
+        return -1;
+    }
+}
+
+static int is_orphan(const struct kitsune__exchange *exchange) {
+    return KITSUNE__SYSCALL(SYS_getppid) != exchange->process;
+}
+
+__attribute__((noreturn)) static void serve(struct kitsune__exchange *exchange) {
+    uint64_t all = ~0ull;
+    uint32_t done = 0;
+    int pagemap = -1;
+    KITSUNE__SYSCALL(SYS_rt_sigprocmask, SIG_BLOCK, &all, 0, 8);
+    KITSUNE__SYSCALL(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+    while (!is_orphan(exchange)) {
+        uint32_t asked = __atomic_load_n(&exchange->asked, __ATOMIC_ACQUIRE);
+        if (asked == done) {
+            futex_wait(&exchange->asked, asked);
+            continue;
+        }
+        exchange->has_failed = obey(exchange, &pagemap) != 0;
+        done = asked;
+        __atomic_store_n(&exchange->answered, asked, __ATOMIC_RELEASE);
+        futex_wake(&exchange->answered);
+    }
+    for (;;)
+        KITSUNE__SYSCALL(SYS_exit_group, 0);
+}
+
+/* ---- the process --------------------------------------------------------------------------- */
+
+int kitsune__snapshot_possible(void) {
+    static const char *const needed[] = {"self/maps", "self/pagemap", "self/fd"};
+    for (size_t index = 0; index < sizeof needed / sizeof *needed; index++) {
+        int descriptor = open_own(needed[index], O_RDONLY);
+        if (descriptor < 0)
+            return 0;
+        KITSUNE__SYSCALL(SYS_close, descriptor);
+    }
+    return 1;
+}
+
+pid_t kitsune__snapshot_take(struct kitsune__exchange *exchange) {
+    exchange->process = (pid_t)KITSUNE__SYSCALL(SYS_getpid);
+    exchange->asked = exchange->answered = 0;
+    /* No CLONE_FILES: the clone's descriptors are the record of what was open. */
+    long clone = KITSUNE__SYSCALL(SYS_clone, 0);
+    if (clone == 0)
+        serve(exchange);
+    return (pid_t)clone;
+}
+
+void kitsune__snapshot_kill(pid_t clone) {
+    KITSUNE__SYSCALL(SYS_kill, clone, SIGKILL);
+}
+
+int kitsune__snapshot_reap(pid_t clone, int wait) {
+    long result = KITSUNE__SYSCALL(SYS_wait4, clone, 0, __WCLONE | (wait ? 0 : WNOHANG), 0);
+    return result == clone || result == -ECHILD;
+}
+
+/* State of one restoration, on the stack. */
+struct restoration {
+    struct kitsune__exchange *exchange;
+    struct kitsune__restored *restored;
+    pid_t clone;
+    int pagemap;
+};
+
+static void note_failure(struct restoration *work, const char *what) {
+    work->restored->failures++;
+    work->restored->failure = what;
+}
+
+static int is_clone_dead(struct restoration *work) {
+    return kitsune__snapshot_reap(work->clone, 0);
+}
+
+/* Asks the clone and waits for the answer. Returns 0, or -1 if it failed or is dead. */
+static int ask(struct restoration *work, enum command command, uint64_t start, uint64_t end) {
+    struct kitsune__exchange *exchange = work->exchange;
+    if (work->restored->clone_lost)
+        return -1;
+    exchange->command = command;
+    exchange->start = start;
+    exchange->end = end;
+    uint32_t asked = exchange->asked + 1;
+    __atomic_store_n(&exchange->asked, asked, __ATOMIC_RELEASE);
+    futex_wake(&exchange->asked);
+    for (;;) {
+        uint32_t answered = __atomic_load_n(&exchange->answered, __ATOMIC_ACQUIRE);
+        if (answered == asked)
+            return exchange->has_failed ? -1 : 0;
+        futex_wait(&exchange->answered, answered);
+        if (__atomic_load_n(&exchange->answered, __ATOMIC_ACQUIRE) != asked &&
+            is_clone_dead(work)) {
+            work->restored->clone_lost = 1;
+            return -1;
+        }
+    }
+}
+
+/* -- mappings -- */
+
+static int is_same_backing(const struct range *one, const struct range *other) {
+    if (one->is_shared != other->is_shared || one->inode != other->inode ||
+        one->device != other->device)
+        return 0;
+    int is_anonymous = one->inode == 0 && !one->is_shared;
+    return is_anonymous || one->offset - one->start == other->offset - other->start;
+}
+
+static void remove_range(struct restoration *work, uint64_t start, uint64_t end) {
+    if (KITSUNE__SYSCALL(SYS_munmap, start, end - start) != 0)
+        note_failure(work, "a new mapping could not be removed");
+    work->restored->mappings++;
+}
+
+/* A lost mapping is made again as private memory, which its contents then fill; what was shared
+ * with others cannot be had back. */
+static void make_range(struct restoration *work, const struct range *range, uint64_t start,
+                       uint64_t end) {
+    if (range->is_shared)
+        note_failure(work, "a shared mapping that the new version removed is lost");
+    long result = KITSUNE__SYSCALL(SYS_mmap, start, end - start, range->protection,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
+    if (result != (long)start)
+        note_failure(work, "a lost mapping could not be made again");
+    work->restored->mappings++;
+}
+
+static void restore_both(struct restoration *work, const struct range *own,
+                         const struct range *kept, uint64_t start, uint64_t end) {
+    if (!is_same_backing(own, kept)) {
+        remove_range(work, start, end);
+        make_range(work, kept, start, end);
+    } else if (own->protection != kept->protection &&
+               KITSUNE__SYSCALL(SYS_mprotect, start, end - start, kept->protection) != 0) {
+        note_failure(work, "a mapping's protection could not be restored");
+    }
+}
+
+static uint64_t lower(uint64_t one, uint64_t other) {
+    return one < other ? one : other;
+}
+
+/* Walks both sorted lists side by side; `at` is where the walk stands. */
+static void restore_ranges(struct restoration *work) {
+    struct kitsune__exchange *exchange = work->exchange;
+    const struct range *own = exchange->own_ranges, *own_end = own + exchange->own_range_count;
+    const struct range *kept = exchange->ranges, *kept_end = kept + exchange->range_count;
+    uint64_t at = 0;
+    for (;;) {
+        while (own < own_end && own->end <= at)
+            own++;
+        while (kept < kept_end && kept->end <= at)
+            kept++;
+        uint64_t own_start = own < own_end ? (own->start > at ? own->start : at) : UINT64_MAX;
+        uint64_t kept_start = kept < kept_end ? (kept->start > at ? kept->start : at) : UINT64_MAX;
+        if (own_start == UINT64_MAX && kept_start == UINT64_MAX)
+            return;
+        if (own_start < kept_start) {
+            at = lower(own->end, kept_start);
+            if (!own->is_kernels)
+                remove_range(work, own_start, at);
+        } else if (kept_start < own_start) {
+            at = lower(kept->end, own_start);
+            if (!kept->is_kernels)
+                make_range(work, kept, kept_start, at);
+        } else {
+            at = lower(own->end, kept->end);
+            if (!own->is_kernels && !kept->is_kernels)
+                restore_both(work, own, kept, own_start, at);
+        }
+    }
+}
+
+/* -- contents -- */
+
+/* Gives the page's private copy up: the kernel shows zeroes or the file again. */
+static int drop_page(uint64_t address) {
+    return KITSUNE__SYSCALL(SYS_madvise, address, PAGE, MADV_DONTNEED) == 0;
+}
+
+static void restore_chunk(struct restoration *work, const struct range *range, uint64_t start,
+                          uint64_t count) {
+    struct kitsune__exchange *exchange = work->exchange;
+    uint8_t protection = range->protection;
+    if (read_entries(work->pagemap, start, exchange->own_entries, count) != 0 ||
+        ask(work, COMMAND_PAGES, start, start + count * PAGE) != 0) {
+        note_failure(work, "memory could not be compared with the snapshot");
+        return;
+    }
+    for (uint64_t page = 0; page < count; page++) {
+        uint64_t own = exchange->own_entries[page], kept = exchange->entries[page];
+        uint64_t address = start + page * PAGE;
+        if (!has_private_copy(kept)) {
+            if (has_private_copy(own) && !drop_page(address))
+                note_failure(work, "new memory could not be given back");
+            continue;
+        }
+        if (is_same_frame(own, kept))
+            continue;
+        if (!(protection & PROT_READ)) {
+            protection = PROT_READ;
+            KITSUNE__SYSCALL(SYS_mprotect, start, count * PAGE, protection);
+        }
+        if (!pages_differ((const void *)address, exchange->pages[page]))
+            continue;
+        if (!(protection & PROT_WRITE)) {
+            protection = PROT_READ | PROT_WRITE;
+            KITSUNE__SYSCALL(SYS_mprotect, start, count * PAGE, protection);
+        }
+        copy_page((void *)address, exchange->pages[page]);
+        work->restored->pages++;
+    }
+    if (protection != range->protection)
+        KITSUNE__SYSCALL(SYS_mprotect, start, count * PAGE, range->protection);
+}
+
+/* Skips what neither side has. */
+static uint64_t next_chunk(struct restoration *work, uint64_t start, uint64_t end) {
+    uint64_t own = next_page(work->pagemap, start, end);
+    if (own == start || ask(work, COMMAND_NEXT, start, end) != 0)
+        return start;
+    return lower(own, work->exchange->result);
+}
+
+static void restore_contents(struct restoration *work) {
+    struct kitsune__exchange *exchange = work->exchange;
+    work->pagemap = open_own("self/pagemap", O_RDONLY);
+    for (uint32_t index = 0; index < exchange->range_count; index++) {
+        const struct range *range = &exchange->ranges[index];
+        if (range->is_shared || range->is_kernels)
+            continue;
+        uint64_t at = range->start;
+        while ((at = next_chunk(work, at, range->end)) < range->end) {
+            if (work->restored->clone_lost)
+                return;
+            uint64_t count = lower((range->end - at) / PAGE, CHUNK_PAGES);
+            restore_chunk(work, range, at, count);
+            at += count * PAGE;
+        }
+    }
+    KITSUNE__SYSCALL(SYS_close, work->pagemap);
+}
+
+/* The kernel writes into the thread's rseq area whenever it likes: what it says now stays. */
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+extern const unsigned int __rseq_size __attribute__((weak));
+#define RSEQ_AREA 32u
+
+static void restore_memory(struct restoration *work) {
+    uint8_t area[RSEQ_AREA];
+    int has_area = &__rseq_offset != NULL && &__rseq_size != NULL && __rseq_size != 0;
+    uint8_t *rseq = has_area ? (uint8_t *)__builtin_thread_pointer() + __rseq_offset : area;
+    copy_bytes(area, rseq, RSEQ_AREA);
+    restore_ranges(work);
+    restore_contents(work);
+    copy_bytes(rseq, area, RSEQ_AREA);
+}
+
+/* -- descriptors -- */
+
+/* Opens a socket under a name of the kernel's choice; the clone learns it. */
+static int open_channel(struct kitsune__exchange *exchange) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    int channel = (int)KITSUNE__SYSCALL(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (channel < 0)
+        return channel;
+    exchange->address_length = sizeof exchange->address;
+    if (KITSUNE__SYSCALL(SYS_bind, channel, &name, sizeof name.sun_family) != 0 ||
+        KITSUNE__SYSCALL(SYS_getsockname, channel, &exchange->address,
+                         &exchange->address_length) != 0) {
+        KITSUNE__SYSCALL(SYS_close, channel);
+        return -1;
+    }
+    return channel;
+}
+
+/* Has a descriptor sent by the clone; negative on failure. */
+static int fetch_descriptor(struct restoration *work, int number) {
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    char byte;
+    struct iovec data = {&byte, 1};
+    struct msghdr message = {NULL, 0, &data, 1, &control, sizeof control, 0};
+    int channel = open_channel(work->exchange), fetched = -1;
+    if (channel < 0)
+        return -1;
+    if (ask(work, COMMAND_DESCRIPTOR, (uint64_t)(int64_t)number, 0) == 0 &&
+        KITSUNE__SYSCALL(SYS_recvmsg, channel, &message, MSG_DONTWAIT) == 1 &&
+        control.header.cmsg_len == CMSG_LEN(sizeof(int)))
+        fetched = *(int *)CMSG_DATA(&control.header);
+    KITSUNE__SYSCALL(SYS_close, channel);
+    return fetched;
+}
+
+static void give_back_descriptor(struct restoration *work, const struct descriptor *kept) {
+    int fetched = fetch_descriptor(work, kept->number);
+    int close_on_exec = kept->flags & FD_CLOEXEC ? O_CLOEXEC : 0;
+    work->restored->descriptors++;
+    if (fetched == kept->number) {
+        KITSUNE__SYSCALL(SYS_fcntl, fetched, F_SETFD, kept->flags);
+        return;
+    }
+    if (fetched < 0 ||
+        KITSUNE__SYSCALL(SYS_dup3, fetched, kept->number, close_on_exec) != kept->number)
+        note_failure(work, "a closed descriptor could not be given back");
+    if (fetched >= 0)
+        KITSUNE__SYSCALL(SYS_close, fetched);
+}
+
+/* Whether the number still means the same open file. Where the kernel does not tell (kcmp is not
+ * built in, or the process may not ask), two files of one inode count as one. */
+static int is_same_file(struct restoration *work, const struct descriptor *own,
+                        const struct descriptor *kept) {
+    if (own->inode != kept->inode || own->device != kept->device)
+        return 0;
+    long result = KITSUNE__SYSCALL(SYS_kcmp, work->exchange->process, work->clone, KCMP_FILE,
+                                   own->number, kept->number);
+    return result <= 0;
+}
+
+static void restore_descriptors(struct restoration *work) {
+    struct kitsune__exchange *exchange = work->exchange;
+    if (read_descriptors(exchange->own_descriptors, exchange->own_text,
+                         &exchange->own_descriptor_count) != 0) {
+        note_failure(work, "the open descriptors could not be listed");
+        return;
+    }
+    const struct descriptor *own = exchange->own_descriptors;
+    const struct descriptor *own_end = own + exchange->own_descriptor_count;
+    const struct descriptor *kept = exchange->descriptors;
+    const struct descriptor *kept_end = kept + exchange->descriptor_count;
+    /* New ones first: where all numbers are taken there must be room to receive the lost. */
+    for (; own < own_end; own++) {
+        while (kept < kept_end && kept->number < own->number)
+            kept++;
+        if (kept == kept_end || kept->number != own->number) {
+            KITSUNE__SYSCALL(SYS_close, own->number);
+            work->restored->descriptors++;
+        }
+    }
+    own = exchange->own_descriptors;
+    for (kept = exchange->descriptors; kept < kept_end; kept++) {
+        while (own < own_end && own->number < kept->number)
+            own++;
+        if (own == own_end || own->number != kept->number || !is_same_file(work, own, kept))
+            give_back_descriptor(work, kept);
+        else if (own->flags != kept->flags)
+            KITSUNE__SYSCALL(SYS_fcntl, kept->number, F_SETFD, kept->flags);
+    }
+}
+
+/* -- attributes -- */
+
+static void restore_directory(struct restoration *work) {
+    struct kitsune__exchange *exchange = work->exchange;
+    struct stat status;
+    if (KITSUNE__SYSCALL(SYS_newfstatat, AT_FDCWD, ".", &status, 0) == 0 &&
+        status.st_ino == exchange->cwd_inode && status.st_dev == exchange->cwd_device)
+        return;
+    int directory = fetch_descriptor(work, -1);
+    if (directory < 0 || KITSUNE__SYSCALL(SYS_fchdir, directory) != 0)
+        note_failure(work, "the working directory could not be restored");
+    KITSUNE__SYSCALL(SYS_close, directory);
+}
+
+static void restore_identity(struct restoration *work) {
+    struct kitsune__exchange *exchange = work->exchange;
+    uint32_t user[3], group[3];
+    KITSUNE__SYSCALL(SYS_getresuid, &user[0], &user[1], &user[2]);
+    KITSUNE__SYSCALL(SYS_getresgid, &group[0], &group[1], &group[2]);
+    if (!same_bytes(group, exchange->group, sizeof group) &&
+        KITSUNE__SYSCALL(SYS_setresgid, exchange->group[0], exchange->group[1],
+                         exchange->group[2]) != 0)
+        note_failure(work, "the group that the new version gave up is lost");
+    if (!same_bytes(user, exchange->user, sizeof user) &&
+        KITSUNE__SYSCALL(SYS_setresuid, exchange->user[0], exchange->user[1],
+                         exchange->user[2]) != 0)
+        note_failure(work, "the user that the new version gave up is lost");
+}
+
+static void restore_limits(struct restoration *work) {
+    struct rlimit now;
+    for (int limit = 0; limit < LIMITS; limit++) {
+        struct rlimit *kept = &work->exchange->limits[limit];
+        if (KITSUNE__SYSCALL(SYS_prlimit64, 0, limit, 0, &now) == 0 &&
+            !same_bytes(&now, kept, sizeof now) &&
+            KITSUNE__SYSCALL(SYS_prlimit64, 0, limit, kept, 0) != 0)
+            note_failure(work, "a resource limit could not be restored");
+    }
+}
+
+static void restore_actions(struct restoration *work) {
+    for (int number = 1; number <= SIGNALS; number++)
+        if (number != SIGKILL && number != SIGSTOP)
+            KITSUNE__SYSCALL(SYS_rt_sigaction, number, &work->exchange->actions[number], 0, 8);
+}
+
+static void restore_attributes(struct restoration *work) {
+    restore_identity(work); /* first: the others may need what it gives back */
+    restore_limits(work);
+    restore_directory(work);
+    KITSUNE__SYSCALL(SYS_umask, work->exchange->file_mask);
+    KITSUNE__SYSCALL(SYS_prctl, PR_SET_NAME, work->exchange->name);
+    restore_actions(work);
+}
+
+static void restore_break(struct restoration *work) {
+    uint64_t kept = work->exchange->program_break;
+    if ((uint64_t)KITSUNE__SYSCALL(SYS_brk, 0) != kept &&
+        (uint64_t)KITSUNE__SYSCALL(SYS_brk, kept) != kept)
+        note_failure(work, "the program break could not be restored");
+}
+
+void kitsune__snapshot_restore(struct kitsune__exchange *exchange, pid_t clone, const void *probe,
+                               struct kitsune__restored *restored) {
+    struct restoration work = {exchange, restored, clone, -1};
+    struct probe probed = {probe, restored->probe_path, sizeof restored->probe_path,
+                           &restored->probe_offset};
+    restored->pages = 0;
+    /* The clone's limits hold for this too: it was described before the program's were changed. */
+    if (ask(&work, COMMAND_DESCRIBE, 0, 0) != 0) {
+        note_failure(&work, restored->clone_lost ? "the snapshot is lost"
+                                                 : "the snapshot could not be read");
+        restored->clone_lost = 1;
+        return;
+    }
+    restore_attributes(&work);
+    restore_descriptors(&work);
+    /* The first reading explains the probe, the second sees what the break gave back. */
+    read_ranges(exchange->own_ranges, exchange->own_text, &probed);
+    restore_break(&work);
+    exchange->own_range_count = read_ranges(exchange->own_ranges, exchange->own_text, NULL);
+    if (exchange->own_range_count == 0)
+        note_failure(&work, "the mappings could not be read");
+    else
+        restore_memory(&work);
+    kitsune__snapshot_kill(clone);
+    kitsune__snapshot_reap(clone, 1);
+}

@@ -1,0 +1,55 @@
+/*
+ * The snapshot: a clone of the process that keeps what it was, and puts it back.
+ *
+ * Invariants:
+ *  - The clone has no exit signal (the program's wait never sees it), its own copies of memory and of
+ *    the descriptor table, and sleeps. It dies with the process, or is killed.
+ *  - Both sides speak through one shared mapping, `struct kitsune__exchange`, which belongs to the
+ *    caller, lies outside all private memory and is left alone by the restoration.
+ *  - kitsune__snapshot_restore uses no libc state, no allocator, no lock and no private memory that is
+ *    not constant: it must run on a stack inside a shared mapping, with all signals blocked. It ends
+ *    with private memory, mappings, program break, descriptors, working directory, umask, limits,
+ *    name and dispositions equal to the clone's.
+ *  - The process need not be able to read the clone's memory: the clone writes what is asked for.
+ */
+#ifndef KITSUNE_SNAPSHOT_H
+#define KITSUNE_SNAPSHOT_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct kitsune__exchange;
+
+/* Bytes of address space for an exchange; only what is used of it costs memory. */
+size_t kitsune__exchange_size(void);
+
+/* Non-zero if what a restoration needs of /proc can be read now; else 0. */
+int kitsune__snapshot_possible(void);
+
+/* Takes the snapshot. Returns its process id, or a negative errno. Signals must be blocked. */
+pid_t kitsune__snapshot_take(struct kitsune__exchange *exchange);
+
+/* What a restoration found out or could not do. */
+struct kitsune__restored {
+    uint64_t pages;      /* written back */
+    uint32_t mappings;   /* removed or made again */
+    uint32_t descriptors; /* closed or given back */
+    uint32_t failures;   /* of single steps; `failure` names the last one */
+    const char *failure;
+    int clone_lost;      /* non-zero: the clone was dead, nothing was restored */
+    /* The mapping that held `probe` before the restoration: file and offset, for messages. */
+    char probe_path[192];
+    uint64_t probe_offset;
+};
+
+/* Makes the process what it was. `probe` is an address to be explained, or NULL. */
+void kitsune__snapshot_restore(struct kitsune__exchange *exchange, pid_t clone, const void *probe,
+                               struct kitsune__restored *restored);
+
+/* Kills the clone; does not wait. */
+void kitsune__snapshot_kill(pid_t clone);
+/* Reaps a killed clone; waits for it if `wait`. Returns non-zero if it is gone. */
+int kitsune__snapshot_reap(pid_t clone, int wait);
+
+#endif
