@@ -1,8 +1,8 @@
-"""The shipped example, live: three versions of a server under load, and two releases that are broken.
+"""The shipped example, live: three versions of a server under load, then two broken releases.
 
-Builds the chain of releases with SCons, starts the first, loads 100,000 keys, lets clients work while
-the server becomes its second and third version, then tries releases that crash and exit. Prints what
-happened; the exit status is 0 if nobody noticed anything. Run by `./kit demo`.
+Builds the chain of releases with SCons, starts the first, loads 100,000 keys, lets clients work
+while the server becomes its second and third version, then tries releases that crash and exit.
+Prints what happened; the exit status is 0 if nobody noticed anything. Run by `./kit demo`.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ its own, so that one's work does not look like another's pause.
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import random
 import time
@@ -79,7 +80,12 @@ class Traffic:
         self._processes = [
             _SPAWN.Process(
                 target=_client_main,
-                args=(port, keys, index, self._phase, self._stopping, counts, self._complaints),
+                args=(
+                    port,
+                    keys,
+                    index,
+                    _Wires(self._phase, self._stopping, counts, self._complaints),
+                ),
                 daemon=True,
             )
             for index, counts in enumerate(self._counts)
@@ -140,48 +146,54 @@ class Traffic:
         return found
 
 
-def _requests(client: redis.Redis, keys: int, index: int) -> Iterator[Callable[[], bool]]:
-    """Yield requests without end; each tells whether the answer is the right one."""
+@dataclass(frozen=True, slots=True)
+class _Wires:
+    """What a client process shares with the one that started it."""
+
+    phase: Synchronized[int]
+    stopping: Synchronized[int]
+    counts: Any
+    complaints: Any
+
+
+def _requests(keys: int, index: int) -> Iterator[tuple[tuple[str | bytes, ...], object]]:
+    """Yield commands without end, each with the answer that it must get."""
     chance = random.Random(index)
     counter, own = f"counter:{index}", f"own:{index}"
-    client.delete(counter, own)
-    count = 0
-    while True:
+    for count in itertools.count(1):
         number = chance.randrange(keys)
-        count += 1
         text = f"{index}-{count}".encode() * chance.randrange(1, 200)
-        yield lambda: client.get(key_of(number)) == value_of(number)
-        yield lambda: client.incr(counter) == count
-        yield lambda: client.set(own, text) is True
-        yield lambda: client.get(own) == text
-        yield lambda: client.mget([key_of(number), own]) == [value_of(number), text]
+        yield ("GET", key_of(number)), value_of(number)
+        yield ("INCR", counter), count
+        yield ("SET", own, text), True
+        yield ("GET", own), text
+        yield ("MGET", key_of(number), own), [value_of(number), text]
 
 
-def _client_main(  # noqa: PLR0913 - all that a process is given
-    port: int,
-    keys: int,
-    index: int,
-    phase: Synchronized[int],
-    stopping: Synchronized[int],
-    counts: Any,
-    complaints: Any,
-) -> None:
+def _client_main(port: int, keys: int, index: int, wires: _Wires) -> None:
     once = Retry(NoBackoff(), 0)  # a request that would succeed only later has failed
     with redis.Redis(port=port, protocol=2, retry=once, socket_timeout=30) as client:
-        shared = counts.get_obj()
-        for request in _requests(client, keys, index):
-            if stopping.value:
+        client.delete(f"counter:{index}")
+        shared = wires.counts.get_obj()
+        for command, right in _requests(keys, index):
+            if wires.stopping.value:
                 return
             started = time.monotonic_ns()
-            try:
-                failure = "" if request() else "wrong answer"
-            except redis.RedisError as error:
-                failure = f"{type(error).__name__}: {error}"
+            failure = _ask(client, command, right)
             waited = time.monotonic_ns() - started
-            at = 3 * int(phase.value)
+            at = 3 * int(wires.phase.value)
             shared[at] += 1
             shared[at + 1] += bool(failure)
             shared[at + 2] = max(shared[at + 2], waited)
             if failure:
-                complaints.put(f"client {index}: {failure}")
+                wires.complaints.put(f"client {index}: {failure}")
                 time.sleep(0.1)
+
+
+def _ask(client: redis.Redis, command: tuple[str | bytes, ...], right: object) -> str:
+    """Return what is wrong with the answer, or an empty text."""
+    try:
+        answer = client.execute_command(*command)  # type: ignore[no-untyped-call]
+    except redis.RedisError as error:
+        return f"{type(error).__name__}: {error}"
+    return "" if answer == right else f"wrong answer to {command[0]!r}: {answer!r:.60}"
