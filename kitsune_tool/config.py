@@ -25,6 +25,7 @@ from kitsune_tool.yamlfile import Node, read_yaml
 MANIFEST_NAME = "kitsune.yaml"
 _FORMAT = "1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,62}")
+_SYMBOLS = re.compile(r"[A-Za-z0-9_$*?]+")
 _Word = TypeVar("_Word", bound=str)
 _RULE_KINDS: tuple[Literal["rename", "transform", "init"], ...] = ("rename", "transform", "init")
 _EDIT_PLACES = {
@@ -83,13 +84,15 @@ class Options:
     `automigrate`: variables without annotation are migrated by `kitsune_do_automigrate`.
     `widen`: integers that became wider, enumerators that were added and arrays that only grew need
     no rule. `added_variables`: whether a new variable needs an `init` rule (`error`) or keeps its
-    initial value (`initial`). `strict`: a rule that matches nothing is an error.
+    initial value (`initial`). `strict`: a rule that matches nothing is an error. `exports`: symbols
+    that the program's own plugins look up in it (patterns of a linker's version script).
     """
 
     automigrate: bool = True
     widen: bool = False
     added_variables: str = "initial"
     strict: bool = False
+    exports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +222,7 @@ def release_config(manifest: Manifest, version: Version) -> str:
 
 def _options(fields: dict[str, Node]) -> Options:
     options = fields.get("options")
-    known = ("automigrate", "widen", "added_variables", "strict")
+    known = ("automigrate", "widen", "added_variables", "strict", "exports")
     inner = options.fields(known) if options else {}
     if "automigrate" in fields:
         inner = {"automigrate": fields["automigrate"], **inner}
@@ -230,9 +233,19 @@ def _options(fields: dict[str, Node]) -> Options:
     }
     added = inner.get("added_variables")
     words = ("initial", "error")
+    exports = inner["exports"].items() if "exports" in inner else []
     return Options(
-        added_variables=added.choice(words) if added else defaults.added_variables, **flags
+        added_variables=added.choice(words) if added else defaults.added_variables,
+        exports=tuple(_exported(item) for item in exports),
+        **flags,
     )
+
+
+def _exported(item: Node) -> str:
+    if _SYMBOLS.fullmatch(item.text()) is None:
+        message = f"'{item.text()}' is no name of a symbol"
+        raise item.error("K213", message, hint="write names in C, or patterns of them with * and ?")
+    return item.text()
 
 
 def _versions(node: Node, base: Path) -> tuple[Version, ...]:

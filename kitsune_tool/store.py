@@ -103,16 +103,7 @@ class Store:
 
         Raises K220 for a description that cannot be read, K221 for a release that was altered.
         """
-        description = Description.read(self.directory(version) / DESCRIPTION)
-        path = self.release(version)
-        if not path.is_file() or file_digest(path) != description.digest:
-            raise KitsuneError(
-                "K221",
-                f"release {version} of {self.program} in the store is not what was put there: "
-                f"{path}",
-                hint="take it from a backup: only what a server runs can be its parent",
-            )
-        return description
+        return check(self.release(version))
 
     def publish(self, release: Path, version: str, at: Location | None) -> bool:
         """Put a built release, with the files beside it, into the store; tell whether it is new.
@@ -170,6 +161,22 @@ class Store:
                 ),
             ),
         )
+
+
+def check(release: Path) -> Description:
+    """Return the description beside a release, after checking that it is of this file.
+
+    Raises K220 for a description that cannot be read, K221 for a release that was altered.
+    """
+    description = Description.read(release.parent / DESCRIPTION)
+    if not release.is_file() or file_digest(release) != description.digest:
+        raise KitsuneError(
+            "K221",
+            f"release {description.version} of {description.program} is not what was built: "
+            f"{release}",
+            hint="take it from a backup: only what a server runs can be its parent",
+        )
+    return description
 
 
 def file_digest(path: Path) -> str:

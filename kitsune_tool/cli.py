@@ -1,0 +1,264 @@
+"""The command `kitsune`: what its words ask for, and what its exit status says.
+
+In: a command line; out: an exit status of errors.py. Everything is done by the stages it calls;
+this module knows their options only, and imports a stage when its command is asked for, so that
+`kitsune status` does not wait for the generator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kitsune_tool import __version__
+from kitsune_tool.errors import EXIT_BUG, EXIT_DONE, EXIT_INPUT_WRONG, EXIT_USAGE, KitsuneError
+
+if TYPE_CHECKING:
+    from kitsune_tool.config import Manifest, Version
+
+    _Parsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if words[:1] == ["cc"]:
+            return _compile(words[1:])
+        return _run(words)
+    except KitsuneError as error:
+        print(error.report(), file=sys.stderr)
+        return EXIT_INPUT_WRONG
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python must not complain about it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
+    except Exception:
+        return _report_bug()
+
+
+def _run(words: list[str]) -> int:
+    own, lists = _split_release(words) if words[:1] == ["release"] else (words, {})
+    parser = _parser()
+    options = parser.parse_args(own)
+    if lists:
+        vars(options).update(lists)
+    command: Callable[[argparse.Namespace], int] = options.run
+    return command(options)
+
+
+def _report_bug() -> int:
+    trace = traceback.format_exc()
+    print(
+        "kitsune: error[K299]: this is a bug of kitsune, not of your input\n"
+        f"hint: please report it with these lines and the command ({_identity()}):\n\n{trace}",
+        file=sys.stderr,
+    )
+    return EXIT_BUG
+
+
+def _identity() -> str:
+    return f"kitsune {__version__}, Python {platform.python_version()}, {platform.machine()}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kitsune", description="Live updates for C programs.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=_identity())
+    parsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    parsers.add_parser(
+        "cc", help="compile C as COMPILER would, and note what is in it", add_help=False
+    )
+    _add_config(parsers)
+    _add_release(parsers)
+    _add_publish(parsers)
+    _add_inspect(parsers)
+    _add_report(parsers)
+    _add_control(parsers)
+    return parser
+
+
+def _add_manifest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--manifest", type=Path, metavar="FILE", help="default: kitsune.yaml here or above"
+    )
+    parser.add_argument(
+        "--version", metavar="V", help="a version of the manifest; default: its last one"
+    )
+
+
+def _add_config(parsers: _Parsers) -> None:
+    parser = parsers.add_parser("config", help="write the configuration that 'kitsune cc' reads")
+    _add_manifest(parser)
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: print it")
+    parser.set_defaults(run=_config)
+
+
+def _add_release(parsers: _Parsers) -> None:
+    parser = parsers.add_parser(
+        "release",
+        help="link objects to a release",
+        usage="kitsune release [OPTIONS] [--compiler CC FLAGS...] --objects OBJECTS... FLAGS...",
+        description="Link objects made by 'kitsune cc' to a release, with all that leads from its "
+        "parents to it. After --compiler stands the compiler with the program's own flags, which "
+        "is gcc -O2 by default, after --objects what would follow the compiler's name in a link.",
+    )
+    _add_manifest(parser)
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
+    chain = parser.add_mutually_exclusive_group()
+    chain.add_argument(
+        "--parent",
+        type=Path,
+        action="append",
+        metavar="RELEASE",
+        help="a release that this one can follow; default: the manifest's parents, from the store",
+    )
+    chain.add_argument("--unchained", action="store_true", help="a release without parents")
+    parser.set_defaults(run=_release, compiler=None, objects=None)
+
+
+def _add_publish(parsers: _Parsers) -> None:
+    parser = parsers.add_parser("publish", help="put a release into the store, for ever")
+    _add_manifest(parser)
+    parser.add_argument("--stamp", type=Path, metavar="FILE", help="a file to write when done")
+    parser.add_argument("release", type=Path, metavar="RELEASE")
+    parser.set_defaults(run=_publish)
+
+
+def _add_inspect(parsers: _Parsers) -> None:
+    parser = parsers.add_parser("inspect", help="print what an object or a release says of itself")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.set_defaults(run=_inspect)
+
+
+def _add_report(parsers: _Parsers) -> None:
+    parser = parsers.add_parser("report", help="print what changes with a release")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("release", type=Path, metavar="RELEASE")
+    parser.set_defaults(run=_report)
+
+
+def _add_control(parsers: _Parsers) -> None:
+    from kitsune_tool import control
+
+    control.add_parsers(parsers)
+
+
+def _compile(words: list[str]) -> int:
+    from kitsune_tool import cc
+
+    return cc.main(words)
+
+
+def _manifest(options: argparse.Namespace) -> tuple[Manifest, Version]:
+    from kitsune_tool import config
+
+    path = options.manifest or config.find_manifest(Path())
+    manifest = config.load_manifest(path)
+    version = manifest.version(options.version) if options.version else manifest.versions[-1]
+    return manifest, version
+
+
+def _config(options: argparse.Namespace) -> int:
+    from kitsune_tool import config, files
+
+    text = config.front_end_config(*_manifest(options))
+    if options.output is None:
+        print(text, end="")
+    else:
+        files.write_if_changed(options.output, text)
+    return EXIT_DONE
+
+
+def _release(options: argparse.Namespace) -> int:
+    from kitsune_tool import release
+    from kitsune_tool.store import Store
+
+    if not options.objects:
+        print("kitsune release: --objects with at least one object is missing", file=sys.stderr)
+        return EXIT_USAGE
+    manifest, version = _manifest(options)
+    store = Store(manifest.store, manifest.program)
+    parents = options.parent or [store.release(parent) for parent in version.parents]
+    request = release.Request(
+        manifest=manifest,
+        version=version,
+        output=options.output,
+        parents=() if options.unchained else tuple(parents),
+        compiler=tuple(options.compiler or release.DEFAULT_COMPILER),
+        inputs=tuple(options.objects),
+    )
+    for warning in release.build(request):
+        print(warning, file=sys.stderr)
+    return EXIT_DONE
+
+
+def _publish(options: argparse.Namespace) -> int:
+    from kitsune_tool import files
+    from kitsune_tool.store import Store, file_digest
+
+    manifest, version = _manifest(options)
+    store = Store(manifest.store, manifest.program)
+    is_new = store.publish(options.release, version.name, version.at)
+    path = store.release(version.name)
+    state = "released as" if is_new else "already released as"
+    print(f"{manifest.program} {version.name} {state} {_shown(path)}")
+    if options.stamp is not None:
+        files.write_if_changed(options.stamp, f"{file_digest(path)}\n")
+    return EXIT_DONE
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from kitsune_tool import inspect
+
+    print(inspect.as_json(options.file) if options.json else inspect.as_text(options.file))
+    return EXIT_DONE
+
+
+def _report(options: argparse.Namespace) -> int:
+    from kitsune_tool.store import REPORT_JSON, REPORT_TEXT
+
+    path = options.release.parent / (REPORT_JSON if options.json else REPORT_TEXT)
+    try:
+        print(path.read_text(encoding="utf-8"), end="")
+    except OSError as error:
+        raise KitsuneError(
+            "K224",
+            f"{options.release} has no report beside it",
+            hint="reports lie where the release was built, and in the store",
+        ) from error
+    return EXIT_DONE
+
+
+def _shown(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def _split_release(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:
+    """Take the two lists of compiler arguments, which argparse cannot tell from ours, apart."""
+    lists: dict[str, list[str]] = {}
+    own: list[str] = []
+    current = own
+    for word in words:
+        if word in {"--compiler", "--objects"} and word[2:] not in lists:
+            current = lists.setdefault(word[2:], [])
+        else:
+            current.append(word)
+    return own, lists
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,283 @@
+"""Link the objects of a version to a release, with all that leads from its parents to it.
+
+In: a `Request`; out: the release's file and, beside it, `release.json`, `report.txt`, `report.json`
+and the generated C in `generated/`. Called by cli.py; SCons calls that as a command line.
+
+The objects are linked twice. What the first, discarded, link contains is what the release will
+contain: members of archives that nobody needs are not in it, nor is what the linker threw away. Its
+records are the units that everything is generated from. The output depends on the inputs
+alone: no date, no path of the machine and no line number of the manifest gets into it, so that "the
+same release again" can be recognised by its bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kitsune_tool import (
+    __version__,
+    annotate,
+    edits,
+    files,
+    launcher,
+    objects,
+    program,
+    resources,
+    store,
+    toolchain,
+)
+from kitsune_tool.config import Manifest, Version
+from kitsune_tool.errors import KitsuneError
+from kitsune_tool.model import Program, Record, Unit, from_json, to_json
+
+DEFAULT_COMPILER = ("gcc", "-O2")
+_EXPORTED = "kitsune_release"
+_MOST_PARENTS = 16
+"""Entries of `parents` in `struct kitsune_identity`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to build. `compiler` is its command with the program's own flags; `inputs` is what would
+    follow it in a link: objects, archives and linker flags, in order. `parents` are releases.
+    """
+
+    manifest: Manifest
+    version: Version
+    output: Path
+    parents: tuple[Path, ...]
+    compiler: tuple[str, ...]
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parent:
+    """A release that the new one can follow."""
+
+    release: store.ParentRelease
+    program: Program
+
+
+def build(request: Request) -> tuple[str, ...]:
+    """Build the release and what lies beside it; return warnings for the user.
+
+    Nothing of an earlier build is touched before everything has succeeded. Raises `KitsuneError`
+    for what the compiler, the linker or any stage refuses.
+    """
+    with tempfile.TemporaryDirectory(prefix="kitsune-") as name:
+        work = _Work(request, Path(name))
+        new = work.program()
+        parents = work.parents()
+        generated = work.generate(new, parents)
+        linked = work.link(new, generated.sources)
+        work.install(linked, parents, generated)
+    return generated.warnings
+
+
+@dataclass(frozen=True, slots=True)
+class _Generated:
+    """What the generator made: C files by name, reports, warnings."""
+
+    sources: dict[str, str]
+    report_text: str
+    report_json: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One build, in a directory of its own that vanishes with it."""
+
+    request: Request
+    directory: Path
+
+    @property
+    def _compiler(self) -> tuple[str, ...]:
+        return toolchain.split_compiler(self.request.compiler, DEFAULT_COMPILER[:1])[0]
+
+    def program(self) -> Program:
+        """Return what the objects contain, with the manifest's annotations and edits checked."""
+        manifest, version = self.request.manifest, self.request.version
+        merged = program.merge(self._units(), manifest.program, version.name)
+        wanted = [
+            edits.read_edit(index, source.to_json(), source.at)
+            for index, source in enumerate(manifest.edits(version))
+        ]
+        edits.check_matches(wanted, merged.edits, _editable(merged))
+        return annotate.annotate(merged, manifest.annotations(version))
+
+    def parents(self) -> tuple[_Parent, ...]:
+        """Return what the parents contain, which must be laid out alike if there are several."""
+        found = tuple(_read_parent(path) for path in self.request.parents)
+        if len(found) > _MOST_PARENTS:
+            message = f"{len(found)} parents are too many: at most {_MOST_PARENTS} are possible"
+            raise KitsuneError("K225", message, at=self.request.version.at)
+        for other in found[1:]:
+            if program.layout_digest(other.program) != program.layout_digest(found[0].program):
+                names = f"{found[0].release.version} and {other.release.version}"
+                raise KitsuneError(
+                    "K226",
+                    f"parents {names} lay out their state differently",
+                    at=self.request.version.at,
+                    hint="one release can only follow versions whose variables and types are the\n"
+                    "same; make a version for each of them",
+                )
+        return found
+
+    def link(self, new: Program, sources: dict[str, str]) -> Path:
+        """Return the linked release, in the work directory."""
+        for name, text in sources.items():
+            (self.directory / name).write_text(text, encoding="utf-8")
+        (self.directory / "program.S").write_text(objects.program_assembly(self._unplaced(new)))
+        made = [self._compile(name) for name in (*sources, "program.S")]
+        exported = self.directory / "exported"
+        exported.write_text(self._version_script())
+        output = self.directory / f"{new.name}.so"
+        self._link(
+            output,
+            (
+                *map(str, made),
+                *map(str, launcher.release_objects(self._compiler)),
+                *launcher.wrap_flags(),
+                f"-Wl,--version-script={exported}",
+                "-Wl,-Bsymbolic,-z,now,-z,defs,--build-id=sha1",
+            ),
+            "K227",
+            "the release does not link",
+        )
+        return output
+
+    def install(self, linked: Path, parents: tuple[_Parent, ...], generated: _Generated) -> None:
+        """Put the release and what belongs to it where it was asked for, the release last."""
+        request = self.request
+        description = store.Description(
+            program=request.manifest.program,
+            version=request.version.name,
+            build_id=objects.build_id(linked).hex(),
+            parents=tuple(parent.release for parent in parents),
+            digest=store.file_digest(linked),
+            toolchain=self._toolchain(),
+        )
+        place = request.output.parent
+        shutil.rmtree(place / "generated", ignore_errors=True)
+        for name, text in generated.sources.items():
+            files.write_if_changed(place / "generated" / name, text)
+        files.write_if_changed(place / store.REPORT_TEXT, generated.report_text)
+        files.write_if_changed(place / store.REPORT_JSON, generated.report_json)
+        text = json.dumps(description.to_json(), indent=2) + "\n"
+        files.write_if_changed(place / store.DESCRIPTION, text)
+        files.write_if_changed(request.output, linked.read_bytes())
+
+    def _units(self) -> tuple[Unit, ...]:
+        trial = self.directory / "trial.so"
+        self._link(trial, ("-Wl,-z,undefs",), "K228", "the objects do not link to a shared object")
+        units = objects.read_units(trial)
+        if not units:
+            raise KitsuneError(
+                "K229",
+                "no object was compiled by 'kitsune cc'",
+                hint="build with CC='kitsune-cc gcc', or with the SCons tool",
+            )
+        return units
+
+    def _compile(self, name: str) -> Path:
+        """Compile a generated file with the program's own flags.
+
+        Without debug information: it would hold lines of the manifest, and a release would be
+        another one when a comment is added above a rule. `-iquote` lets a rule's preamble include
+        the headers of the new version.
+        """
+        target = self.directory / f"{name}.o"
+        command = (
+            *self.request.compiler,
+            f"-iquote{self.request.version.source}",
+            f"-I{resources.include_dir()}",
+            f"-ffile-prefix-map={self.directory}=.",
+            *("-fPIC", "-fvisibility=hidden", "-g0", "-Wno-error", "-c"),
+            *("-o", str(target), str(self.directory / name)),
+        )
+        self._run(command, "K230", "the compiler refuses what was generated from the rules")
+        return target
+
+    def _link(self, output: Path, extra: Sequence[str], code: str, message: str) -> None:
+        inputs = self.request.inputs
+        command = (*self._compiler, "-shared", "-o", str(output), *inputs, *extra)
+        self._run(command, code, message)
+
+    def _run(self, command: Sequence[str], code: str, message: str) -> None:
+        done = toolchain.run(command)
+        complaints = done.stderr.decode(errors="replace").strip()
+        if done.status != 0:
+            hint = _remedy(complaints)
+            raise KitsuneError(code, f"{message}\n{complaints}", hint=hint)
+        if complaints:
+            print(complaints, file=sys.stderr)
+
+    def _version_script(self) -> str:
+        exports = (_EXPORTED, *self.request.manifest.options.exports)
+        return "{ global: " + " ".join(f"{name};" for name in exports) + " local: *; };\n"
+
+    def _unplaced(self, new: Program) -> Program:
+        """Return the program without lines of the manifest, which may change when nothing does."""
+        data = _without_lines(to_json(new), self.request.manifest.name)
+        result = from_json(data)
+        assert isinstance(result, Program)
+        return result
+
+    def _toolchain(self) -> tuple[tuple[str, str], ...]:
+        linker = self._answer("-print-prog-name=ld").strip()
+        linker_version = toolchain.run((linker, "--version"), capture_stdout=True).stdout.decode()
+        return (
+            ("compiler", _first_line(self._answer("--version"))),
+            ("target", self._answer("-dumpmachine").strip()),
+            ("linker", _first_line(linker_version)),
+            ("kitsune", __version__),
+        )
+
+    def _answer(self, question: str) -> str:
+        return toolchain.run((*self._compiler, question), capture_stdout=True).stdout.decode()
+
+
+def _read_parent(path: Path) -> _Parent:
+    """Read a parent; one from a store must be what was put there."""
+    if (path.parent / store.DESCRIPTION).is_file():
+        store.check(path)
+    if not path.is_file():
+        raise KitsuneError("K231", f"there is no release {path}")
+    parent = objects.read_program(path)
+    release = store.ParentRelease(parent.version, objects.build_id(path).hex())
+    return _Parent(release, parent)
+
+
+def _editable(merged: Program) -> list[str]:
+    """Return what edits may name, for "did you mean"."""
+    records = (node for node in merged.types if isinstance(node, Record) and node.tag)
+    functions = (function.key for function in merged.functions if function.defined)
+    return [*functions, *(f"{record.kind} {record.tag}" for record in records)]
+
+
+def _without_lines(data: Any, file: str) -> Any:
+    if isinstance(data, list):
+        if len(data) == 3 and data[0] == file and isinstance(data[1], int):
+            return [file, 0, 0]
+        return [_without_lines(item, file) for item in data]
+    return data
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0] if text else ""
+
+
+def _remedy(complaints: str) -> str | None:
+    if "recompile with -fPIC" in complaints:
+        return "compile with -fPIC -fvisibility=hidden; the SCons tool does so itself"
+    if "undefined reference" in complaints:
+        return "name the objects and libraries that define it after --objects"
+    return None
