@@ -8,6 +8,7 @@ this module knows their options only, and imports a stage when its command is as
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import sys
@@ -151,8 +152,10 @@ def _add_report(parsers: _Parsers) -> None:
 
 
 def _add_control(parsers: _Parsers) -> None:
-    from kitsune_tool import control
-
+    try:  # TEMPORARY until control.py is there
+        from kitsune_tool import control
+    except ImportError:
+        return
     control.add_parsers(parsers)
 
 
@@ -221,9 +224,12 @@ def _publish(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    from kitsune_tool import inspect
+    from kitsune_tool import inspection
 
-    print(inspect.as_json(options.file) if options.json else inspect.as_text(options.file))
+    if options.json:
+        print(json.dumps(inspection.as_data(options.file)))
+    else:
+        print(inspection.as_text(options.file))
     return EXIT_DONE
 
 

@@ -135,8 +135,8 @@ class _Work:
         """Return the linked release, in the work directory."""
         for name, text in sources.items():
             (self.directory / name).write_text(text, encoding="utf-8")
-        (self.directory / "program.S").write_text(objects.program_assembly(self._unplaced(new)))
-        made = [self._compile(name) for name in (*sources, "program.S")]
+        (self.directory / "program.s").write_text(objects.program_assembly(self._unplaced(new)))
+        made = [self._compile(name) for name in (*sources, "program.s")]
         exported = self.directory / "exported"
         exported.write_text(self._version_script())
         output = self.directory / f"{new.name}.so"

@@ -42,6 +42,7 @@ def run_lines(lines: list[str], place: Path) -> "subprocess.CompletedProcess[str
         done = subprocess.run(
             line,
             shell=True,
+            check=False,
             cwd=place,
             env=environment,
             capture_output=True,
