@@ -1,0 +1,51 @@
+/*
+ * A server for update scenarios: a command is a line on descriptor 0, the answer what `answer`
+ * prints, ended by a line with a full stop. The update point stands between two commands.
+ */
+#ifndef SERVE_H
+#define SERVE_H
+
+#include <errno.h>
+#include <kitsune.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void answer(const char *word, const char *rest);
+
+static void serve_line(char *line)
+{
+    char *rest = line + strcspn(line, " ");
+
+    if (*rest)
+        *rest++ = '\0';
+    answer(line, rest);
+    printf(".\n");
+    fflush(stdout);
+}
+
+static void serve(void)
+{
+    char line[256];
+    size_t length = 0;
+
+    for (;;) {
+        if (length == 0)
+            kitsune_update("serve");
+        ssize_t got = read(0, line + length, 1);
+        if (got == 0)
+            return;
+        if (got < 0) {
+            if (errno != EINTR)
+                return;
+        } else if (line[length] == '\n') {
+            line[length] = '\0';
+            serve_line(line);
+            length = 0;
+        } else if (length < sizeof line - 1) {
+            length++;
+        }
+    }
+}
+
+#endif

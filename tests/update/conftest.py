@@ -1,0 +1,211 @@
+"""What the tests of updates share: a scenario's releases, and a server that becomes them.
+
+In: a folder with a manifest and the sources of its versions. Out: `Scenario` (its releases, built
+by SCons as a user would) and `Server` (a process under the launcher that answers lines, see
+common/serve.h).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+ANSWER_TIMEOUT_S = 30
+_KITSUNE = [sys.executable, "-m", "kitsune_tool.cli"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A built scenario; `directory` is a copy of its folder."""
+
+    directory: Path
+    program: str = "scenario"
+
+    def release(self, version: str) -> Path:
+        """Return the path of a version's release."""
+        return self.directory / "releases" / self.program / version / f"{self.program}.so"
+
+    def report(self, version: str) -> str:
+        """Return the readable report of a version's release."""
+        return self.release(version).with_name("report.txt").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of an update request; `text` is all that was printed."""
+
+    committed: bool
+    code: str
+    reason: str
+    objects: int
+    pause_ns: int
+    text: str
+
+
+class Server:
+    """A running scenario, spoken to by lines."""
+
+    def __init__(self, release: Path, directory: Path, **variables: str) -> None:
+        self._directory = directory
+        self._errors = (directory / "server.err").open("wb+")
+        self._process = subprocess.Popen(
+            [*_KITSUNE, "run", str(release)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            env=environment(directory) | variables,
+        )
+        self._rest = b""
+        self.pid = self._process.pid
+
+    def ask(self, line: str) -> str:
+        """Send a command and return the lines of its answer, joined by ` | `."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line.encode() + b"\n")
+        self._process.stdin.flush()
+        return " | ".join(self._lines_to_full_stop())
+
+    def update(self, release: Path, *options: str) -> Answer:
+        """Ask for an update and wait for the answer."""
+        command = [*_KITSUNE, "update", "--json", *options, str(self.pid), str(release)]
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env=environment(self._directory),
+        )
+        return answer_of(done)
+
+    def is_running(self) -> bool:
+        """Tell whether the process that was started is still there."""
+        return self._process.poll() is None
+
+    def errors(self) -> str:
+        """Return what the server has written to its standard error."""
+        self._errors.seek(0)
+        return self._errors.read().decode(errors="replace")
+
+    def resident_kb(self) -> int:
+        """Return the resident memory that is the process's own."""
+        text = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        return int(text.partition("RssAnon:")[2].split()[0])
+
+    def stop(self) -> int:
+        """End the server by closing its input; return its exit status."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            return self._process.wait(ANSWER_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+        finally:
+            self._process.stdout.close()
+            self._errors.close()
+
+    def _lines_to_full_stop(self) -> Iterator[str]:
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        while (line := self._line(deadline)) != ".":
+            yield line
+
+    def _line(self, deadline: float) -> str:
+        assert self._process.stdout is not None
+        output = self._process.stdout.fileno()
+        while b"\n" not in self._rest:
+            ready = select.select([output], [], [], max(0, deadline - time.monotonic()))[0]
+            got = os.read(output, 65536) if ready else b""
+            if not got:
+                what = "ended" if ready else "does not answer"
+                raise AssertionError(f"the server {what}:\n{self.errors()}")
+            self._rest += got
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line.decode()
+
+
+def answer_of(done: subprocess.CompletedProcess[str]) -> Answer:
+    """Return the last answer that `kitsune update --json` printed."""
+    text = done.stdout + done.stderr
+    try:
+        last: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        raise AssertionError(f"no answer to the request:\n{text}") from None
+    return Answer(
+        bool(last.get("committed")),
+        str(last.get("code", "")),
+        str(last.get("reason", "")),
+        int(last.get("objects", 0)),
+        int(last.get("pause_ns", 0)),
+        text,
+    )
+
+
+def environment(directory: Path) -> dict[str, str]:
+    """Return the environment in which everything of a scenario runs."""
+    runtime = directory / "run"
+    runtime.mkdir(mode=0o700, exist_ok=True)
+    return {
+        **os.environ,
+        "KITSUNE_RUNTIME_DIR": str(runtime),
+        "KITSUNE_SITE_TOOLS": str(ROOT / "site_scons/site_tools"),
+    }
+
+
+def build(folder: Path, directory: Path) -> Scenario:
+    """Copy a scenario's folder and build its releases there."""
+    shutil.copytree(folder, directory, dirs_exist_ok=True)
+    shutil.copytree(HERE / "common", directory / "common", dirs_exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "SCons", "-Q", "-j2", "-f", "common/SConstruct", "release-chain"],
+        cwd=directory,
+        env=environment(directory),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Scenario(directory)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Scenario]:
+    """Return what builds a scenario's folder, once per session."""
+    scenarios: dict[Path, Scenario] = {}
+
+    def get(folder: Path) -> Scenario:
+        if folder not in scenarios:
+            scenarios[folder] = build(folder, tmp_path_factory.mktemp(folder.name))
+        return scenarios[folder]
+
+    return get
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Return what starts a release; the servers end with the test."""
+    with contextlib.ExitStack() as servers:
+
+        def go(release: Path, **variables: str) -> Server:
+            server = Server(release, tmp_path, **variables)
+            servers.callback(server.stop)
+            return server
+
+        yield go

@@ -1,0 +1,9 @@
+static int sum;
+
+int total(void);
+
+int total(void)
+{
+    sum += 100;
+    return sum;
+}
