@@ -1,0 +1,204 @@
+"""Look into function bodies without parsing them.
+
+In: the place of a body. Out: where its statics and local types are declared and in which blocks,
+which functions it mentions other than by calling them, where its update points are. extract.py
+calls it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from kitsune_tool.normalise import KEYWORDS, MARKER, TYPE_WORDS, Token, tokens, unquote
+
+_STATIC = re.compile(r"\b(?:static|_Thread_local|__thread|thread_local)\b")
+_NAME = re.compile(r"[A-Za-z_$][\w$]*+")
+_MENTION = re.compile(r"(?<![\w$.])[A-Za-z_$][\w$]*+(?!\s*\()")
+_STATEMENT_ENDS = {";", "{", "}", ":"}
+_OPENING = {"(", "[", "{"}
+_CLOSING = {")", "]", "}"}
+_NO_TYPE = {"return", "else", "goto", "case", "sizeof", "do", "typeof", "__typeof__"}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something met in a body, in order: a block's start or end, a declaration of a static or of a
+    local type at `[start, end)`; that of a static ends behind its `;`.
+    """
+
+    kind: Literal["open", "close", "static", "type"]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of `kitsune_update`; `name` is None unless the argument is a string literal."""
+
+    offset: int
+    name: str | None
+
+
+def has_statics(text: str, start: int, end: int) -> bool:
+    """Tell whether the body may declare an object of static storage."""
+    return _STATIC.search(text, start, end) is not None
+
+
+def events(text: str, start: int, end: int) -> list[Event]:
+    """Return the blocks, statics and local types of a body, in order."""
+    return list(_Walk(text, start, end).events())
+
+
+class _Walk:
+    def __init__(self, text: str, start: int, end: int) -> None:
+        self.all = list(tokens(text, start, end))
+        self.length = len(self.all)
+        self.end = end
+
+    def events(self) -> Iterator[Event]:
+        index = statement = brackets = 0
+        while index < self.length:
+            token = self.all[index]
+            kind, text, offset = token
+            if kind == "punct":
+                if text in {"{", "}"}:
+                    yield Event("open" if text == "{" else "close", offset, offset + 1)
+                brackets += (text == "[") - (text == "]")
+                if text in _STATEMENT_ENDS:
+                    statement = index + 1
+            elif text in {"static", "typedef"} and not brackets:
+                last = self.until_semicolon(index)
+                event = "static" if text == "static" else "type"
+                yield Event(event, self.all[statement].offset, self.all[last].offset + 1)
+                index = last
+                statement = index + 1
+            elif text in {"struct", "union", "enum"} and (brace := self.brace(index)):
+                last = self.matching(brace)
+                yield Event("type", offset, self.all[last].offset + 1)
+                index = last
+            index += 1
+
+    def until_semicolon(self, index: int) -> int:
+        depth = 0
+        while index < self.length - 1:
+            text = self.all[index].text if self.all[index].kind == "punct" else ""
+            if text == ";" and not depth:
+                return index
+            depth += (text in _OPENING) - (text in _CLOSING)
+            index += 1
+        return index
+
+    def brace(self, index: int) -> int:
+        """Return the index of the `{` of the type that is defined here, 0 if none is."""
+        index += 1
+        while index < self.length:
+            token = self.all[index]
+            if token.text == "{":
+                return index
+            if token.kind == "id" and token.text not in KEYWORDS | {MARKER}:
+                index += 1
+            elif token.text in {"__attribute__", "__attribute", MARKER, "_Alignas"}:
+                index = self.matching(index + 1) + 1
+            elif token.text == "[":
+                index = self.matching(index) + 1
+            else:
+                return self.typed_enum(index)
+        return 0
+
+    def typed_enum(self, index: int) -> int:
+        """Step over `: type` of an enumeration."""
+        if self.all[index].text != ":":
+            return 0
+        index += 1
+        while index < self.length and self.all[index].kind == "id":
+            index += 1
+        return index if index < self.length and self.all[index].text == "{" else 0
+
+    def matching(self, index: int) -> int:
+        depth = 0
+        while index < self.length:
+            text = self.all[index].text if self.all[index].kind == "punct" else ""
+            depth += (text in _OPENING) - (text in _CLOSING)
+            if depth == 0:
+                return index
+            index += 1
+        return self.length - 1
+
+
+def words(text: str, start: int, end: int) -> set[str]:
+    """Return every identifier in the text, those in strings and comments too."""
+    return set(_NAME.findall(text, start, end))
+
+
+def addresses(text: str, start: int, end: int, functions: set[str], head: int = -1) -> list[Token]:
+    """Return where a function of `functions` is named other than to call it.
+
+    `head` is where the declaration begins whose body this is, so that parameters are known to
+    hide functions. A name that the body itself declares is none of them.
+    """
+    if functions.isdisjoint(_MENTION.findall(text, start, end)):
+        return []
+    body = list(tokens(text, start if head < 0 else head, end))
+    found: dict[str, list[Token]] = {}
+    hidden = set()
+    for index, token in enumerate(body):
+        if token.kind != "id" or token.text not in functions:
+            continue
+        if head >= 0 and index and _declares(body, index):
+            hidden.add(token.text)
+        elif token.offset >= start and _is_address(body, index):
+            found.setdefault(token.text, []).append(token)
+    return [token for name, each in found.items() if name not in hidden for token in each]
+
+
+def _is_address(body: list[Token], index: int) -> bool:
+    before = body[index - 1].text if index else ""
+    after = body[index + 1].text if index + 1 < len(body) else ""
+    if before in {".", "->", "struct", "union", "enum", "goto", "&&"} and before != "&&":
+        return False
+    if after == ":" and before in {";", "{", "}", ":"}:
+        return False  # a label
+    return after != "("
+
+
+def _declares(body: list[Token], index: int) -> bool:
+    """Tell whether the name at `index` is being declared: a type's name stands before it."""
+    before = index - 1
+    while before > 0 and body[before].text in {"*", "const", "restrict", "__restrict", "volatile"}:
+        before -= 1
+    token = body[before]
+    if token.kind != "id" or token.text in _NO_TYPE:
+        return False
+    if body[index + 1].text == "(" if index + 1 < len(body) else False:
+        return False  # a block-scope declaration of the function itself
+    return token.text in TYPE_WORDS or token.text not in KEYWORDS
+
+
+def update_points(text: str, start: int, end: int) -> list[Call]:
+    """Return the calls of `kitsune_update` in a body."""
+    if text.find("kitsune_update", start, end) < 0:
+        return []
+    body = list(tokens(text, start, end))
+    calls = []
+    for index, token in enumerate(body[:-2]):
+        if token.text == "kitsune_update" and token.kind == "id" and body[index + 1].text == "(":
+            calls.append(Call(token.offset, _literal(body, index + 2)))
+    return calls
+
+
+def _literal(body: list[Token], index: int) -> str | None:
+    parts = []
+    while body[index].kind == "string":
+        parts.append(unquote(body[index].text))
+        index += 1
+    return "".join(parts) if parts and body[index].text == ")" else None
+
+
+def markers(text: str, start: int, end: int) -> list[int]:
+    """Return where annotations stand in a body, outside of strings."""
+    if text.find(MARKER, start, end) < 0:
+        return []
+    return [t.offset for t in tokens(text, start, end) if t.kind == "id" and t.text == MARKER]

@@ -1,0 +1,394 @@
+"""Make a unit's model of its text.
+
+In: a `Scan`. Out: an `Extracted`: the `model.Unit` (sizes and offsets still unknown) and what insert.py
+and layout.py need to write the tables: where statics of functions are declared, what can be named at
+the end of the unit, where annotations stand. frontend.py calls it.
+
+Selected is what the user's own types, the variables with static storage, the annotated functions and
+those whose address is taken reach. A declaration that is not understood costs only itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kitsune_tool import bodies
+from kitsune_tool.errors import KitsuneError, Location
+from kitsune_tool.index import FunctionInfo, Index, VariableInfo, live
+from kitsune_tool.model import (
+    UNKNOWN,
+    Array,
+    FunctionSymbol,
+    TypeIndex,
+    Unit,
+    UpdatePoint,
+    Variable,
+)
+from kitsune_tool.normalise import MARKER, Misunderstood, Normalised, normalise, tokens, unquote
+from kitsune_tool.scan import External, Scan
+from kitsune_tool.typegraph import DeclaredType, Scope, TypeGraph
+
+_NAMESPACE = "KT_NAMESPACE"
+_MARKER = re.compile(rf"\b{MARKER}\b")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStatic:
+    """A function's static: `variable` is its place in `Unit.variables`, `end` the offset just
+    behind its declaration's `;`.
+    """
+
+    variable: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """A unit and the places in its text."""
+
+    unit: Unit
+    locals: tuple[LocalStatic, ...]
+    unsized: frozenset[int]
+    """Variables (by place) whose type stays incomplete to the unit's end: `int x[];`."""
+    weak: frozenset[str]
+    """Registered functions whose code is elsewhere and may be nowhere."""
+    widths: dict[tuple[TypeIndex, int], str]
+    blanks: tuple[tuple[int, int], ...]
+    errors: tuple[KitsuneError, ...]
+    """What the user must mend, all of it."""
+    skipped: tuple[tuple[Location, str], ...]
+    """Declarations that were not understood, and why."""
+
+
+def extract(scan: Scan, source: str, locate: Callable[[int], Location]) -> Extracted:
+    """Make the model of a unit. `source` is its file and `locate` gives places, both relative to the
+    version's source root.
+    """
+    return _Extraction(scan, source, locate).run()
+
+
+@dataclass(eq=False, slots=True)
+class _Local:
+    offset: int
+    end: int
+    function: str
+    declared: DeclaredType
+    is_thread_local: bool
+
+
+class _Extraction:
+    def __init__(self, scan: Scan, source: str, locate: Callable[[int], Location]) -> None:
+        self.scan = scan
+        self.text = scan.text
+        self.source = source
+        self.locate = locate
+        self.index = Index(scan)
+        self.graph = TypeGraph(self.index, locate)
+        self.live = live(self.index)
+        self.namespace = self._namespace()
+        self.variables: list[Variable] = []
+        self.unsized: set[int] = set()
+        self.locals: list[LocalStatic] = []
+        self.update_points: list[UpdatePoint] = []
+
+    def run(self) -> Extracted:
+        for entry in self.index.roots:
+            self.graph.declare(entry)
+        for info in self.index.variables.values():
+            if info.is_defined:
+                self._variable(info)
+        self._bodies()
+        functions, weak = self._functions()
+        self.graph.settle()
+        unit = Unit(
+            source=self.source,
+            types=tuple(self.graph.types),
+            variables=tuple(self.variables),
+            functions=functions,
+            update_points=tuple(self.update_points),
+            namespace=self.namespace,
+        )
+        return Extracted(
+            unit,
+            tuple(self.locals),
+            frozenset(self.unsized),
+            weak,
+            self.graph.widths,
+            self._blanks(),
+            tuple(self.graph.errors),
+            tuple((self.locate(t.offset), str(t)) for _, t in self.index.troubles),
+        )
+
+    # -- keys ---------------------------------------------------------------------------------
+
+    def _namespace(self) -> str:
+        info = self.index.variables.get(_NAMESPACE)
+        for _, declared in info.uses if info else ():
+            if declared.initializer:
+                parts = list(tokens(self.text, *declared.initializer))
+                if all(part.kind == "string" for part in parts):
+                    return "".join(unquote(part.text) for part in parts)
+        return ""
+
+    def _key(self, name: str, *, is_static: bool, function: str = "") -> str:
+        prefix = f"{self.namespace}@" if self.namespace else ""
+        if function:
+            return f"{prefix}{self.source}/{function}#{name}"
+        return f"{prefix}{self.source}/{name}" if is_static else f"{prefix}{name}"
+
+    # -- variables of the file ----------------------------------------------------------------
+
+    def _variable(self, info: VariableInfo) -> None:
+        declared = [d for d in self._declarations(info) if not self.graph.is_function(d.type)]
+        if not declared:
+            if info.uses and not any(entry.trouble for entry, _ in info.uses):
+                return  # declared by a typedef of a function's type
+            declared = [self._not_understood(info)]
+        best = next((d for d in declared if not self._is_open_array(d.type)), declared[0])
+        if self._is_open_array(best.type):
+            best = self._close_array(info, best)
+        annotations = tuple(dict.fromkeys(a for d in declared for a in d.annotations))
+        self.variables.append(
+            Variable(
+                key=self._key(info.name, is_static=info.is_static),
+                name=info.name,
+                storage="static" if info.is_static else "global",
+                type=best.type,
+                thread_local=info.is_thread_local,
+                const=best.const,
+                annotations=annotations,
+                at=self.locate(self._definition_offset(info)),
+            )
+        )
+
+    def _declarations(self, info: VariableInfo) -> list[DeclaredType]:
+        """Convert all declarations of a variable, its definitions first."""
+        uses = sorted(info.uses, key=lambda use: use[1].initializer is None)
+        found = []
+        for entry, _ in uses:
+            try:
+                normalised = self.index.normalised(entry)
+                declared = self.graph.declare(entry) if not entry.parsed else []
+                declared = declared or self.graph.convert(normalised, self.graph.file)
+            except Misunderstood as trouble:
+                entry.trouble = trouble
+                continue
+            found += [d for d in declared if d.name == info.name and not d.is_typedef]
+        return found
+
+    def _not_understood(self, info: VariableInfo) -> DeclaredType:
+        return DeclaredType(info.name, self.graph.unknown(), (), False, 0, False)
+
+    def _is_open_array(self, index: TypeIndex) -> bool:
+        node = self.graph.types[index]
+        return isinstance(node, Array) and node.length is None
+
+    def _close_array(self, info: VariableInfo, declared: DeclaredType) -> DeclaredType:
+        """`int x[] = {…}`: the compiler tells the length; `int x[];` has one element."""
+        node = self.graph.types[declared.type]
+        assert isinstance(node, Array)
+        length = UNKNOWN
+        if not any(use.initializer for _, use in info.uses):
+            self.unsized.add(len(self.variables))
+            length = 1
+        return self._with_array(declared, Array(node.of, length, node.annotations))
+
+    def _with_array(self, declared: DeclaredType, array: Array) -> DeclaredType:
+        self.graph.types.append(array)
+        return DeclaredType(
+            declared.name,
+            len(self.graph.types) - 1,
+            declared.annotations,
+            declared.const,
+            declared.offset,
+            False,
+        )
+
+    def _definition_offset(self, info: VariableInfo) -> int:
+        for entry, declared in info.uses:
+            if declared.initializer:
+                return declared.offset
+        for entry, declared in info.uses:
+            if "extern" not in self.index.normalised(entry).storage:
+                return declared.offset
+        return info.uses[0][1].offset
+
+    # -- bodies -------------------------------------------------------------------------------
+
+    def _bodies(self) -> None:
+        seen: dict[tuple[str, str], int] = {}
+        for function in self._defined():
+            external = function.definition.external if function.definition else None
+            if external is None or external.body is None:
+                continue
+            for call in bodies.update_points(self.text, *external.body):
+                at = self.locate(call.offset)
+                self.update_points.append(UpdatePoint(call.name, function.name, at))
+            if function.is_emitted_here and bodies.has_statics(self.text, *external.body):
+                for local in self._statics(function.name, external.body):
+                    self._add_local(local, seen)
+
+    def _defined(self) -> list[FunctionInfo]:
+        """Return the functions whose code is in this unit, in the text's order."""
+        found = [f for f in self.index.functions.values() if f.definition and f.name in self.live]
+        return sorted(found, key=lambda f: f.definition.external.start if f.definition else 0)
+
+    def _statics(self, function: str, body: tuple[int, int]) -> list[_Local]:
+        scope = Scope(self.graph.file, function)
+        found: list[_Local] = []
+        for event in bodies.events(self.text, *body):
+            if event.kind == "open":
+                scope = Scope(scope, function)
+            elif event.kind == "close":
+                scope = scope.parent or scope
+            elif event.kind == "static":
+                found += self._static(function, scope, event)
+            else:
+                self._local_declaration(scope, event)
+        return found
+
+    def _local_declaration(
+        self, scope: Scope, event: bodies.Event
+    ) -> tuple[Normalised, list[DeclaredType]] | None:
+        def is_typedef(name: str) -> bool:
+            inner: Scope | None = scope
+            while inner is not None:
+                if name in inner.typedefs:
+                    return True
+                inner = inner.parent
+            return self.index.is_typedef(name)
+
+        try:
+            normalised = normalise(self.text, event.start, event.end, is_typedef)
+        except Misunderstood as trouble:
+            self._note(event, trouble)
+            return None
+        try:
+            return normalised, self.graph.convert(normalised, scope)
+        except Misunderstood as trouble:
+            self._note(event, trouble)
+            return normalised, []
+
+    def _note(self, event: bodies.Event, trouble: Misunderstood) -> None:
+        external = External(event.start, event.end, None, False)
+        self.index.note(external, trouble)
+
+    def _static(self, function: str, scope: Scope, event: bodies.Event) -> list[_Local]:
+        result = self._local_declaration(scope, event)
+        if result is None:
+            return []
+        normalised, declared = result
+        types = {d.name: d for d in declared}
+        found = []
+        for name in normalised.declared:
+            if name.is_function:
+                continue
+            declaration = types.get(name.name) or DeclaredType(
+                name.name, self.graph.unknown(), (), False, name.offset, False
+            )
+            if self._is_open_array(declaration.type):
+                node = self.graph.types[declaration.type]
+                assert isinstance(node, Array)
+                array = Array(node.of, UNKNOWN, node.annotations)
+                declaration = self._with_array(declaration, array)
+            is_thread_local = "_Thread_local" in normalised.storage
+            found.append(_Local(name.offset, event.end, function, declaration, is_thread_local))
+        return found
+
+    def _add_local(self, local: _Local, seen: dict[tuple[str, str], int]) -> None:
+        name = local.declared.name
+        count = seen[local.function, name] = seen.get((local.function, name), 0) + 1
+        spelled = name if count == 1 else f"{name}.{count}"
+        self.locals.append(LocalStatic(len(self.variables), local.end))
+        self.variables.append(
+            Variable(
+                key=self._key(spelled, is_static=True, function=local.function),
+                name=name,
+                storage="local_static",
+                type=local.declared.type,
+                function=local.function,
+                thread_local=local.is_thread_local,
+                const=local.declared.const,
+                annotations=local.declared.annotations,
+                at=self.locate(local.offset),
+            )
+        )
+
+    # -- functions ----------------------------------------------------------------------------
+
+    def _functions(self) -> tuple[tuple[FunctionSymbol, ...], frozenset[str]]:
+        taken = self._taken()
+        symbols = []
+        weak = set()
+        for name, info in self.index.functions.items():
+            is_here = info.is_emitted_here and name in self.live
+            is_defined = is_here and not info.system
+            registered = name in taken and (is_here or not info.is_static)
+            if not is_defined and not registered:
+                continue
+            if registered and not is_here:
+                weak.add(name)
+            symbols.append(self._function(info, registered, is_here))
+        return tuple(symbols), frozenset(weak)
+
+    def _function(self, info: FunctionInfo, registered: bool, defined: bool) -> FunctionSymbol:
+        declared: list[DeclaredType] = []
+        for entry in info.entries:
+            marked = self.index.normalised(entry).marked
+            if marked or (registered and entry is info.entries[0]):
+                declared += [d for d in self._prototype(info, entry) if d.name == info.name]
+        annotations = dict.fromkeys(a for d in declared for a in d.annotations)
+        return FunctionSymbol(
+            key=self._key(info.name, is_static=info.is_static),
+            name=info.name,
+            storage="static" if info.is_static else "global",
+            type=declared[0].type if declared else None,
+            defined=defined,
+            registered=registered,
+            annotations=tuple(annotations),
+            at=self.locate(info.offset),
+        )
+
+    def _prototype(self, info: FunctionInfo, entry: object) -> list[DeclaredType]:
+        for each in info.entries:
+            if each is entry:
+                try:
+                    return self.graph.convert(self.index.normalised(each), self.graph.file)
+                except Misunderstood as trouble:
+                    self.index.note(each.external, trouble)
+        return []
+
+    def _taken(self) -> set[str]:
+        """Return the functions of the program whose address the unit's emitted code takes."""
+        functions = {f.name for f in self.index.functions.values() if not f.system}
+        taken: set[str] = set()
+        for function in self._defined():
+            external = function.definition.external if function.definition else None
+            if external and external.body and not external.system:
+                start, end = external.body
+                found = bodies.addresses(self.text, start, end, functions, external.start)
+                taken.update(token.text for token in found)
+        for info in self.index.variables.values():
+            for _, declared in info.uses:
+                if info.is_defined and declared.initializer:
+                    found = bodies.addresses(self.text, *declared.initializer, functions)
+                    taken.update(token.text for token in found)
+        return taken
+
+    # -- annotations --------------------------------------------------------------------------
+
+    def _blanks(self) -> tuple[tuple[int, int], ...]:
+        """Return the place of each `__kt__(…)`."""
+        if self.text.find(MARKER) < 0:
+            return ()
+        blanks = []
+        for match in _MARKER.finditer(self.text):
+            depth = 0
+            for token in tokens(self.text, match.end()):
+                depth += (token.text == "(") - (token.text == ")")
+                if depth == 0:
+                    blanks.append((match.start(), token.offset + 1))
+                    break
+        return tuple(blanks)

@@ -1,0 +1,118 @@
+"""Take a preprocessed unit through all stages of the front-end.
+
+In: the unit's preprocessed text and its source file. Out: the text to compile instead, and the
+`model.Unit` that it carries. cc.py calls `process`; so can any program.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import hashlib
+import json
+import os.path
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from kitsune_tool.errors import KitsuneErrors, Location
+from kitsune_tool.extract import Extracted, extract
+from kitsune_tool.insert import apply, tables
+from kitsune_tool.model import EditMatch, Unit, to_json
+from kitsune_tool.scan import Scan, scan
+
+
+@dataclass(frozen=True, slots=True)
+class FrontendConfig:
+    """What the front-end is told besides the text.
+
+    `root` is the absolute path of the version's source root, and `directory` the one that relative
+    names in line markers start from (the compiler's; default: the current one). `edits` are the
+    manifest's, in the form that edits.py takes.
+    """
+
+    root: str
+    edits: tuple[Any, ...] = ()
+    directory: str = ""
+    compiler: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """A unit ready to compile. `skipped` are declarations that were not understood, and why."""
+
+    text: str
+    unit: Unit
+    skipped: tuple[tuple[Location, str], ...] = ()
+
+
+def process(text: str, source: str, config: FrontendConfig) -> Processed:
+    """Return the text to compile instead of `text` (preprocessed C, bytes as latin-1).
+
+    `source` is the unit's file as the compiler was told. The result depends on nothing but the
+    arguments. Raises `KitsuneError`.
+    """
+    enabled = gc.isenabled()
+    gc.disable()  # syntax trees are garbage only at the end, and collections cost half the time
+    try:
+        return _process(text, source, config)
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def relative(path: str, config: FrontendConfig) -> str:
+    """Return a path as records and messages name it: relative to the root if it lies below it."""
+    if not path or path.startswith("<"):
+        return path
+    directory = config.directory or os.path.curdir
+    whole = os.path.abspath(os.path.join(directory, path))  # noqa: PTH100, PTH118 - hot
+    root = os.path.abspath(config.root)  # noqa: PTH100
+    if whole == root or not whole.startswith(root.rstrip(os.sep) + os.sep):
+        return whole
+    return os.path.relpath(whole, root)
+
+
+def _process(text: str, source: str, config: FrontendConfig) -> Processed:
+    name = relative(source, config)
+    scanned = scan(text)
+    matches: tuple[EditMatch, ...] = ()
+    if config.edits:
+        scanned, matches = _edited(scanned, name, config)
+    extracted = extract(scanned, name, _locator(scanned, config))
+    if extracted.errors:
+        raise KitsuneErrors(extracted.errors)
+    extracted = _identified(extracted, matches, config)
+    insertions, end = tables(extracted)
+    result = apply(scanned.text, insertions, extracted.blanks)
+    return Processed(result.rstrip("\n") + end, extracted.unit, extracted.skipped)
+
+
+def _edited(scanned: Scan, name: str, config: FrontendConfig) -> tuple[Scan, tuple[EditMatch, ...]]:
+    """Apply the manifest's edits first: the model then sees the members and calls they insert."""
+    from kitsune_tool import edits  # noqa: PLC0415 - only a unit that has edits pays for it
+
+    insertions, matches = edits.apply(scanned, config.edits, name)
+    return scan(apply(scanned.text, insertions)), tuple(matches)
+
+
+def _locator(scanned: Scan, config: FrontendConfig) -> Callable[[int], Location]:
+    names: dict[str, str] = {}
+
+    def locate(offset: int) -> Location:
+        place = scanned.locate(offset)
+        if place.file not in names:
+            names[place.file] = relative(place.file, config)
+        return Location(names[place.file], place.line, place.column)
+
+    return locate
+
+
+def _identified(
+    extracted: Extracted, matches: tuple[EditMatch, ...], config: FrontendConfig
+) -> Extracted:
+    """Complete the unit; its digest is over all that it says."""
+    unit = dataclasses.replace(extracted.unit, edits=matches, compiler=config.compiler)
+    data = json.dumps(to_json(unit), separators=(",", ":")).encode()
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    return dataclasses.replace(extracted, unit=dataclasses.replace(unit, digest=digest))
