@@ -214,10 +214,10 @@ def _publish(options: argparse.Namespace) -> int:
 
     manifest, version = _manifest(options)
     store = Store(manifest.store, manifest.program)
-    is_new = store.publish(options.release, version.name, version.at)
+    is_new = store.publish(options.release, version)
     path = store.release(version.name)
     state = "released as" if is_new else "already released as"
-    print(f"{manifest.program} {version.name} {state} {_shown(path)}")
+    print(f"{manifest.program} {version.name} {state} {files.shown(path)}")
     if options.stamp is not None:
         files.write_if_changed(options.stamp, f"{file_digest(path)}\n")
     return EXIT_DONE
@@ -246,11 +246,6 @@ def _report(options: argparse.Namespace) -> int:
             hint="reports lie where the release was built, and in the store",
         ) from error
     return EXIT_DONE
-
-
-def _shown(path: Path) -> str:
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
 
 
 def _split_release(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:

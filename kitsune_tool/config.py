@@ -10,13 +10,12 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from kitsune_tool import resources
+from kitsune_tool import files, resources
 from kitsune_tool.annotate import AnnotationSource
 from kitsune_tool.errors import KitsuneError, Location
 from kitsune_tool.rules import Preamble, RuleSource
@@ -68,13 +67,17 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A version; `source` is the absolute root of its sources, `parents` are earlier versions."""
+    """A version; `source` is the absolute root of its sources, `parents` are earlier versions.
+
+    `line` is the text of the manifest at `at`, for messages.
+    """
 
     name: str
     source: Path
     parents: tuple[str, ...]
     section: Section
     at: Location
+    line: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,7 @@ def find_manifest(start: Path) -> Path:
 
 def load_manifest(path: Path) -> Manifest:
     """Read a manifest. Raises `KitsuneError` K202 to K214 with the line that is wrong."""
-    name = _shown(path)
+    name = files.shown(path)
     top = read_yaml(path, name, "the manifest")
     keys = ("kitsune", "program", "store", "options", "automigrate", "standing", "versions")
     fields = top.fields(keys, required=("kitsune", "program", "versions"))
@@ -270,7 +273,9 @@ def _version(item: Node, base: Path, earlier: list[Version]) -> Version:
             raise fields["version"].error("K210", message)
     parents = _parents(fields.get("parents"), earlier)
     source = base / fields["source"].text() if "source" in fields else base
-    return Version(name, source, parents, _section_of(fields), fields["version"].at)
+    at = fields["version"].at
+    line = item.document.source_line(at)
+    return Version(name, source, parents, _section_of(fields), at, line)
 
 
 def _parents(node: Node | None, earlier: list[Version]) -> tuple[str, ...]:
@@ -375,9 +380,3 @@ def _name(node: Node) -> str:
 
 def _squeezed(key: Node) -> str:
     return " ".join(key.text().split())
-
-
-def _shown(path: Path) -> str:
-    """Return the path as messages show it: relative to the current directory if it is below it."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative

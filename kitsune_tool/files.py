@@ -29,6 +29,12 @@ def write_if_changed(path: Path, content: str | bytes) -> bool:
     return True
 
 
+def shown(path: Path) -> str:
+    """Return a path as messages show it: relative if it is below the current directory."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
 def _umask() -> int:
     current = os.umask(0)
     os.umask(current)

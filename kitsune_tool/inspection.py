@@ -21,8 +21,8 @@ from kitsune_tool.model import (
     Program,
     Record,
     Type,
-    TypeIndex,
     Typedef,
+    TypeIndex,
     Unit,
 )
 

@@ -123,7 +123,8 @@ def kitsune_program(
         env.Command(program, release, Action(_copy, "Copy $SOURCE to $TARGET"))
     else:
         apart = build.link(build.directory.Dir("unchained"), inputs, [])
-        env.Command(program, apart, Action(_copy, "Copy $SOURCE to $TARGET"))
+        _keep_out_of_default(build.env, apart)
+        env.Command(program, apart[0], Action(_copy, "Copy $SOURCE to $TARGET"))
     return [program, *(build.plain_program(target, source) if plain else [])]
 
 
@@ -183,6 +184,7 @@ class _Build:
         build = cls(env, manifest, node, version, directory, settings)
         if not settings.has_builder():
             env.Command(settings, env.Value(build.settings_text()), Action(_write, "Write $TARGET"))
+            _keep_out_of_default(env, [settings])
         return build
 
     @property
@@ -214,6 +216,8 @@ class _Build:
         if source.get_suffix() == _C_SUFFIX:
             env.Depends(target, self.settings)
         env.Depends(target, forced)
+        if not self.is_last:
+            _keep_out_of_default(env, [target])
         return target
 
     def object_file(self, kind: str, source: _Node) -> _Node:
@@ -222,9 +226,9 @@ class _Build:
         inside = path.replace(os.pardir + os.sep, "up/")
         return self.directory.Dir(kind).File(f"{inside}.o")
 
-    def link(self, directory: _Node, inputs: list[_Node], parents: list[_Node]) -> _Node:
+    def link(self, directory: _Node, inputs: list[_Node], parents: list[_Node]) -> list[_Node]:
         """Link inputs to a release that can follow `parents`, with its description and reports."""
-        options = [f"--parent={parent}" for parent in parents]
+        options = [f"--parent={parent}" for parent in parents] or ["--unchained"]
         target = directory.File(f"{self.manifest.program}.so")
         release = self.env._KitsuneLink(target, inputs, _KITSUNEPARENTS=options)
         self.env.Depends(release, parents)
@@ -233,7 +237,7 @@ class _Build:
         )
         self.env.Depends(release, [self.env.File(str(p)) for p in resources.generator_files()])
         self.env.Clean(release, directory.Dir("generated"))
-        return release[0]
+        return list(release)
 
     def plain_program(self, target: str, source: Any) -> list[_Node]:
         """Build an ordinary executable, in which the API does nothing."""
@@ -272,7 +276,7 @@ def _declare_release(build: _Build, inputs: list[_Node]) -> _Node:
     release = _chained(build, inputs)
     stored = env.File(str(store.release(version.name)))
     targets = [stamp] if store.has(version.name) else [stamp, stored]
-    env.Command(targets, release, Action("$KITSUNEPUBLISHCOM", "$KITSUNEPUBLISHCOMSTR"))
+    env.Command(targets, release[0], Action("$KITSUNEPUBLISHCOM", "$KITSUNEPUBLISHCOMSTR"))
     env.NoClean(stored)
     env.Precious(targets)
     env.NoCache(targets)
@@ -280,11 +284,11 @@ def _declare_release(build: _Build, inputs: list[_Node]) -> _Node:
     env.Alias("release-chain", stamp)
     if build.is_last:
         env.Alias("update-release", stamp)
-    _keep_out_of_default(env, [release, stamp, stored])
-    return release
+    _keep_out_of_default(env, [*release, stamp, stored])
+    return release[0]
 
 
-def _chained(build: _Build, inputs: list[_Node]) -> _Node:
+def _chained(build: _Build, inputs: list[_Node]) -> list[_Node]:
     parents = {
         name: build.env.File(str(build.store.release(name))) for name in build.version.parents
     }
@@ -306,7 +310,7 @@ def _missing_parent(build: _Build, parent: str) -> KitsuneError:
     )
 
 
-def _refusal(build: _Build, error: KitsuneError) -> _Node:
+def _refusal(build: _Build, error: KitsuneError) -> list[_Node]:
     """Return a release that cannot be built, and says why when somebody asks for it."""
 
     def refuse(target: list[_Node], source: list[_Node], env: _Environment) -> int:
@@ -314,13 +318,16 @@ def _refusal(build: _Build, error: KitsuneError) -> _Node:
         return 1
 
     target = build.directory.File(f"{build.manifest.program}.so")
-    node = build.env.Command(target, [], Action(refuse, None, varlist=["KITSUNEVERSION"]))[0]
-    build.env.AlwaysBuild(node)
-    return node
+    nodes = build.env.Command(target, [], Action(refuse, None, varlist=["KITSUNEVERSION"]))
+    build.env.AlwaysBuild(nodes)
+    return list(nodes)
 
 
 def _keep_out_of_default(env: _Environment, nodes: list[_Node]) -> None:
-    """Keep `scons` without a target from releasing anything; `scons -c` cleans all the same."""
+    """Keep `scons` without a target from releasing anything and from compiling all of history.
+
+    `scons -c` cleans it all the same.
+    """
     if not env.GetOption("clean"):
         for node in nodes:
             env.Ignore(node.dir, node)

@@ -95,8 +95,8 @@ class Store:
         return self.directory(version) / f"{self.program}.so"
 
     def has(self, version: str) -> bool:
-        """Tell whether the version has been released."""
-        return self.directory(version).is_dir()
+        """Tell whether the version has been released; build tools may make its empty directory."""
+        return any(self.directory(version).glob("*"))
 
     def description(self, version: str) -> Description:
         """Return what is known of a released version, after checking that its file is intact.
