@@ -1,0 +1,123 @@
+/*
+ * Claims: which old memory is an object of which type, and where its new one is.
+ *
+ * Invariants:
+ *  - A claim is [old, old + bytes) of one type pair: one object with its tail, or an array.
+ *  - No two live claims overlap. A claim that is part of a bigger one is absorbed: it stays in the log,
+ *    and lookups find the bigger one.
+ *  - `new` is 0 until the claim is reached by a pointer that is really migrated; afterwards fixed.
+ *  - A mark is an old address that something points to without saying what is there; it is refused
+ *    that a claim comes later which would move it.
+ *
+ * Context: as side.h.
+ */
+#ifndef KITSUNE_CLAIMS_H
+#define KITSUNE_CLAIMS_H
+
+#include <stdint.h>
+
+#include "kitsune_abi.h"
+#include "side.h"
+
+enum kitsune__claim_flag {
+    KITSUNE__CLAIM_MOVES = 0x1u,    /* gets new memory */
+    KITSUNE__CLAIM_COPIED = 0x2u,   /* lies in an old image: new memory, even if its type stays */
+    KITSUNE__CLAIM_ABSORBED = 0x4u, /* part of a bigger claim */
+    KITSUNE__CLAIM_DONE = 0x8u,     /* transformed */
+    KITSUNE__CLAIM_WRITTEN = 0x10u  /* its stores have been carried out */
+};
+
+/* `from` of a claim that a variable's migration met: the variable's number, with this bit. */
+#define KITSUNE__FROM_VARIABLE 0x80000000u
+
+struct kitsune__claim {
+    uintptr_t old, new;
+    uint64_t bytes; /* of the old object, its tail included */
+    uint32_t from;  /* the claim or variable that led here first */
+    uint16_t type;  /* its number in kitsune__types */
+    uint16_t flags;
+};
+
+/* A link of the chain of a cell: another claim, or a mark if `claim` is 0. */
+struct kitsune__node {
+    uintptr_t address; /* of a mark */
+    uint32_t claim, next;
+    uint32_t from; /* of a mark */
+    uint32_t unused[3];
+};
+
+#define KITSUNE__TYPES_MAX 65535u
+
+struct kitsune__type_entry {
+    const struct kitsune_type *type;
+    uint64_t moved, in_place, bytes;
+};
+
+struct kitsune__claims {
+    struct kitsune__side side;
+    struct kitsune__log log;   /* of struct kitsune__claim; number 0 is never used */
+    struct kitsune__log nodes; /* of struct kitsune__node; number 0 is never used */
+    struct kitsune__log types; /* of struct kitsune__type_entry; number 0 is never used */
+    uint16_t recent[256];      /* types by a hash of their address */
+};
+
+/* 0, or -1 if there is no memory. `claims` must be all zeros. */
+int kitsune__claims_start(struct kitsune__claims *claims);
+
+static inline struct kitsune__claim *kitsune__claim_at(const struct kitsune__claims *claims,
+                                                       uint32_t number) {
+    return kitsune__log_at(&claims->log, number);
+}
+static inline struct kitsune__node *kitsune__node_at(const struct kitsune__claims *claims,
+                                                     uint32_t number) {
+    return kitsune__log_at(&claims->nodes, number);
+}
+static inline const struct kitsune_type *kitsune__claim_type(const struct kitsune__claims *claims,
+                                                             const struct kitsune__claim *claim) {
+    return ((struct kitsune__type_entry *)kitsune__log_at(&claims->types, claim->type))->type;
+}
+/* Elements of an array; 1 for an object with a tail. */
+static inline uint64_t kitsune__claim_count(const struct kitsune__claim *claim,
+                                            const struct kitsune_type *type) {
+    return type->old_tail || claim->bytes <= type->old_size ? 1 : claim->bytes / type->old_size;
+}
+
+/* The number of a type, 0 if there is no memory or there are too many. */
+uint16_t kitsune__claims_type(struct kitsune__claims *claims, const struct kitsune_type *type);
+
+/* The live claim that contains the address, or 0. */
+uint32_t kitsune__claims_find(const struct kitsune__claims *claims, uintptr_t address);
+
+/* Why a new claim cannot be entered. */
+enum kitsune__conflict {
+    KITSUNE__NO_CONFLICT = 0,
+    KITSUNE__CONFLICT_MEMORY,
+    KITSUNE__CONFLICT_CLAIM, /* overlaps `other` in a way that its type does not explain, or too late */
+    KITSUNE__CONFLICT_MARK   /* `other` is the node of a mark in it */
+};
+/*
+ * Enters the claim `number` (last of the log, filled) into the side table. It may absorb smaller
+ * claims whose types its own explains, but not those that have been moved or written.
+ */
+enum kitsune__conflict kitsune__claims_enter(struct kitsune__claims *claims, uint32_t number,
+                                             uint32_t *other);
+/* Notes that something points to an address that no claim contains. -1 if there is no memory. */
+int kitsune__claims_mark(struct kitsune__claims *claims, uintptr_t address, uint32_t from);
+
+/*
+ * Where an address inside an object goes. `offset` is from the start of `count` objects of `type`;
+ * with `want`, `want_count` objects of that type must lie there, else anything that the type knows.
+ * Returns zero if the type does not explain it.
+ */
+int kitsune__type_locate(const struct kitsune_type *type, uint64_t count, uint64_t offset,
+                         const struct kitsune_type *want, uint64_t want_count,
+                         uint64_t *new_offset);
+/* Both transform equally. */
+static inline int kitsune__type_same(const struct kitsune_type *one,
+                                     const struct kitsune_type *other) {
+    return one == other || (one->transform == other->transform && one->transform &&
+                            one->how == other->how && one->old_size == other->old_size &&
+                            one->new_size == other->new_size);
+}
+
+#endif

@@ -1,0 +1,1123 @@
+/* The engine (transform.h). */
+#define _GNU_SOURCE
+#include "transform.h"
+
+#include <link.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "blocks.h"
+#include "claims.h"
+#include "mappings.h"
+#include "platform.h"
+#include "texts.h"
+
+#define ADDRESS_LIMIT (1ull << KITSUNE__ADDRESS_BITS)
+#define POLL_EVERY 256u  /* objects between two looks at the cancel flag */
+#define SETTLE_DEPTH 500 /* rules that settle inside settling */
+#define LOOK_AHEAD 8u    /* objects fetched before they are transformed */
+#define MESSAGE_BYTES 900u
+#define PATH_RUNS 6u /* types named of a long path */
+
+/* A variable of the plan. */
+struct variable {
+    const struct kitsune_migration *migration;
+    const struct kitsune_symbol *from, *to; /* NULL: there is none */
+    uint8_t *old, *new;
+    int done, result;
+};
+
+/* Open addressing, keys are never 0. */
+struct pointer_map {
+    struct {
+        uintptr_t key, value;
+    } *slots;
+    uint64_t mask;
+};
+
+/* Consecutive memory of one kind. */
+struct span {
+    uintptr_t start, end;
+    int foreign; /* of a loaded object that is no version of the program */
+};
+
+/* A pointer to rewrite in place. */
+struct store {
+    void **where;
+    void *value;
+};
+
+enum phase {
+    ONE_PASS,    /* claims are made as they are met */
+    DISCOVERING, /* first pass: claims only */
+    KNOWN        /* second pass: claims are there, new ones are late */
+};
+
+struct kitsune_xf {
+    struct kitsune__xf_options options;
+    const struct kitsune_plan *plan;
+    enum phase phase;
+    int nothing_moves, blocks_known, finished;
+    uint32_t current; /* claim or variable that is being worked on, as `from` of a claim */
+    uint32_t settling;
+    struct kitsune__range image;     /* of the old version */
+    struct kitsune__range elsewhere; /* hull of all other places that need a look of their own */
+    struct span near;                /* ordinary memory that was last met */
+
+    struct variable *variables;
+    uint32_t variable_count;
+    struct pointer_map by_old;    /* old variable's symbol -> number + 1 */
+    struct pointer_map by_new;    /* new variable's address -> number + 1 */
+    struct pointer_map functions; /* old function -> its entry in the plan */
+
+    uint64_t visited, transformed; /* claims, entries of the queue */
+    uint64_t stored;               /* entries of `stores` that were carried out */
+    struct kitsune__claims claims;
+    struct kitsune__log queue;    /* uint32_t: claims to transform */
+    struct kitsune__log stores;   /* struct store */
+    struct kitsune__log spans;    /* struct span: readable memory, by address */
+    struct kitsune__log foreign;  /* struct span: loaded objects */
+    struct kitsune__log copied;   /* uint64_t: claims in old images */
+    struct kitsune__log suspects; /* uint64_t: claims whose blocks look wrong */
+    struct kitsune__log counts;   /* struct kitsune__xf_type_count, for the statistics */
+    struct kitsune__xf_statistics statistics;
+};
+
+/* ---- failing -------------------------------------------------------------------------------- */
+
+static const char *name_of(const struct kitsune_xf *xf, uint32_t from) {
+    if (from & KITSUNE__FROM_VARIABLE) {
+        const struct kitsune_migration *migration =
+            xf->variables[from & ~KITSUNE__FROM_VARIABLE].migration;
+        return migration->new_key ? migration->new_key : migration->old_key;
+    }
+    const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, from);
+    return kitsune__claim_type(&xf->claims, claim)->name;
+}
+
+static size_t append(char *text, size_t size, size_t length, const char *name, uint64_t repeated) {
+    const char *arrow = length ? " -> " : "";
+    int more = repeated > 1 ? snprintf(text + length, size - length, "%s%s (x%lu)", arrow, name,
+                                       (unsigned long)repeated)
+                            : snprintf(text + length, size - length, "%s%s", arrow, name);
+    length += more > 0 ? (size_t)more : 0;
+    return length < size ? length : size - 1;
+}
+
+/*
+ * Writes how the engine came to `from`: "variable -> struct a -> struct b (x1000)". Equal neighbours
+ * are counted, and of a long path the beginning and the end are told.
+ */
+static void write_path(const struct kitsune_xf *xf, uint32_t from, char *text, size_t size) {
+    struct {
+        const char *name;
+        uint64_t repeated;
+    } runs[PATH_RUNS]; /* a ring: nearest to the root last */
+    uint64_t count = 0;
+    text[0] = '\0';
+    while (from && !(from & KITSUNE__FROM_VARIABLE)) {
+        const char *name = name_of(xf, from);
+        if (count && count <= PATH_RUNS && runs[count - 1].name == name)
+            runs[count - 1].repeated++;
+        else if (count++ < PATH_RUNS)
+            runs[count - 1].name = name, runs[count - 1].repeated = 1;
+        from = kitsune__claim_at(&xf->claims, from)->from;
+    }
+    size_t length = from ? append(text, size, 0, name_of(xf, from), 1) : 0;
+    if (count > PATH_RUNS)
+        length = append(text, size, length, "...", 1);
+    for (uint64_t i = count < PATH_RUNS ? count : PATH_RUNS; i-- > 0;)
+        length = append(text, size, length, runs[i].name, runs[i].repeated);
+}
+
+void kitsune__xf_failv(struct kitsune_xf *xf, const char *format, va_list arguments) {
+    char message[MESSAGE_BYTES], path[MESSAGE_BYTES / 2];
+    int length = vsnprintf(message, sizeof message, format, arguments);
+    write_path(xf, xf->current, path, sizeof path);
+    if (path[0] && length >= 0 && (size_t)length < sizeof message)
+        snprintf(message + length, sizeof message - (size_t)length, " (path: %s)", path);
+    xf->options.fail(xf->options.transaction, message);
+}
+
+void kitsune__xf_fail(struct kitsune_xf *xf, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    kitsune__xf_failv(xf, format, arguments);
+}
+
+#define fail(xf, ...) (kitsune__xf_fail(xf, __VA_ARGS__), __builtin_unreachable())
+
+static void *need(struct kitsune_xf *xf, void *memory) {
+    if (__builtin_expect(!memory, 0))
+        fail(xf, "no memory for the update's own tables");
+    return memory;
+}
+
+void *kitsune__xf_allocate(struct kitsune_xf *xf, uint64_t size_bytes, uint32_t align) {
+    void *block = NULL;
+    if (__builtin_expect(align <= 16, 1))
+        block = malloc(size_bytes ? size_bytes : 1);
+    else if (posix_memalign(&block, align, size_bytes) != 0)
+        block = NULL;
+    if (__builtin_expect(!block, 0))
+        fail(xf, "no memory for a block of %lu bytes", (unsigned long)size_bytes);
+    return block;
+}
+
+/* ---- beginning ------------------------------------------------------------------------------ */
+
+static uintptr_t *map_slot(struct pointer_map *map, uintptr_t key) {
+    uint64_t at = (key >> 3) * 0x9e3779b97f4a7c15ull >> 20 & map->mask;
+    while (map->slots[at].key && map->slots[at].key != key)
+        at = (at + 1) & map->mask;
+    map->slots[at].key = key;
+    return &map->slots[at].value;
+}
+
+static uintptr_t map_get(const struct pointer_map *map, uintptr_t key) {
+    uint64_t at = (key >> 3) * 0x9e3779b97f4a7c15ull >> 20 & map->mask;
+    while (map->slots[at].key && map->slots[at].key != key)
+        at = (at + 1) & map->mask;
+    return map->slots[at].key ? map->slots[at].value : 0;
+}
+
+static void *map_memory(uint64_t bytes) {
+    void *start = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return start == MAP_FAILED ? NULL : start;
+}
+
+static uint64_t map_bytes(const struct pointer_map *map) {
+    return (map->mask + 1) * sizeof map->slots[0];
+}
+
+static int map_start(struct pointer_map *map, uint32_t count) {
+    map->mask = 15;
+    while (map->mask < 2ull * count)
+        map->mask = 2 * map->mask + 1;
+    map->slots = map_memory(map_bytes(map));
+    return map->slots ? 0 : -1;
+}
+
+static void resolve_variable(struct kitsune_xf *xf, uint32_t number) {
+    struct variable *variable = &xf->variables[number];
+    const struct kitsune_migration *migration = variable->migration;
+    if (migration->old_key) {
+        variable->from = kitsune__registry_find(xf->options.from, migration->old_key, NULL);
+        if (!variable->from)
+            fail(xf, "the running version has no variable '%s'", migration->old_key);
+        variable->old = kitsune__registry_address(xf->options.from, variable->from);
+        uintptr_t *there = map_slot(&xf->by_old, (uintptr_t)variable->from);
+        /* Of several that one old variable becomes, pointers to it follow the name. */
+        if (!*there || (migration->new_key && strcmp(migration->new_key, migration->old_key) == 0))
+            *there = number + 1;
+    }
+    if (migration->new_key) {
+        variable->to = kitsune__registry_find(xf->options.to, migration->new_key, NULL);
+        if (!variable->to)
+            fail(xf, "the new version has no variable '%s'", migration->new_key);
+        variable->new = kitsune__registry_address(xf->options.to, variable->to);
+        *map_slot(&xf->by_new, (uintptr_t)variable->new) = number + 1;
+    }
+}
+
+static void resolve_plan(struct kitsune_xf *xf) {
+    for (uint32_t i = 0; i < xf->variable_count; i++) {
+        xf->variables[i].migration = &xf->plan->migrations[i];
+        resolve_variable(xf, i);
+    }
+    for (uint32_t i = 0; i < xf->plan->function_count; i++) {
+        const struct kitsune_function_pair *pair = &xf->plan->functions[i];
+        const struct kitsune_symbol *symbol =
+            kitsune__registry_find(xf->options.from, pair->old_key, NULL);
+        if (symbol)
+            *map_slot(&xf->functions, (uintptr_t)symbol->address) = (uintptr_t)pair;
+    }
+}
+
+static int note_mapping(void *context, const struct kitsune__mapping *mapping) {
+    struct kitsune_xf *xf = context;
+    if (mapping->permissions[0] != 'r')
+        return 0;
+    struct span *last = xf->spans.count ? kitsune__log_at(&xf->spans, xf->spans.count - 1) : NULL;
+    if (last && last->end == mapping->start) {
+        last->end = mapping->end;
+        return 0;
+    }
+    struct span *span = need(xf, kitsune__log_push(&xf->spans));
+    *span = (struct span){mapping->start, mapping->end, 0};
+    return 0;
+}
+
+/* Called for each loaded object. All are foreign but those that are asked about as images first. */
+static int note_object(struct dl_phdr_info *info, size_t size, void *context) {
+    struct kitsune_xf *xf = context;
+    (void)size;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &info->dlpi_phdr[i];
+        if (header->p_type != PT_LOAD)
+            continue;
+        uintptr_t start = info->dlpi_addr + header->p_vaddr, end = start + header->p_memsz;
+        struct span *span = need(xf, kitsune__log_push(&xf->foreign));
+        *span = (struct span){start & ~4095ul, (end + 4095) & ~4095ul, 1};
+    }
+    return 0;
+}
+
+/* What of `span` around the address belongs to one loaded object, or to none. */
+static struct span cut_span(const struct kitsune_xf *xf, uintptr_t address, struct span span) {
+    for (uint64_t i = 0; i < xf->foreign.count; i++) {
+        const struct span *object = kitsune__log_at(&xf->foreign, i);
+        if (address >= object->start && address < object->end)
+            return *object;
+        if (object->end <= address && object->end > span.start)
+            span.start = object->end;
+        if (object->start > address && object->start < span.end)
+            span.end = object->start;
+    }
+    return span;
+}
+
+/* Finds out what an address belongs to, and keeps it in `near` if that is ordinary memory. */
+static struct span find_span(struct kitsune_xf *xf, uintptr_t address) {
+    uint64_t low = 0, high = xf->spans.count;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        const struct span *span = kitsune__log_at(&xf->spans, middle);
+        if (span->end <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    struct span span = {0, ADDRESS_LIMIT, 0};
+    if (xf->spans.count) {
+        if (low == xf->spans.count)
+            return (struct span){0, 0, 0};
+        span = *(const struct span *)kitsune__log_at(&xf->spans, low);
+        if (address < span.start)
+            return (struct span){0, 0, 0};
+    }
+    span = cut_span(xf, address, span);
+    if (!span.foreign)
+        xf->near = span;
+    return span;
+}
+
+static int is_in(struct kitsune__range range, uintptr_t address) {
+    return address - range.start < range.end - range.start;
+}
+
+static void widen(struct kitsune__range *range, uintptr_t start, uintptr_t end) {
+    if (range->start == range->end) {
+        *range = (struct kitsune__range){start, end};
+        return;
+    }
+    range->start = start < range->start ? start : range->start;
+    range->end = end > range->end ? end : range->end;
+}
+
+static struct kitsune__range image_of(const struct kitsune__registry *registry) {
+    const struct kitsune_release *release = kitsune__registry_release(registry);
+    return (struct kitsune__range){(uintptr_t)release->image_start, (uintptr_t)release->image_end};
+}
+
+static void note_places(struct kitsune_xf *xf) {
+    xf->image = image_of(xf->options.from);
+    widen(&xf->elsewhere, xf->options.dying.start, xf->options.dying.end);
+    for (uint32_t i = 0; i < xf->options.earlier_count; i++) {
+        struct kitsune__range range = image_of(xf->options.earlier[i]);
+        widen(&xf->elsewhere, range.start, range.end);
+    }
+    for (uint32_t i = 0; i < xf->variable_count; i++) {
+        const struct variable *variable = &xf->variables[i];
+        if (variable->from && (variable->from->flags & KITSUNE_SYMBOL_THREAD_LOCAL))
+            widen(&xf->elsewhere, (uintptr_t)variable->old,
+                  (uintptr_t)variable->old + variable->from->size);
+    }
+}
+
+int kitsune__xf_begin(struct kitsune_xf **result, const struct kitsune__xf_options *options) {
+    uintptr_t ignored;
+    struct kitsune_xf *xf = map_memory(sizeof *xf);
+    if (!xf)
+        return -1;
+    xf->options = *options;
+    xf->plan = options->plan;
+    xf->variable_count = options->plan->migration_count;
+    xf->variables = map_memory(xf->variable_count * sizeof *xf->variables);
+    kitsune__log_start(&xf->queue, sizeof(uint32_t));
+    kitsune__log_start(&xf->stores, sizeof(struct store));
+    kitsune__log_start(&xf->spans, 32);
+    kitsune__log_start(&xf->foreign, 32);
+    kitsune__log_start(&xf->copied, sizeof(uint64_t));
+    kitsune__log_start(&xf->suspects, sizeof(uint64_t));
+    kitsune__log_start(&xf->counts, sizeof(struct kitsune__xf_type_count));
+    if (!xf->variables || map_start(&xf->by_old, xf->variable_count) != 0 ||
+        map_start(&xf->by_new, xf->variable_count) != 0 ||
+        map_start(&xf->functions, options->plan->function_count) != 0 ||
+        kitsune__claims_start(&xf->claims) != 0)
+        return -1;
+    xf->nothing_moves = (xf->plan->flags & KITSUNE_PLAN_NOTHING_MOVES) != 0;
+    xf->blocks_known = kitsune__blocks_known();
+    kitsune__blocks_heap(&ignored, &ignored);
+    resolve_plan(xf);
+    note_places(xf);
+    dl_iterate_phdr(note_object, xf);
+    if (kitsune__mappings(note_mapping, xf) != 0)
+        xf->spans.count = 0; /* all addresses are taken as possible; a fault ends the update too */
+    *result = xf;
+    return 0;
+}
+
+/* ---- the old image -------------------------------------------------------------------------- */
+
+/* The registry of the version whose image holds the address; NULL if none does. */
+static const struct kitsune__registry *registry_at(const struct kitsune_xf *xf, uintptr_t address) {
+    if (is_in(xf->image, address))
+        return xf->options.from;
+    for (uint32_t i = 0; i < xf->options.earlier_count; i++)
+        if (is_in(image_of(xf->options.earlier[i]), address))
+            return xf->options.earlier[i];
+    return NULL;
+}
+
+static const struct variable *variable_of(const struct kitsune_xf *xf,
+                                          const struct kitsune_symbol *symbol) {
+    uintptr_t number = map_get(&xf->by_old, (uintptr_t)symbol);
+    return number ? &xf->variables[number - 1] : NULL;
+}
+
+/* A variable that the plan says nothing of: the namesake, with the same offset. */
+static void *in_namesake(struct kitsune_xf *xf, const struct kitsune_symbol *symbol,
+                         uint64_t offset) {
+    const struct kitsune_symbol *to = kitsune__registry_find(xf->options.to, symbol->key, NULL);
+    if (!to || (to->flags & KITSUNE_SYMBOL_FUNCTION))
+        fail(xf, "a pointer to the variable '%s', which the new version does not have",
+             symbol->key);
+    if (to->size != symbol->size && offset != 0)
+        fail(xf, "a pointer to byte %lu of the variable '%s', whose size has changed",
+             (unsigned long)offset, symbol->key);
+    return (uint8_t *)kitsune__registry_address(xf->options.to, to) + offset;
+}
+
+/* Where byte `offset` of an old variable is now. `want` as for kitsune__type_locate. */
+static void *in_variable(struct kitsune_xf *xf, const struct kitsune_symbol *symbol,
+                         uint64_t offset, const struct kitsune_type *want, uint64_t count) {
+    const struct variable *variable = variable_of(xf, symbol);
+    if (!variable)
+        return in_namesake(xf, symbol, offset);
+    if (!variable->new)
+        fail(xf, "a pointer to the variable '%s', which is dropped", symbol->key);
+    const struct kitsune_type *type = variable->migration->type;
+    if (!type || !type->old_size)
+        return offset == 0 ? variable->new : in_namesake(xf, symbol, offset);
+    uint64_t elements = symbol->size / type->old_size, new_offset;
+    if (offset == symbol->size) /* one past the end */
+        return variable->new + elements * type->new_size;
+    if (!kitsune__type_locate(type, elements ? elements : 1, offset, want, count, &new_offset)) {
+        /* A type without parts whose layout stays explains nothing, and changes nothing. */
+        if (type->part_count || type->old_size != type->new_size || type->how == KITSUNE_MOVE)
+            fail(xf, "a pointer of type '%s' to byte %lu of the variable '%s', where that is not",
+                 want ? want->name : "bytes", (unsigned long)offset, symbol->key);
+        new_offset = offset;
+    }
+    return variable->new + new_offset;
+}
+
+static void *new_function(struct kitsune_xf *xf, const struct kitsune_symbol *symbol) {
+    const struct kitsune_function_pair *pair =
+        (void *)map_get(&xf->functions, (uintptr_t)symbol->address);
+    if (pair && pair->new_function)
+        return (void *)(uintptr_t)pair->new_function;
+    const struct kitsune_symbol *to =
+        pair ? NULL : kitsune__registry_find(xf->options.to, symbol->key, NULL);
+    if (!to || !(to->flags & KITSUNE_SYMBOL_FUNCTION))
+        fail(xf, "a pointer to the function '%s', which the new version does not have",
+             symbol->key);
+    return (void *)(uintptr_t)to->address;
+}
+
+static void *meet(struct kitsune_xf *xf, uintptr_t address, uint64_t count,
+                  const struct kitsune_type *type);
+static void *claim_new(struct kitsune_xf *xf, uintptr_t address, uint64_t count,
+                       const struct kitsune_type *type, uint16_t flags);
+static void *find_met(struct kitsune_xf *xf, uintptr_t address, uint64_t count,
+                      const struct kitsune_type *want);
+
+/* Unnamed writable data of the old image: each gets a block of its own. */
+static const struct kitsune_type bytes_type = {
+    .name = "unnamed data", .old_size = 1, .new_size = 1, .new_align = 16, .how = KITSUNE_IN_PLACE};
+
+/* Unnamed constants: string literals, mostly. */
+static void *plain_constant(struct kitsune_xf *xf, const struct kitsune__registry *registry,
+                            uintptr_t address, uint64_t size_bytes) {
+    const struct kitsune_release *release = kitsune__registry_release(registry);
+    uint64_t rest = (uintptr_t)release->image_end - address;
+    int added;
+    if (!size_bytes)
+        size_bytes = strnlen((const char *)address, rest) + 1;
+    if (size_bytes > rest)
+        fail(xf, "a pointer to constants that reach beyond the end of the old version's image");
+    if (kitsune__registry_place(registry, (void *)address) == KITSUNE__PLACE_WRITABLE) {
+        void *met = find_met(xf, address, size_bytes, &bytes_type);
+        return met ? met : claim_new(xf, address, size_bytes, &bytes_type, KITSUNE__CLAIM_COPIED);
+    }
+    if (xf->phase == DISCOVERING)
+        return (void *)address;
+    const void *text = kitsune__texts_intern((const void *)address, size_bytes, &added);
+    need(xf, (void *)(uintptr_t)text);
+    xf->statistics.texts++;
+    return (void *)(uintptr_t)text;
+}
+
+/* What a pointer into an old version's image points to, in which way it is asked for. */
+enum asked { ASKED_OBJECT, ASKED_PLAIN, ASKED_WORD };
+
+static void *in_image(struct kitsune_xf *xf, const struct kitsune__registry *registry,
+                      uintptr_t address, enum asked asked, uint64_t count,
+                      const struct kitsune_type *type) {
+    uint64_t offset;
+    const void *old = (const void *)address;
+    const struct kitsune_symbol *symbol = kitsune__registry_function_at(registry, old);
+    if (symbol)
+        return new_function(xf, symbol);
+    symbol = kitsune__registry_variable_at(registry, old, &offset);
+    if (symbol)
+        return in_variable(xf, symbol, offset, type, count);
+    symbol = kitsune__registry_variable_before(registry, old);
+    if (symbol && asked != ASKED_OBJECT &&
+        kitsune__registry_place(registry, old) == KITSUNE__PLACE_WRITABLE)
+        return in_variable(xf, symbol, symbol->size, NULL, 0);
+    if (asked == ASKED_PLAIN)
+        return plain_constant(xf, registry, address, count);
+    if (asked == ASKED_OBJECT) {
+        void *met = find_met(xf, address, count, type);
+        return met ? met : claim_new(xf, address, count, type, KITSUNE__CLAIM_COPIED);
+    }
+    if (kitsune__registry_place(registry, old) == KITSUNE__PLACE_WRITABLE)
+        fail(xf, "a pointer without a type to %p, which is no variable of the old version", old);
+    return (void *)address; /* a constant of unknown size: its image stays as long as it is used */
+}
+
+/* A place that needs a look of its own: NULL if the address turns out to be an ordinary one. */
+static void *in_special(struct kitsune_xf *xf, uintptr_t address, enum asked asked, uint64_t count,
+                        const struct kitsune_type *type) {
+    uint64_t offset;
+    const struct kitsune__registry *registry = registry_at(xf, address);
+    if (registry)
+        return in_image(xf, registry, address, asked, count, type);
+    if (is_in(xf->options.dying, address))
+        fail(xf, "a pointer to %p on the stack of the old version, which ends", (void *)address);
+    const struct kitsune_symbol *symbol =
+        kitsune__registry_variable_at(xf->options.from, (void *)address, &offset);
+    return symbol ? in_variable(xf, symbol, offset, type, count) : NULL;
+}
+
+static int is_special(const struct kitsune_xf *xf, uintptr_t address) {
+    return is_in(xf->image, address) || is_in(xf->elsewhere, address);
+}
+
+/* ---- claims --------------------------------------------------------------------------------- */
+
+static uint64_t new_bytes(struct kitsune_xf *xf, const struct kitsune__claim *claim,
+                          const struct kitsune_type *type) {
+    uint64_t tail = type->new_tail ? type->new_tail(xf, (void *)claim->old) : 0;
+    return kitsune__claim_count(claim, type) * type->new_size + tail;
+}
+
+/* A pointer that is really migrated leads to the claim: it gets its new address. */
+static void *reach(struct kitsune_xf *xf, uint32_t number) {
+    struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, number);
+    if (claim->new)
+        return (void *)claim->new;
+    if (xf->phase == DISCOVERING)
+        return (void *)claim->old;
+    const struct kitsune_type *type = kitsune__claim_type(&xf->claims, claim);
+    claim->new = claim->old;
+    if (claim->flags & (KITSUNE__CLAIM_MOVES | KITSUNE__CLAIM_COPIED))
+        claim->new =
+            (uintptr_t)kitsune__xf_allocate(xf, new_bytes(xf, claim, type), type->new_align);
+    uint32_t *entry = need(xf, kitsune__log_push(&xf->queue));
+    *entry = number;
+    return (void *)claim->new;
+}
+
+__attribute__((cold, noreturn)) static void fail_conflict(struct kitsune_xf *xf,
+                                                          enum kitsune__conflict conflict,
+                                                          uint32_t number, uint32_t other) {
+    char path[MESSAGE_BYTES / 3];
+    const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, number);
+    const char *name = name_of(xf, number);
+    if (conflict == KITSUNE__CONFLICT_MARK) {
+        const struct kitsune__node *mark = kitsune__node_at(&xf->claims, other);
+        write_path(xf, mark->from, path, sizeof path);
+        fail(xf, "'%s' at %p moves, but a pointer without its type to %p was met before it, at %s",
+             name, (void *)claim->old, (void *)mark->address, path);
+    }
+    if (conflict == KITSUNE__CONFLICT_CLAIM) {
+        const struct kitsune__claim *there = kitsune__claim_at(&xf->claims, other);
+        write_path(xf, other, path, sizeof path);
+        fail(xf,
+             "'%s' of %lu bytes at %p and '%s' of %lu bytes at %p overlap; the other was met at %s",
+             name, (unsigned long)claim->bytes, (void *)claim->old, name_of(xf, other),
+             (unsigned long)there->bytes, (void *)there->old, path);
+    }
+    fail(xf, "no memory for the update's own tables");
+}
+
+/* Refuses addresses at which nothing can be. Returns non-zero for another library's object. */
+static int is_foreign(struct kitsune_xf *xf, uintptr_t address, uint64_t bytes, const char *name) {
+    if (__builtin_expect(address >= xf->near.start && bytes <= xf->near.end - address &&
+                             address < xf->near.end,
+                         1))
+        return 0;
+    struct span span = find_span(xf, address);
+    if (span.foreign)
+        return 1;
+    if (address < span.start || address >= span.end || bytes > span.end - address)
+        fail(xf, "a pointer to '%s' of %lu bytes at %p, where there is no memory", name,
+             (unsigned long)bytes, (void *)address);
+    return 0;
+}
+
+static uint64_t old_bytes(struct kitsune_xf *xf, uintptr_t address, uint64_t count,
+                          const struct kitsune_type *type) {
+    uint64_t bytes;
+    if (__builtin_mul_overflow(type->old_size, count, &bytes) || bytes >= ADDRESS_LIMIT)
+        fail(xf, "an array of %lu '%s', which no memory can hold", (unsigned long)count,
+             type->name);
+    if (type->old_tail) {
+        if (count != 1)
+            fail(xf, "an array of '%s', which has a flexible array member", type->name);
+        uint64_t tail = type->old_tail(xf, (void *)address);
+        if (tail >= ADDRESS_LIMIT)
+            fail(xf, "'%s' at %p with %lu bytes behind it, which no memory can hold", type->name,
+                 (void *)address, (unsigned long)tail);
+        bytes += tail;
+    }
+    return bytes;
+}
+
+static void *claim_new(struct kitsune_xf *xf, uintptr_t address, uint64_t count,
+                       const struct kitsune_type *type, uint16_t flags) {
+    uint32_t other = 0;
+    uint64_t bytes = old_bytes(xf, address, count, type);
+    struct kitsune__claim *claim = need(xf, kitsune__log_push(&xf->claims.log));
+    uint32_t number = (uint32_t)(xf->claims.log.count - 1);
+    if (__builtin_expect(number >= KITSUNE__CELL_CHAIN, 0))
+        fail(xf, "more objects than one update can move");
+    claim->old = address;
+    claim->bytes = bytes;
+    claim->from = xf->current;
+    claim->type = kitsune__claims_type(&xf->claims, type);
+    claim->flags = flags | (type->how == KITSUNE_MOVE ? KITSUNE__CLAIM_MOVES : 0);
+    if (flags & KITSUNE__CLAIM_COPIED)
+        *(uint64_t *)need(xf, kitsune__log_push(&xf->copied)) = number;
+    if (__builtin_expect(!claim->type, 0))
+        fail(xf, "more types than one update can hold");
+    enum kitsune__conflict conflict = kitsune__claims_enter(&xf->claims, number, &other);
+    if (__builtin_expect(conflict, 0))
+        fail_conflict(xf, conflict, number, other);
+    return reach(xf, number);
+}
+
+/*
+ * The new address of something inside a claim that is there; NULL if there is none. In discovery a
+ * bigger claim of the same address is for the caller to make.
+ */
+static void *find_met(struct kitsune_xf *xf, uintptr_t address, uint64_t count,
+                      const struct kitsune_type *want) {
+    uint64_t offset;
+    uint32_t number = kitsune__claims_find(&xf->claims, address);
+    if (!number)
+        return NULL;
+    const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, number);
+    const struct kitsune_type *type = kitsune__claim_type(&xf->claims, claim);
+    if (!kitsune__type_locate(type, kitsune__claim_count(claim, type), address - claim->old, want,
+                              count, &offset))
+        return NULL; /* maybe the part of something bigger: the caller claims it and finds out */
+    return (uint8_t *)reach(xf, number) + offset;
+}
+
+static void *meet_slowly(struct kitsune_xf *xf, uintptr_t address, uint64_t count,
+                         const struct kitsune_type *type) {
+    if (is_special(xf, address)) {
+        void *new = in_special(xf, address, ASKED_OBJECT, count, type);
+        if (new)
+            return new;
+    }
+    if (address >= ADDRESS_LIMIT)
+        fail(xf, "a pointer to '%s' at %p, where there is no memory", type->name, (void *)address);
+    void *met = find_met(xf, address, count, type);
+    if (met)
+        return met;
+    if (!type->old_size && !type->old_tail)
+        return (void *)address;
+    if (is_foreign(xf, address, type->old_size, type->name))
+        return (void *)address;
+    is_foreign(xf, address, old_bytes(xf, address, count, type), type->name);
+    return claim_new(xf, address, count, type, 0);
+}
+
+static void *meet(struct kitsune_xf *xf, uintptr_t address, uint64_t count,
+                  const struct kitsune_type *type) {
+    if (!address)
+        return NULL;
+    if (__builtin_expect(is_special(xf, address) || address >= ADDRESS_LIMIT, 0))
+        return meet_slowly(xf, address, count, type);
+    const uint32_t *cell = kitsune__side_cell(&xf->claims.side, address);
+    if (!cell || !*cell || (*cell & KITSUNE__CELL_CHAIN))
+        return meet_slowly(xf, address, count, type);
+    const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, *cell);
+    if (claim->old == address && claim->new && count == 1 &&
+        kitsune__claim_type(&xf->claims, claim) == type)
+        return (void *)claim->new;
+    return meet_slowly(xf, address, count, type);
+}
+
+void *kitsune__xf_object(struct kitsune_xf *xf, const void *old, const struct kitsune_type *type) {
+    return meet(xf, (uintptr_t)old, 1, type);
+}
+
+void *kitsune__xf_objects(struct kitsune_xf *xf, const void *old, uint64_t count,
+                          const struct kitsune_type *type) {
+    if (!count) /* nothing is there, but it may be the end of something */
+        return kitsune__xf_word(xf, old);
+    return meet(xf, (uintptr_t)old, count, type);
+}
+
+static int is_zero(const uint8_t *bytes, uint64_t size) {
+    while (size && !*bytes)
+        bytes++, size--;
+    return !size;
+}
+
+void *kitsune__xf_objects_terminated(struct kitsune_xf *xf, const void *old,
+                                     const struct kitsune_type *type) {
+    const uint8_t *element = old;
+    uint64_t count = 1;
+    if (!old)
+        return NULL;
+    if ((uintptr_t)old >= ADDRESS_LIMIT || !type->old_size)
+        fail(xf, "a pointer to '%s' at %p, where there is no memory", type->name, old);
+    for (;; count++, element += type->old_size) {
+        if (!registry_at(xf, (uintptr_t)element))
+            is_foreign(xf, (uintptr_t)element, type->old_size, type->name);
+        if (is_zero(element, type->old_size))
+            break;
+    }
+    return meet(xf, (uintptr_t)old, count, type);
+}
+
+/* ---- pointers without objects --------------------------------------------------------------- */
+
+/* The end of an array is a place too: one past the last byte of a claim. */
+static void *past_claim(struct kitsune_xf *xf, uintptr_t address) {
+    uint32_t number = kitsune__claims_find(&xf->claims, address - 1);
+    if (!number)
+        return NULL;
+    const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, number);
+    if (claim->old + claim->bytes != address || !(claim->flags & KITSUNE__CLAIM_MOVES))
+        return NULL;
+    const struct kitsune_type *type = kitsune__claim_type(&xf->claims, claim);
+    return (uint8_t *)reach(xf, number) + new_bytes(xf, claim, type);
+}
+
+static void *keep(struct kitsune_xf *xf, uintptr_t address, uint64_t size_bytes, int is_word) {
+    if (__builtin_expect(is_special(xf, address), 0)) {
+        void *new =
+            in_special(xf, address, is_word ? ASKED_WORD : ASKED_PLAIN, size_bytes, NULL);
+        if (new)
+            return new;
+    }
+    if (xf->nothing_moves || xf->phase == DISCOVERING || address >= ADDRESS_LIMIT || address < 4096)
+        return (void *)address;
+    uint32_t number = kitsune__claims_find(&xf->claims, address);
+    if (number) {
+        uint64_t offset;
+        const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, number);
+        const struct kitsune_type *type = kitsune__claim_type(&xf->claims, claim);
+        if (!kitsune__type_locate(type, kitsune__claim_count(claim, type), address - claim->old,
+                                  NULL, 0, &offset))
+            fail(xf, "a pointer to byte %lu of '%s', which has nothing there in the new version",
+                 (unsigned long)(address - claim->old), type->name);
+        return (uint8_t *)reach(xf, number) + offset;
+    }
+    void *past = past_claim(xf, address);
+    if (past)
+        return past;
+    if (kitsune__claims_mark(&xf->claims, address, xf->current) != 0)
+        need(xf, NULL);
+    return (void *)address;
+}
+
+void *kitsune__xf_plain(struct kitsune_xf *xf, const void *old, uint64_t size_bytes) {
+    return old ? keep(xf, (uintptr_t)old, size_bytes, 0) : NULL;
+}
+
+void *kitsune__xf_word(struct kitsune_xf *xf, const void *old) {
+    return old ? keep(xf, (uintptr_t)old, 0, 1) : NULL;
+}
+
+void *kitsune__xf_function(struct kitsune_xf *xf, const void *old) {
+    const struct kitsune__registry *registry =
+        is_special(xf, (uintptr_t)old) ? registry_at(xf, (uintptr_t)old) : NULL;
+    if (!registry)
+        return (void *)(uintptr_t)old;
+    const struct kitsune_symbol *symbol = kitsune__registry_function_at(registry, old);
+    if (!symbol)
+        fail(xf, "a function pointer to %p in the old version, where no known function starts",
+             old);
+    return new_function(xf, symbol);
+}
+
+/* ---- transforming --------------------------------------------------------------------------- */
+
+static void poll(struct kitsune_xf *xf) {
+    if (xf->options.cancel && *xf->options.cancel)
+        fail(xf, "the update was cancelled");
+}
+
+/* Each object of a claim; `visit` instead of `transform` in discovery. */
+static void run_elements(struct kitsune_xf *xf, const struct kitsune_type *type, uint64_t count,
+                         const uint8_t *in, uint8_t *out) {
+    int visiting = xf->phase == DISCOVERING;
+    for (uint64_t i = 0; i < count; i++, in += type->old_size, out += type->new_size) {
+        if (visiting)
+            type->visit(xf, in);
+        else
+            type->transform(xf, in, out);
+        if (i % POLL_EVERY == POLL_EVERY - 1)
+            poll(xf);
+    }
+}
+
+static void check_block(struct kitsune_xf *xf, uint32_t number,
+                        const struct kitsune__claim *claim) {
+    if (kitsune__blocks_plausible(claim->old, claim->bytes))
+        return;
+    uint64_t *suspect = need(xf, kitsune__log_push(&xf->suspects));
+    *suspect = number;
+}
+
+static void transform_claim(struct kitsune_xf *xf, uint32_t number) {
+    struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, number);
+    if (claim->flags & (KITSUNE__CLAIM_DONE | KITSUNE__CLAIM_ABSORBED))
+        return;
+    claim->flags |= KITSUNE__CLAIM_DONE;
+    struct kitsune__type_entry *entry = kitsune__log_at(&xf->claims.types, claim->type);
+    const struct kitsune_type *type = entry->type;
+    uint64_t count = kitsune__claim_count(claim, type);
+    const void *in = (const void *)claim->old;
+    if (claim->flags & KITSUNE__CLAIM_MOVES) {
+        uint64_t bytes = new_bytes(xf, claim, type);
+        if (xf->blocks_known && !(claim->flags & KITSUNE__CLAIM_COPIED))
+            check_block(xf, number, claim);
+        memset((void *)claim->new, 0, bytes);
+        entry->moved += count;
+        entry->bytes += bytes;
+    } else {
+        entry->in_place += count;
+        if (claim->flags & KITSUNE__CLAIM_COPIED)
+            in = memcpy((void *)claim->new, in, claim->bytes);
+    }
+    if (type->transform)
+        run_elements(xf, type, count, in, (uint8_t *)claim->new);
+}
+
+static void prefetch(struct kitsune_xf *xf) {
+    uint64_t ahead = xf->transformed + LOOK_AHEAD;
+    if (ahead >= xf->queue.count)
+        return;
+    const uint32_t *number = kitsune__log_at(&xf->queue, ahead);
+    const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, *number);
+    __builtin_prefetch((const void *)claim->old);
+    __builtin_prefetch((const void *)claim->new, 1);
+}
+
+/* Transforms all that was met. `current` is the caller's again afterwards. */
+static void drain(struct kitsune_xf *xf) {
+    uint32_t before = xf->current;
+    while (xf->transformed < xf->queue.count) {
+        if (xf->transformed % POLL_EVERY == 0)
+            poll(xf);
+        prefetch(xf);
+        uint32_t number = *(const uint32_t *)kitsune__log_at(&xf->queue, xf->transformed++);
+        xf->current = number;
+        transform_claim(xf, number);
+    }
+    xf->current = before;
+}
+
+static void carry_out_stores(struct kitsune_xf *xf) {
+    if (xf->stored == xf->stores.count)
+        return;
+    for (; xf->stored < xf->stores.count; xf->stored++) {
+        const struct store *store = kitsune__log_at(&xf->stores, xf->stored);
+        *store->where = store->value;
+    }
+    xf->statistics.stores = xf->stored;
+}
+
+/* In-place objects transformed so far now hold new pointers: they must not be looked at again. */
+static void mark_written(struct kitsune_xf *xf, uint64_t from) {
+    for (uint64_t i = from; i < xf->transformed; i++) {
+        uint32_t number = *(const uint32_t *)kitsune__log_at(&xf->queue, i);
+        kitsune__claim_at(&xf->claims, number)->flags |= KITSUNE__CLAIM_WRITTEN;
+    }
+}
+
+void kitsune__xf_store(struct kitsune_xf *xf, void *where, void *value) {
+    if (xf->phase == DISCOVERING || *(void **)where == value)
+        return;
+    struct store *store = need(xf, kitsune__log_push(&xf->stores));
+    *store = (struct store){where, value};
+}
+
+void kitsune__xf_settle(struct kitsune_xf *xf) {
+    if (xf->phase == DISCOVERING)
+        return;
+    if (++xf->settling > SETTLE_DEPTH)
+        fail(xf, "rules ask for finished objects inside each other, more than %d deep",
+             SETTLE_DEPTH);
+    drain(xf);
+    carry_out_stores(xf);
+    xf->settling--;
+}
+
+/* ---- top-level calls ------------------------------------------------------------------------ */
+
+static void visit_claims(struct kitsune_xf *xf) {
+    for (; xf->visited < xf->claims.log.count; xf->visited++) {
+        uint32_t number = (uint32_t)xf->visited;
+        const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, number);
+        if (!number || (claim->flags & KITSUNE__CLAIM_ABSORBED))
+            continue;
+        if (number % POLL_EVERY == 0)
+            poll(xf);
+        const struct kitsune_type *type = kitsune__claim_type(&xf->claims, claim);
+        xf->current = number;
+        if (type->visit)
+            run_elements(xf, type, kitsune__claim_count(claim, type), (const void *)claim->old,
+                         NULL);
+    }
+}
+
+/*
+ * The first pass. All variables take part, also those that the program migrates by hand later: an
+ * object may be reached from one and pointed into from another.
+ */
+static void discover(struct kitsune_xf *xf) {
+    xf->phase = DISCOVERING;
+    for (uint32_t i = 0; i < xf->variable_count; i++) {
+        const struct variable *variable = &xf->variables[i];
+        const struct kitsune_type *type = variable->migration->type;
+        if (!variable->old || !variable->new || !type || !type->visit ||
+            (variable->migration->flags & KITSUNE_MIGRATION_ADDRESS))
+            continue;
+        uint64_t count = type->old_size ? variable->from->size / type->old_size : 1;
+        xf->current = KITSUNE__FROM_VARIABLE | i;
+        run_elements(xf, type, count ? count : 1, variable->old, NULL);
+        visit_claims(xf);
+    }
+    xf->phase = KNOWN;
+}
+
+static void begin_call(struct kitsune_xf *xf) {
+    if (xf->finished)
+        fail(xf, "a variable is migrated after the end of the migration");
+    if ((xf->plan->flags & KITSUNE_PLAN_DISCOVER) && xf->phase == ONE_PASS)
+        discover(xf);
+}
+
+static void migrate_variable(struct kitsune_xf *xf, uint32_t number) {
+    struct variable *variable = &xf->variables[number];
+    const struct kitsune_migration *migration = variable->migration;
+    if (variable->done || !variable->new || (migration->flags & KITSUNE_MIGRATION_ADDRESS))
+        return;
+    variable->done = 1;
+    xf->current = KITSUNE__FROM_VARIABLE | number;
+    poll(xf);
+    if (migration->migrate) {
+        variable->result = migration->migrate(xf, variable->old, variable->new);
+    } else if (variable->old) {
+        if (variable->from->size != variable->to->size)
+            fail(xf, "the variable '%s' has changed its size, and nothing says how",
+                 migration->new_key);
+        memcpy(variable->new, variable->old, variable->to->size);
+        variable->result = 1;
+    }
+    xf->statistics.variables += variable->result != 0;
+}
+
+static void end_call(struct kitsune_xf *xf, uint64_t from) {
+    drain(xf);
+    carry_out_stores(xf);
+    mark_written(xf, from);
+    xf->current = 0;
+}
+
+void kitsune__xf_automigrate(struct kitsune_xf *xf) {
+    begin_call(xf);
+    uint64_t from = xf->transformed;
+    for (uint32_t i = 0; i < xf->variable_count; i++)
+        if (xf->plan->migrations[i].flags & KITSUNE_MIGRATION_AUTO)
+            migrate_variable(xf, i);
+    end_call(xf, from);
+}
+
+int kitsune__xf_migrate(struct kitsune_xf *xf, const char *key, void *address) {
+    begin_call(xf);
+    uint64_t from = xf->transformed;
+    uintptr_t number = map_get(&xf->by_new, (uintptr_t)address);
+    const struct kitsune_symbol *symbol =
+        number ? NULL : kitsune__registry_find(xf->options.to, key, NULL);
+    if (symbol)
+        number = map_get(&xf->by_new,
+                         (uintptr_t)kitsune__registry_address(xf->options.to, symbol));
+    if (!number)
+        return 0;
+    migrate_variable(xf, (uint32_t)number - 1);
+    end_call(xf, from);
+    return xf->variables[number - 1].result;
+}
+
+/* ---- ending --------------------------------------------------------------------------------- */
+
+/* Says what is wrong with the block of an object that moves; returns if nothing provably is. */
+static int check_suspect(struct kitsune_xf *xf, uint32_t number) {
+    const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, number);
+    struct kitsune__block block = kitsune__blocks_find(claim->old);
+    const char *name = name_of(xf, number);
+    xf->current = claim->from;
+    if (block.kind == KITSUNE__BLOCK_INSIDE)
+        fail(xf,
+             "'%s' at %p moves, but it lies at byte %ld of a block of %lu bytes that nothing "
+             "explains",
+             name, (void *)claim->old, (long)(claim->old - block.start),
+             (unsigned long)block.size_bytes);
+    if (block.kind == KITSUNE__BLOCK_OUTSIDE)
+        fail(xf, "'%s' at %p moves, but it is in memory that malloc did not give", name,
+             (void *)claim->old);
+    if (block.kind != KITSUNE__BLOCK_WHOLE)
+        return 0;
+    if (claim->bytes > block.size_bytes)
+        fail(xf, "'%s' has %lu bytes, but the block at %p only %lu", name,
+             (unsigned long)claim->bytes, (void *)claim->old, (unsigned long)block.size_bytes);
+    if (block.size_bytes - claim->bytes >= kitsune__blocks_slack(block.size_bytes))
+        fail(xf, "'%s' has %lu bytes, but the block at %p has %lu: what is behind it would be lost",
+             name, (unsigned long)claim->bytes, (void *)claim->old,
+             (unsigned long)block.size_bytes);
+    return 1;
+}
+
+static void count_types(struct kitsune_xf *xf) {
+    struct kitsune__xf_statistics *all = &xf->statistics;
+    for (uint64_t i = 1; i < xf->claims.types.count; i++) {
+        const struct kitsune__type_entry *entry = kitsune__log_at(&xf->claims.types, i);
+        struct kitsune__xf_type_count *count = kitsune__log_push(&xf->counts);
+        if (!count)
+            break;
+        *count = (struct kitsune__xf_type_count){entry->type->name, entry->moved, entry->in_place,
+                                                 entry->bytes};
+        all->moved += entry->moved;
+        all->in_place += entry->in_place;
+        all->bytes += entry->bytes;
+    }
+    all->types = xf->counts.segment_count ? kitsune__log_at(&xf->counts, 0) : NULL;
+    all->type_count = (uint32_t)xf->counts.count;
+}
+
+void kitsune__xf_finish(struct kitsune_xf *xf, struct kitsune__xf_statistics *statistics) {
+    drain(xf);
+    carry_out_stores(xf);
+    /* Blocks of an allocator that cannot be read: the first one's answer is everyone's. */
+    for (uint64_t i = 0; i < xf->suspects.count; i++)
+        if (!check_suspect(xf, (uint32_t)*(const uint64_t *)kitsune__log_at(&xf->suspects, i)))
+            break;
+    xf->current = 0;
+    if (!xf->finished)
+        count_types(xf);
+    xf->finished = 1;
+    if (statistics)
+        *statistics = xf->statistics;
+}
+
+/* The engine's structure itself is what is left over: its claims tell the old blocks. */
+struct kitsune__retired {
+    struct kitsune_xf xf;
+};
+
+/* What is kept must not look as if somebody pointed into an old image (retire.h). */
+static void hide_images(struct kitsune_xf *xf) {
+    for (uint64_t i = 0; i < xf->copied.count; i++) {
+        const uint64_t *number = kitsune__log_at(&xf->copied, i);
+        struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, (uint32_t)*number);
+        claim->old = 0;
+        claim->bytes = 0;
+    }
+    memset(&xf->options, 0, sizeof xf->options);
+    xf->plan = NULL;
+    xf->image = xf->elsewhere = (struct kitsune__range){0, 0};
+}
+
+struct kitsune__retired *kitsune__xf_end(struct kitsune_xf *xf) {
+    int moved = 0;
+    for (uint64_t i = 1; i < xf->claims.types.count && !moved; i++)
+        moved = ((struct kitsune__type_entry *)kitsune__log_at(&xf->claims.types, i))->moved != 0;
+    hide_images(xf);
+    kitsune__log_release(&xf->queue);
+    kitsune__log_release(&xf->stores);
+    kitsune__log_release(&xf->spans);
+    kitsune__log_release(&xf->foreign);
+    kitsune__log_release(&xf->copied);
+    kitsune__log_release(&xf->suspects);
+    kitsune__log_release(&xf->counts);
+    munmap(xf->by_old.slots, map_bytes(&xf->by_old));
+    munmap(xf->by_new.slots, map_bytes(&xf->by_new));
+    munmap(xf->functions.slots, map_bytes(&xf->functions));
+    munmap(xf->variables, xf->variable_count ? xf->variable_count * sizeof *xf->variables : 1);
+    struct kitsune__retired *retired = (struct kitsune__retired *)xf;
+    if (moved)
+        return retired;
+    while (kitsune__retired_release(retired, UINT64_MAX))
+        continue;
+    return NULL;
+}
+
+uint64_t kitsune__retired_count(const struct kitsune__retired *retired) {
+    return retired->xf.claims.log.count;
+}
+
+uintptr_t kitsune__retired_at(const struct kitsune__retired *retired, uint64_t index,
+                              uint64_t *size_bytes) {
+    const unsigned wanted = KITSUNE__CLAIM_MOVES | KITSUNE__CLAIM_DONE;
+    const struct kitsune__claim *claim = kitsune__claim_at(&retired->xf.claims, (uint32_t)index);
+    if ((claim->flags & (wanted | KITSUNE__CLAIM_COPIED)) != wanted)
+        return 0;
+    if (size_bytes)
+        *size_bytes = claim->bytes;
+    return claim->old;
+}
+
+uint64_t kitsune__retired_find(const struct kitsune__retired *retired, uintptr_t address) {
+    uint32_t number =
+        address < ADDRESS_LIMIT ? kitsune__claims_find(&retired->xf.claims, address) : 0;
+    return number && kitsune__retired_at(retired, number, NULL) == address ? number : UINT64_MAX;
+}
+
+int kitsune__retired_release(struct kitsune__retired *retired, uint64_t budget_ns) {
+    struct kitsune__claims *claims = &retired->xf.claims;
+    uint64_t deadline = budget_ns == UINT64_MAX ? 0 : kitsune__now_ns() + budget_ns;
+    while (kitsune__side_release_segment(&claims->side) ||
+           kitsune__log_release_segment(&claims->nodes) ||
+           kitsune__log_release_segment(&claims->types) ||
+           kitsune__log_release_segment(&claims->log))
+        if (deadline && kitsune__now_ns() > deadline)
+            return 1;
+    munmap(retired, sizeof *retired);
+    return 0;
+}
