@@ -31,7 +31,7 @@ from SCons.Builder import Builder
 from SCons.Errors import UserError
 from SCons.Util import CLVar, flatten
 
-from kitsune_tool import config, resources
+from kitsune_tool import config, files, resources
 from kitsune_tool.errors import KitsuneError
 from kitsune_tool.store import DESCRIPTION, REPORT_JSON, REPORT_TEXT, Store
 
@@ -304,7 +304,8 @@ def _missing_parent(build: _Build, parent: str) -> KitsuneError:
         "K223",
         f"release {parent} of {program}, the parent of {version.name}, is not in the store",
         at=version.at,
-        hint=f"restore {build.store.directory(parent)},\n"
+        source_line=version.line,
+        hint=f"restore {files.shown(build.store.directory(parent))},\n"
         f"or declare KitsuneRelease('{parent}', ...) before {version.name} and build release-chain,"
         "\nor write 'parents: []' if no server runs an earlier version",
     )

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kitsune_tool import files
+from kitsune_tool.config import Version
 from kitsune_tool.errors import KitsuneError, Location, Note
 
 REPORT_TEXT = "report.txt"
@@ -73,7 +75,7 @@ class Description:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise KitsuneError(
                 "K220",
-                f"not the description of a release: {path}",
+                f"not the description of a release: {files.shown(path)}",
                 hint="a release in the store consists of its .so, release.json and two reports;\n"
                 "take the directory from a backup",
             ) from error
@@ -105,27 +107,27 @@ class Store:
         """
         return check(self.release(version))
 
-    def publish(self, release: Path, version: str, at: Location | None) -> bool:
+    def publish(self, release: Path, version: Version) -> bool:
         """Put a built release, with the files beside it, into the store; tell whether it is new.
 
-        The same content again does nothing. Raises K222, at the manifest's line `at` of that
-        version, if the store has the version with other content.
+        The same content again does nothing. Raises K222, at the manifest's line of that version, if
+        the store has it with other content.
         """
-        if self.has(version):
-            self._check_same(release, version, at)
+        if self.has(version.name):
+            self._check_same(release, version)
             return False
-        target = self.directory(version)
+        target = self.directory(version.name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{version}.", dir=target.parent))
+        staging = Path(tempfile.mkdtemp(prefix=f".{version.name}.", dir=target.parent))
         try:
             self._copy(release, staging)
             staging.chmod(0o755)
             staging.rename(target)
         except OSError:
             shutil.rmtree(staging, ignore_errors=True)
-            if not self.has(version):
+            if not self.has(version.name):
                 raise
-            self._check_same(release, version, at)  # another build was faster
+            self._check_same(release, version)  # another build was faster
             return False
         return True
 
@@ -143,22 +145,21 @@ class Store:
             with target.open("rb") as file:
                 os.fsync(file.fileno())
 
-    def _check_same(self, release: Path, version: str, at: Location | None) -> None:
-        stored = self.description(version)
+    def _check_same(self, release: Path, version: Version) -> None:
+        stored = self.description(version.name)
         built = Description.read(release.parent / DESCRIPTION)
         if stored.digest == file_digest(release):
             return
         raise KitsuneError(
             "K222",
-            f"version {version} of {self.program} has been released with other content",
-            at=at,
+            f"version {version.name} of {self.program} has been released with other content",
+            at=version.at,
+            source_line=version.line,
             hint="a release is never replaced, because a server may be running it: add a new\n"
-            f"version to the manifest, or take back what was changed since {version}",
+            f"version to the manifest, or take back what was changed since {version.name}",
             notes=(
-                Note(Location(str(self.release(version))), "the release in the store is here"),
-                Note(
-                    Location(str(release)), f"built now, differing in {_difference(stored, built)}"
-                ),
+                Note(_place(self.release(version.name)), "the release in the store is here"),
+                Note(_place(release), f"built now, differing in {_difference(stored, built)}"),
             ),
         )
 
@@ -173,7 +174,7 @@ def check(release: Path) -> Description:
         raise KitsuneError(
             "K221",
             f"release {description.version} of {description.program} is not what was built: "
-            f"{release}",
+            f"{files.shown(release)}",
             hint="take it from a backup: only what a server runs can be its parent",
         )
     return description
@@ -183,6 +184,10 @@ def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _place(path: Path) -> Location:
+    return Location(files.shown(path))
 
 
 def _difference(stored: Description, built: Description) -> str:
