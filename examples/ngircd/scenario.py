@@ -1,0 +1,291 @@
+"""ngIRCd becomes its next version with clients connected: 27 to 28, and 27 to one with more fields.
+
+Fetches and builds both with SCons, starts 27 as a daemon, lets IRC clients join channels with
+topics, keys, limits and bans, updates, and compares everything a client can ask with what was
+answered before. Prints what was transformed, how long the server paused and what survived. Exit
+status: 0 done, 1 something was lost, 3 the source cannot be had at the moment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import irc.client
+
+HERE = Path(__file__).resolve().parent
+STORE = HERE / "build/releases/ngircd"
+NO_SOURCE = 3
+ANSWER_TIMEOUT_S = 20
+UPDATES = (("27", "28"), ("27", "27+fields"))
+KITSUNE = [sys.executable, "-m", "kitsune_tool.cli"]
+CONFIGURATION = """
+[Global]
+Name = irc.example.net
+Info = updated while it runs
+Listen = 127.0.0.1
+Ports = {port}
+PidFile = {directory}/ngircd.pid
+[Limits]
+MaxConnectionsIP = 0
+MaxPenaltyTime = 0
+[Channel]
+Name = #lobby
+Topic = waiting for version 28
+Modes = +tn
+"""
+
+
+class Client:
+    """An IRC client of the library `irc`; its reactor is shared, lines are kept as they come."""
+
+    def __init__(self, reactor: irc.client.Reactor, port: int, nick: str) -> None:
+        self.nick = nick
+        self._reactor = reactor
+        self._lines: list[str] = []
+        self._connection = reactor.server()
+        self._connection.add_global_handler("all_raw_messages", self._keep)
+        self._connection.connect("127.0.0.1", port, nick, ircname=f"the {nick}")
+        self.wait_for(r" 376 | 422 ")
+
+    def _keep(self, connection: Any, event: Any) -> None:
+        if connection is self._connection:
+            self._lines.append(event.arguments[0])
+
+    def send(self, line: str) -> None:
+        """Send a raw line."""
+        self._connection.send_raw(line)
+
+    def wait_for(self, pattern: str) -> str:
+        """Return the next line that matches; those before it are dropped."""
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        while time.monotonic() < deadline:
+            while self._lines:
+                line = self._lines.pop(0)
+                if re.search(pattern, line):
+                    return line
+            if not self._connection.is_connected():
+                raise SystemExit(f"{self.nick} has lost its connection")
+            self._reactor.process_once(0.05)
+        raise SystemExit(f"{self.nick} waits for {pattern!r} in vain")
+
+    def ask(self, line: str) -> list[str]:
+        """Send a command and return all lines of the answer."""
+        self._lines.clear()
+        self.send(line)
+        self.send(f"PING :end-{self.nick}")
+        answer = []
+        while f"end-{self.nick}" not in (got := self.wait_for(".")):
+            answer.append(got)
+        return answer
+
+    def local_port(self) -> int:
+        """Return the port of this end, by which the server knows the connection."""
+        return int(self._connection.socket.getsockname()[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an update did, as the server and the clients tell."""
+
+    versions: str
+    objects: int
+    pause_ns: int
+    answers: int
+    lost: tuple[str, ...]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the scenario on both updates; return the exit status."""
+    parser = argparse.ArgumentParser(description="ngIRCd is updated with clients connected")
+    parser.add_argument("--clients", type=int, default=20, help="besides the three that look")
+    options = parser.parse_args(arguments)
+    build = [sys.executable, "-m", "SCons", "-C", str(HERE), "-Q", "-s", "-j2", "release-chain"]
+    print("== fetching and building ngIRCd 27 and 28", flush=True)
+    status = subprocess.run(build, check=False).returncode
+    if status != 0:
+        return status if status == NO_SOURCE else 1
+    results = [run_update(old, new, options.clients) for old, new in UPDATES]
+    for result in results:
+        print(
+            f"\n{result.versions}: {result.objects} objects transformed, the server paused for "
+            f"{result.pause_ns / 1e6:.1f} ms, {result.answers} lines of answers compared"
+        )
+        for line in result.lost:
+            print(f"  LOST: {line}")
+    return 1 if any(result.lost for result in results) else 0
+
+
+def run_update(old: str, new: str, bystanders: int) -> Result:
+    """Start `old`, fill it, update it to `new` and compare."""
+    print(f"== {old} to {new}", flush=True)
+    with server(old) as (pid, port):
+        reactor = irc.client.Reactor()
+        alice, bob, carol = (Client(reactor, port, nick) for nick in ("alice", "bob", "carol"))
+        others = [Client(reactor, port, f"guest{n}") for n in range(bystanders)]
+        fill(alice, bob, carol, others)
+        expect_version(alice, old)
+        before = everything(alice, carol)
+        answer = update(pid, STORE / new / "ngircd.so")
+        after = everything(alice, carol)
+        lost = [line for line in before if line not in after]
+        expect_version(alice, new)
+        talk(alice, bob, carol, others)
+        Client(reactor, port, "newcomer").ask("JOIN #lab secret")
+        alice.wait_for(r":newcomer!.* JOIN :?#lab")
+    return Result(
+        f"{old} to {new}", answer["objects"], answer["pause_ns"], len(before), tuple(lost)
+    )
+
+
+@contextlib.contextmanager
+def server(version: str) -> Iterator[tuple[int, int]]:
+    """Run a release as a daemon; yield its process id and port."""
+    with tempfile.TemporaryDirectory(prefix="ngircd-") as name:
+        directory = Path(name)
+        directory.chmod(0o777)  # as root it becomes `nobody` before it writes its pid file
+        port = free_port()
+        config = directory / "ngircd.conf"
+        config.write_text(CONFIGURATION.format(port=port, directory=directory), encoding="utf-8")
+        release = STORE / version / "ngircd.so"
+        subprocess.run([*KITSUNE, "run", str(release), "-f", str(config)], check=True, timeout=60)
+        pid = int(wait_for_text(directory / "ngircd.pid"))
+        try:
+            yield pid, port
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, 15)
+            wait_for_end(pid)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def wait_for_text(path: Path) -> str:
+    """Return the text of a file as soon as it has any."""
+    deadline = time.monotonic() + ANSWER_TIMEOUT_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(FileNotFoundError):
+            if text := path.read_text(encoding="ascii").strip():
+                return text
+        time.sleep(0.02)
+    raise SystemExit(f"ngIRCd did not start: there is no {path}")
+
+
+def wait_for_end(pid: int) -> None:
+    """Wait until a daemon has ended; one that does not end is an error."""
+    deadline = time.monotonic() + ANSWER_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if not Path(f"/proc/{pid}").exists() or is_zombie(pid):
+            return
+        time.sleep(0.05)
+    os.kill(pid, 9)
+    raise SystemExit("ngIRCd did not end on SIGTERM")
+
+
+def is_zombie(pid: int) -> bool:
+    """Tell whether a process has ended and nobody has asked for its status yet."""
+    with contextlib.suppress(OSError):
+        return ") Z " in Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    return True
+
+
+def update(pid: int, release: Path) -> dict[str, Any]:
+    """Update the server and return the answer; a refusal ends the scenario."""
+    command = [*KITSUNE, "update", "--json", str(pid), str(release)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    lines = done.stdout.splitlines() or ["{}"]
+    answer: dict[str, Any] = json.loads(lines[-1])
+    if not answer.get("committed"):
+        raise SystemExit(f"the update failed: {answer.get('reason')}\n{done.stderr}")
+    return answer
+
+
+def fill(alice: Client, bob: Client, carol: Client, others: Sequence[Client]) -> None:
+    """Make channels, topics, modes, bans, operators, away texts."""
+    for line in (
+        "JOIN #lab",
+        "TOPIC #lab :the server is updated under our feet",
+        "MODE #lab +kl secret 200",
+        "MODE #lab +b *!*@elsewhere.example",
+        "MODE #lab +e friend!*@*",
+        "MODE alice +i",
+    ):
+        alice.ask(line)
+    for client in (bob, carol, *others):
+        client.ask("JOIN #lab secret")
+        client.ask("JOIN #lobby")
+    alice.ask("MODE #lab +v bob")
+    alice.ask("MODE #lab +o carol")
+    bob.ask("JOIN #quiet")
+    bob.ask("MODE #quiet +imst")
+    bob.ask("INVITE carol #quiet")
+    carol.ask("AWAY :back in version 28")
+    carol.ask("NICK carola")
+    carol.nick = "carola"
+
+
+def everything(alice: Client, carol: Client) -> list[str]:
+    """Return all that clients can ask about state that must survive, one line each."""
+    questions = (
+        "TOPIC #lab",
+        "TOPIC #lobby",
+        "MODE #lab",
+        "MODE #lab b",
+        "MODE #lab e",
+        "MODE alice",
+        "NAMES #lab",
+        "NAMES #lobby",
+        "WHOIS alice",
+        "WHOIS bob",
+        "WHOIS carola",
+        "WHO #lab",
+        "LIST",
+        "WHOWAS carol",
+    )
+    lines = [line for question in questions for line in alice.ask(question)]
+    lines += carol.ask("MODE carola")
+    return [line for line in lines if " 317 " not in line]  # idle time is no state of ours
+
+
+def expect_version(client: Client, version: str) -> None:
+    """Check what VERSION answers."""
+    answer = " ".join(client.ask("VERSION"))
+    wanted = f"ngIRCd-{version.partition('+')[0]}"
+    if not re.search(rf" 351 .*{re.escape(wanted)}\b", answer):
+        raise SystemExit(f"VERSION does not answer {wanted}: {answer}")
+
+
+def talk(alice: Client, bob: Client, carol: Client, others: Sequence[Client]) -> None:
+    """Check that messages flow between all, over the same connections as before."""
+    alice.send("PRIVMSG #lab :can you all hear me?")
+    for client in (bob, carol, *others):
+        client.wait_for(r":alice!.* PRIVMSG #lab :can you all hear me\?")
+    for client in (bob, *others):
+        client.send(f"PRIVMSG alice :{client.nick} hears you")
+        alice.wait_for(rf"PRIVMSG alice :{client.nick} hears you")
+    bob.send("PRIVMSG carola :are you there?")
+    carol.wait_for(r"PRIVMSG carola :are you there\?")
+    bob.wait_for(r" 301 bob carola :back in version 28")
+    carol.ask("JOIN #quiet")
+    bob.wait_for(r":carola!.* JOIN :?#quiet")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
