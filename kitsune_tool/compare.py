@@ -1,13 +1,13 @@
 """What of the new version corresponds to what of the old one.
 
-In: two annotated programs (as `World`s) and the rules between them. Out: a `Comparison`, which plan.py
-asks: by which name a variable, type, field, function or update point was known before, and which
-rule, if any, makes its value. Names decide; a rename changes the name. Whether corresponding things
-*differ* is plan.py's question.
+In: two annotated programs (as `World`s) and the rules between them. Out: a `Comparison`, which
+plan.py asks: by which name a variable, type, field or function was known before, and which rule, if
+any, makes its value. Names decide; a rename changes the name. Whether corresponding things *differ*
+is plan.py's question.
 
-Paths are looked up here (K104 for one that fits several files, K111 for one that fits nothing, which
-is an error in strict mode only) and brought into one spelling, their *place*: `struct s.f`,
-`typedef t` only for a type without a tag, and the full key of a variable or function.
+Paths are looked up here (K104 for one that fits several files, K111 for one that fits nothing, an
+error in strict mode only) and brought into one spelling, their *place*: `struct s.f`, `typedef t`
+only for a type without a tag, and the full key of a variable or function.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class Comparison:
 def compare(old: World, new: World, rules: RuleSet, *, strict: bool = False) -> Comparison:
     """Find what the rules speak of.
 
-    Raises `KitsuneErrors`: K104 (ambiguous path), K113 (two rules for one place), and in strict mode
-    K111 (a rule that matches nothing).
+    Raises `KitsuneErrors`: K104 (ambiguous path), K113 (two rules for one place), and in strict
+    mode K111 (a rule that matches nothing).
     """
     comparison = Comparison(old, new)
     errors: list[KitsuneError] = []

@@ -70,7 +70,7 @@ class Atom:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A pointer. `length` is C text over `self`, of `array` only; `at` is its annotation's place."""
+    """A pointer. `length` is C text over `self`, of `array` only; `at` is the annotation's."""
 
     style: Literal["one", "array", "terminated", "function", "word"]
     target: Instance | None

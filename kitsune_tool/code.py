@@ -1,0 +1,95 @@
+"""The C code of rules: what its `$` words ask for, and what is put in their place.
+
+In: the code as written in the manifest. Out: the uses of `$xform(…)` and of types, and the expanded
+code, line for line as it was. Called by plan.py and views.py. Words in strings, character constants
+and comments are left alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+_PIECE = re.compile(
+    r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|//[^\n]*|/\*.*?\*/'
+    r"|\$(?P<word>\w+)|_kitsune_(?P<version>old|new)_rename_(?P<name>\w+)",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A `$` word, its arguments (none without parentheses) and where it stands in the code."""
+
+    word: str
+    arguments: tuple[str, ...]
+    start: int
+    end: int
+
+
+def uses(code: str) -> Iterator[Use]:
+    """Yield the `$` words. Raises `ValueError` for an argument list that does not end."""
+    position = 0
+    while match := _PIECE.search(code, position):
+        position = match.end()
+        word = match.group("word")
+        if word is None:
+            continue
+        if word in {"oldtype", "newtype", "xform", "gen"}:
+            arguments, position = _arguments(code, position, word)
+            yield Use(word, arguments, match.start(), position)
+        else:
+            yield Use(word, (), match.start(), position)
+
+
+def _arguments(code: str, position: int, word: str) -> tuple[tuple[str, ...], int]:
+    start = position + len(code[position:]) - len(code[position:].lstrip())
+    if code[start : start + 1] != "(":
+        raise ValueError(f"'${word}' needs arguments in parentheses")
+    depth, cuts = 0, [start]
+    for index in range(start, len(code)):
+        letter = code[index]
+        if letter in "([<":
+            depth += 1
+        elif letter in ")]>":
+            depth -= 1
+        if (letter == "," and depth == 1) or depth == 0:
+            cuts.append(index)
+        if depth == 0:
+            return tuple(code[a + 1 : b].strip() for a, b in pairwise(cuts)), index + 1
+    raise ValueError(f"the parentheses of '${word}' do not end")
+
+
+def xform_uses(code: str) -> list[tuple[str, str, str]]:
+    """Return the text, old type and new type of each `$xform(OLD, NEW)`; raises `ValueError`."""
+    found = []
+    for use in uses(code):
+        if use.word == "xform":
+            if len(use.arguments) != 2:
+                raise ValueError("'$xform' takes an old and a new type")
+            found.append((code[use.start : use.end], *use.arguments))
+    return found
+
+
+def type_uses(code: str) -> list[tuple[str, str]]:
+    """Return ("old" or "new", type) for each type that the code names; raises `ValueError`."""
+    found = [
+        (use.word[:3], use.arguments[0])
+        for use in uses(code)
+        if use.word in {"oldtype", "newtype"} and use.arguments
+    ]
+    spelled = re.finditer(r"(struct|union|enum)?\s*_kitsune_(old|new)_rename_(\w+)", code)
+    found += [(m.group(2), f"{m.group(1) or ''} {m.group(3)}".strip()) for m in spelled]
+    return found
+
+
+def expand(code: str, replace: Callable[[Use], str]) -> str:
+    """Return `code` with each `$` word replaced; raises `ValueError`."""
+    parts: list[str] = []
+    position = 0
+    for use in uses(code):
+        parts += [code[position : use.start], replace(use)]
+        position = use.end
+    return "".join(parts) + code[position:]

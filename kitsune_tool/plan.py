@@ -1,0 +1,949 @@
+"""What is done with each variable and type between two versions.
+
+In: the old and the new `Program` (annotated), the rules between them, options. Out: a `Plan`, or
+`KitsuneErrors` with a diagnosis for everything that needs a word from the user. Called by
+release.py; views.py and report.py read the plan. Pure: no file is read here.
+
+The planner walks from the new version's variables through pairs of types (pairs.py), then has
+closed.py find out what moves and what must be visited.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from kitsune_tool import closed
+from kitsune_tool.code import xform_uses
+from kitsune_tool.compare import (
+    Comparison,
+    PlacedRule,
+    compare,
+    function_of,
+    type_place,
+)
+from kitsune_tool.diagnose import Diagnoses, SourceLine, no_source
+from kitsune_tool.errors import KitsuneError, KitsuneErrors
+from kitsune_tool.model import (
+    UNKNOWN,
+    Enum,
+    FunctionSymbol,
+    Pointer,
+    Program,
+    Record,
+    Scalar,
+    Variable,
+)
+from kitsune_tool.pairs import (
+    Coded,
+    Convert,
+    Copy,
+    Each,
+    Fields,
+    LeftAlone,
+    MapEnum,
+    Op,
+    Pair,
+    Point,
+    Step,
+    Where,
+    Words,
+)
+from kitsune_tool.program import layout_digest
+from kitsune_tool.resolve import (
+    Atom,
+    Bits,
+    Compound,
+    Ignored,
+    Instance,
+    Member,
+    Ref,
+    Vector,
+    View,
+    World,
+)
+from kitsune_tool.rules import Rule, RuleSet
+
+_MAX_WORDS = 64
+"""Pointers looked at in one union; a bigger one is copied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Choices of the manifest.
+
+    `automigrate`: variables without annotation are migrated. `added_variables`: whether a variable
+    that is new needs a rule, or keeps its initial value. `widen`: integers may grow without a rule.
+    `grow`: so may arrays. `strict`: a rule that matches nothing is an error.
+    """
+
+    automigrate: bool = True
+    added_variables: Literal["rule", "initial"] = "rule"
+    widen: bool = False
+    grow: bool = False
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """A variable and what is done with it.
+
+    `new` is None for one that is dropped, `old` for one that is made afresh. `address`: its value
+    is not migrated, but pointers to the old one become pointers to the new one. `rule` gives the
+    value; without `rule` and `pair` the initial value is kept.
+    """
+
+    new: Variable | None
+    old: Variable | None
+    pair: Pair | None = None
+    rule: PlacedRule | None = None
+    auto: bool = False
+    address: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionChange:
+    """An old function whose pointers do not just go to the namesake.
+
+    `new` is None for one that is gone: a pointer to it stops the update.
+    """
+
+    old: FunctionSymbol
+    new: FunctionSymbol | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All decisions about one step from version to version."""
+
+    old: World
+    new: World
+    rules: RuleSet
+    migrations: tuple[Migration, ...]
+    pairs: tuple[Pair, ...]
+    functions: tuple[FunctionChange, ...]
+    update_point_renames: tuple[tuple[str, str], ...]
+    into_moved: frozenset[closed.Key]
+    discover: bool
+    nothing_moves: bool
+    old_layout_digest: int
+    asked: tuple[tuple[Pair, str], ...] = ()
+    """Pairs that rules' `$xform` asks for, with the text of the use."""
+    unused_rules: tuple[tuple[Rule, str], ...] = ()
+
+
+def make_plan(
+    old: Program,
+    new: Program,
+    rules: RuleSet,
+    options: Options | None = None,
+    source_line: SourceLine = no_source,
+) -> Plan:
+    """Decide everything between `old` and `new`.
+
+    Raises `KitsuneErrors` with all diagnoses (K1xx) of this step.
+    """
+    options = options or Options()
+    old_world, new_world = World(old), World(new)
+    comparison = compare(old_world, new_world, rules, strict=options.strict)
+    return _Planner(comparison, rules, options, Diagnoses(source_line)).run()
+
+
+@dataclass(slots=True)
+class _Planner:
+    comparison: Comparison
+    rules: RuleSet
+    options: Options
+    diagnoses: Diagnoses
+    pairs: list[Pair] = field(default_factory=list)
+    known: dict[object, Pair] = field(default_factory=dict)
+    queue: deque[tuple[Pair, Compound, Compound, tuple[str, ...]]] = field(default_factory=deque)
+    customs: list[tuple[Pair, str]] = field(default_factory=list)
+    values_only: bool = False
+    """Pointers are not followed: only what lies inside a value is asked for."""
+
+    @property
+    def old(self) -> World:
+        return self.comparison.old
+
+    @property
+    def new(self) -> World:
+        return self.comparison.new
+
+    def run(self) -> Plan:
+        migrations = [self._variable(each) for each in self.new.program.variables]
+        asked = self._asked()
+        self._drain()
+        kept = tuple(self._with_parts(m) for m in migrations if m is not None)
+        into_moved = closed.analyse(self.pairs, self.old)
+        self._fill_unions()
+        moves = any(_gets_new_objects(pair) for pair in self.pairs)
+        self._check_moving(moves)
+        functions = self._functions()
+        renames = self._update_points()
+        if self.diagnoses.errors:
+            raise KitsuneErrors(self.diagnoses.errors)
+        if self.options.strict:
+            self._refuse_idle_rules()
+        return Plan(
+            old=self.old,
+            new=self.new,
+            rules=self.rules,
+            migrations=kept + self._dropped(kept),
+            pairs=tuple(self.pairs),
+            functions=functions,
+            update_point_renames=renames,
+            into_moved=into_moved,
+            discover=self._needs_discovery(into_moved),
+            nothing_moves=not moves,
+            old_layout_digest=layout_digest(self.old.program),
+            asked=asked,
+            unused_rules=tuple(self.comparison.unused_rules()),
+        )
+
+    # -- variables --------------------------------------------------------------------------------
+
+    def _variable(self, new: Variable) -> Migration | None:
+        old = self.comparison.old_variable(new)
+        auto = self._is_auto(new)
+        rule = self.comparison.value_rule((new.key,))
+        if rule is not None:
+            return self._ruled_variable(new, old, rule, auto)
+        if _has(new, "ignore"):
+            return Migration(new, old, address=True, reason="E_IGNORE")
+        if new.const:
+            return Migration(new, old, address=True, reason="constant") if old else None
+        if old is None:
+            return self._added(new, auto)
+        try:
+            pair = self._variable_pair(old, new)
+        except KitsuneError as error:
+            self.diagnoses.keep(error)
+            return None
+        return Migration(new, old, pair, None, auto)
+
+    def _is_auto(self, variable: Variable) -> bool:
+        if _has(variable, "auto_migrate"):
+            return True
+        return self.options.automigrate and not _has(variable, "manual_migrate")
+
+    def _added(self, new: Variable, auto: bool) -> Migration | None:
+        if auto and self.options.added_variables == "rule":
+            instance = self.new.variable_instance(new)
+            self.diagnoses.variable_added(new, self.new.spell(instance, new.name))
+        reason = "new; keeps its initial value"
+        return Migration(new, None, None, None, auto, False, reason) if auto else None
+
+    def _ruled_variable(
+        self, new: Variable, old: Variable | None, rule: PlacedRule, auto: bool
+    ) -> Migration:
+        if rule.rule.kind == "transform":
+            source = next((v for v in self.old.program.variables if v.key == rule.old), old)
+            old = source
+        if rule.rule.is_empty:
+            reason = f"rule '{rule.rule.label}': initial value"
+            return Migration(new, old, address=True, reason=reason)
+        return Migration(new, old, None, rule, auto)
+
+    def _with_parts(self, migration: Migration) -> Migration:
+        """Give a variable whose value is not carried over what pointers to it need."""
+        if migration.pair is not None or migration.old is None or migration.new is None:
+            return migration
+        pair = self._parts_only(migration.old, migration.new)
+        return dataclasses.replace(migration, pair=pair)
+
+    def _parts_only(self, old: Variable, new: Variable) -> Pair | None:
+        """Return a pair that tells which parts of two variables correspond, without a diagnosis.
+
+        Called when all else is known, so that a type has one pair however it is reached.
+        """
+        silent = _Planner(
+            Comparison(self.old, self.new, renames=self.comparison.renames),
+            self.rules,
+            self.options,
+            Diagnoses(no_source),
+            known=dict(self.known),
+            values_only=True,
+        )
+        try:
+            pair = silent._variable_pair(old, new)
+            silent._drain()
+        except KitsuneError:
+            return None
+        closed.spread_moved(silent.pairs)
+        return pair
+
+    def _variable_pair(self, old: Variable, new: Variable) -> Pair:
+        where = Where(new.key, new.name, old.key, new.key, old.at, new.at)
+        return self._value(
+            self.old.variable_instance(old), self.new.variable_instance(new), where, (new.key,)
+        )
+
+    def _dropped(self, kept: Iterable[Migration]) -> tuple[Migration, ...]:
+        taken = {m.old.key for m in kept if m.old is not None}
+        return tuple(
+            Migration(None, old, reason="nothing of the new version asks for it")
+            for old in self.old.program.variables
+            if old.key not in taken
+        )
+
+    # -- values -----------------------------------------------------------------------------------
+
+    def _pair(self, old: Instance, new: Instance, where: Where, op: Op) -> Pair:
+        pair = Pair(len(self.pairs), old, new, where, op)
+        self.pairs.append(pair)
+        return pair
+
+    def _value(self, old: Instance, new: Instance, where: Where, places: tuple[str, ...]) -> Pair:
+        """Return the pair for a value; `places` are what rules may call it."""
+        old_view, new_view = self.old.resolve(old), self.new.resolve(new)
+        rule = self._type_rule(old, new)
+        if rule is not None:
+            op = LeftAlone(f"rule '{rule.rule.label}'") if rule.rule.is_empty else Coded(rule)
+            return self._pair(old, new, where, op)
+        if isinstance(old_view, Compound) and isinstance(new_view, Compound):
+            return self._compound(old, new, old_view, new_view, where, places)
+        return self._pair(
+            old, new, where, self._simple(old, new, old_view, new_view, where, places)
+        )
+
+    def _type_rule(self, old: Instance, new: Instance) -> PlacedRule | None:
+        """Return the rule for values of these types, by tag or by a typedef."""
+        rule = self.comparison.value_rule(_type_places(self.new, new))
+        if rule is None or rule.old is None or rule.old in _type_places(self.old, old):
+            return rule
+        return None
+
+    def _simple(
+        self,
+        old: Instance,
+        new: Instance,
+        old_view: View,
+        new_view: View,
+        where: Where,
+        places: tuple[str, ...],
+    ) -> Op:
+        if isinstance(new_view, Ignored) or isinstance(old_view, Ignored):
+            return LeftAlone("E_IGNORE")
+        if isinstance(old_view, Bits) or isinstance(new_view, Bits):
+            if self.old.size(old) != self.new.size(new):
+                self._changed(old, new, where)
+            return Copy("opaque")
+        match old_view, new_view:
+            case Atom(), Atom():
+                return self._atom(old, new, old_view, new_view, where)
+            case Ref(), Ref():
+                return self._ref(old_view, new_view, where, places, (old, new))
+            case Vector(), Vector():
+                return self._vector(old_view, new_view, where, places)
+            case _:
+                self._changed(old, new, where)
+                return Copy()
+
+    def _changed(self, old: Instance, new: Instance, where: Where) -> None:
+        self.diagnoses.type_changed(where, self.old.spell(old), self.new.spell(new))
+
+    # -- arithmetic -------------------------------------------------------------------------------
+
+    def _atom(
+        self, old: Instance, new: Instance, old_view: Atom, new_view: Atom, where: Where
+    ) -> Op:
+        one, other = old_view.node, new_view.node
+        if isinstance(one, Enum) and isinstance(other, Enum):
+            return self._enum(old, new, one, other, where)
+        if UNKNOWN in (one.size, other.size):
+            self.diagnoses.not_understood(where, self.new.spell(new))
+            return Copy()
+        if _is_same_representation(one, other):
+            return Copy()
+        if self.options.widen and _is_widening(one, other):
+            return Convert()
+        self._changed(old, new, where)
+        return Copy()
+
+    def _enum(self, old: Instance, new: Instance, one: Enum, other: Enum, where: Where) -> Op:
+        place, before = type_place(self.new, new), type_place(self.old, old)
+        if not (one.complete and other.complete):
+            return Copy()
+        if place is not None and before is not None and self.comparison.old_name(place) != before:
+            self.diagnoses.other_type(where, self.old.spell(old), self.new.spell(new))
+        names = self._enumerator_names(other, place)
+        values = dict(other.enumerators)
+        cases = []
+        for name, value in one.enumerators:
+            to = names.get(name)
+            if to is not None:
+                cases.append((name, value, values[to]))
+            elif value in values.values() and not _is_taken(value, one, other, names):
+                cases.append((name, value, value))
+            else:
+                self.diagnoses.enumerator_gone(_named(where, before, place), name, value)
+        if all(old_value == new_value for _, old_value, new_value in cases):
+            return Copy() if one.size == other.size else Convert()
+        return MapEnum(tuple(cases))
+
+    def _enumerator_names(self, new: Enum, place: str | None) -> dict[str, str]:
+        """Return the new names by the old ones."""
+        names = {name: name for name, _ in new.enumerators}
+        for name, _ in new.enumerators:
+            rename = self.comparison.rename((f"{place}.{name}",)) if place else None
+            if rename is not None:
+                names[rename.old_fields[-1]] = name
+        return names
+
+    # -- pointers ---------------------------------------------------------------------------------
+
+    def _ref(
+        self,
+        old: Ref,
+        new: Ref,
+        where: Where,
+        places: tuple[str, ...],
+        whole: tuple[Instance, Instance],
+    ) -> Op:
+        if self.values_only:
+            return Copy()
+        if {old.style, new.style} & {"function", "word"}:
+            if old.style != new.style:
+                self._changed(*whole, where)
+            return Point(old.style)
+        assert old.target is not None and new.target is not None
+        style, length, at = old.style, old.length, old.at
+        if style == "one":
+            style, length, at = new.style, new.length, new.at
+        if self._is_bytes(old.target) and self._is_bytes(new.target, self.new):
+            return Point(style, None, length, at, text=True)
+        if not self._is_complete(self.old, old.target) or not self._is_complete(
+            self.new, new.target
+        ):
+            return self._incomplete(old.target, new.target, where)
+        target = self._target(old.target, new.target, where, places, array=style != "one")
+        if new.custom or old.custom:
+            self.customs.append((target, new.custom or old.custom))
+        return Point(style, target, length, at)
+
+    def _is_bytes(self, target: Instance, world: World | None = None) -> bool:
+        world = world or self.old
+        view = world.resolve(target)
+        if self._has_type_rule(world, target):
+            return False
+        return isinstance(view, Atom) and isinstance(view.node, Scalar) and view.node.size == 1
+
+    def _has_type_rule(self, world: World, target: Instance) -> bool:
+        if world is self.old:
+            return False
+        return self.comparison.value_rule(_type_places(world, target)) is not None
+
+    def _is_complete(self, world: World, target: Instance) -> bool:
+        view = world.resolve(target)
+        return not (isinstance(view, Compound | Atom) and not getattr(view.node, "complete", True))
+
+    def _incomplete(self, old: Instance, new: Instance, where: Where) -> Op:
+        """A pointer to what no unit knows: a library's object, which no pointer of ours is in.
+
+        If several units know it, each differently, it may be one of those: a word then.
+        """
+        before, after = self.old.spell(old), self.new.spell(new)
+        if self.comparison.old_name(after) != before:
+            self.diagnoses.other_type(where, before, after)
+        known = {
+            type_place(self.old, Instance(i))
+            for i, t in enumerate(self.old.types)
+            if isinstance(t, Record) and t.complete
+        }
+        if before in known:
+            return Point("word")
+        return Copy(f"'{before}' is a library's own type")
+
+    def _target(
+        self, old: Instance, new: Instance, where: Where, places: tuple[str, ...], *, array: bool
+    ) -> Pair:
+        """Return the pair for what a pointer points to, made once for all pointers to it."""
+        follow = tuple(place for place in places if place in self.comparison.borders)
+        path = where.path.removesuffix("->") + ("[]" if array else "->")
+        inner = dataclasses.replace(
+            where,
+            path=path,
+            old_at=self.old.place(old) or where.old_at,
+            new_at=self.new.place(new) or where.new_at,
+        )
+        key = ("target", old, new, follow)
+        if key not in self.known:
+            self.known[key] = self._value(old, new, inner, follow)
+        return self.known[key]
+
+    # -- arrays -----------------------------------------------------------------------------------
+
+    def _vector(self, old: Vector, new: Vector, where: Where, places: tuple[str, ...]) -> Op:
+        path = where.path.removesuffix("->") + "[]"
+        of = self._value(old.of, new.of, dataclasses.replace(where, path=path), places)
+        if not old.length and not new.length:
+            length, at = (old.expression, old.at) if old.expression else (new.expression, new.at)
+            return Each(of, 0, 0, length, at, flexible=True)
+        old_count, new_count = old.length or 0, new.length or 0
+        grows = self.options.grow and 0 < old_count < new_count
+        if old_count != new_count and not grows:
+            self.diagnoses.length_changed(where, old_count, new_count)
+        return Each(of, new_count, old_count, old.expression or new.expression, old.at or new.at)
+
+    # -- records ----------------------------------------------------------------------------------
+
+    def _compound(
+        self,
+        old: Instance,
+        new: Instance,
+        old_view: Compound,
+        new_view: Compound,
+        where: Where,
+        places: tuple[str, ...],
+    ) -> Pair:
+        follow = tuple(place for place in places if place in self.comparison.borders)
+        key = ("record", old_view, new_view, follow)
+        pair = self.known.get(key)
+        if pair is not None:
+            return pair
+        pair = self.known[key] = self._pair(old, new, where, Copy())
+        before, after = type_place(self.old, old), type_place(self.new, new)
+        renamed = self.comparison.old_name(after) if after else None
+        if old_view.node.kind != new_view.node.kind:
+            self._changed(old, new, where)
+        elif before is not None and renamed is not None and renamed != before:
+            self.diagnoses.other_type(where, self.old.spell(old), self.new.spell(new))
+        elif old_view.node.complete and new_view.node.complete:
+            self.queue.append((pair, old_view, new_view, follow))
+        else:
+            self.diagnoses.not_understood(where, self.new.spell(new))
+        return pair
+
+    def _drain(self) -> None:
+        """Fill in the records met so far; a queue, because types may lead far."""
+        while self.queue:
+            pair, old, new, follow = self.queue.popleft()
+            try:
+                pair.op = self._record(pair, old, new, follow)
+            except KitsuneError as error:
+                self.diagnoses.keep(error)
+
+    def _record(self, pair: Pair, old: Compound, new: Compound, follow: tuple[str, ...]) -> Op:
+        old_members, new_members = list(self.old.members(old)), list(self.new.members(new))
+        head = type_place(self.new, pair.new)
+        sites = (*follow, head) if head is not None else follow
+        taken: set[int] = set()
+        steps = tuple(
+            self._step(pair, old, new, old_members, each, sites, taken) for each in new_members
+        )
+        dropped = tuple(m for i, m in enumerate(old_members) if i not in taken)
+        if new.node.kind == "union":
+            return self._union(pair, steps, dropped)
+        same = not dropped and _is_same_layout(old.node, new.node, steps)
+        return Fields(steps, dropped, same)
+
+    def _step(
+        self,
+        pair: Pair,
+        old: Compound,
+        new: Compound,
+        old_members: list[Member],
+        member: Member,
+        sites: tuple[str, ...],
+        taken: set[int],
+    ) -> Step:
+        places = tuple(f"{site}.{member.name}" for site in sites)
+        rule = self.comparison.value_rule(places) if member.name else None
+        name = member.name
+        rename = self.comparison.rename(places) if name else None
+        if rename is not None:
+            name = rename.old_fields[-1]
+        found = _find_member(old_members, name)
+        if rule is not None:
+            return self._ruled_step(pair, rule, member, old_members, taken)
+        if found is not None:
+            taken.add(found)
+        if isinstance(self.new.resolve(member.instance), Ignored):
+            return Step(member, reason="E_IGNORE: not migrated")
+        where = self._member_where(pair, old_members[found] if found is not None else None, member)
+        if found is None:
+            if member.name or self.new.size(member.instance) > 0:
+                declared = self.new.spell(member.instance, member.name)
+                self.diagnoses.field_added(where, declared)
+            return Step(member, reason="new")
+        before = old_members[found]
+        value = self._member_value(old, new, before, member, where, places)
+        return Step(member, before, value)
+
+    def _ruled_step(
+        self,
+        pair: Pair,
+        rule: PlacedRule,
+        member: Member,
+        old_members: list[Member],
+        taken: set[int],
+    ) -> Step:
+        names = {m.name: i for i, m in enumerate(old_members)}
+        if rule.rule.kind == "init":
+            if member.name in names:
+                taken.add(names[member.name])
+            if rule.rule.is_empty:
+                return Step(member, rule=None, reason=f"rule '{rule.rule.label}': initial value")
+            return Step(member, rule=rule)
+        source = rule.old_fields[len(rule.new_fields) - 1 :]
+        if source and source[0] not in names:
+            raise KitsuneError(
+                "K112",
+                f"rule '{rule.rule.label}': '{rule.old}' is not in the object that"
+                f" '{rule.new}' is made from",
+                at=rule.rule.at,
+                hint=f"write '{type_place(self.old, pair.old)} -> {rule.new}' and use $in"
+                " as the whole old object",
+            )
+        if source:
+            taken.add(names[source[0]])
+        return Step(member, rule=rule, source=source)
+
+    def _member_where(self, pair: Pair, old: Member | None, new: Member) -> Where:
+        joint = "" if pair.where.path.endswith("->") else "."
+        old_head = type_place(self.old, pair.old) or pair.where.old_place
+        new_head = type_place(self.new, pair.new) or pair.where.new_place
+        name = new.name or "(anonymous union)"
+        return Where(
+            pair.where.root,
+            f"{pair.where.path}{joint}{name}",
+            f"{old_head}.{old.name}" if old is not None else old_head,
+            f"{new_head}.{name}",
+            (old.field.at if old is not None else None) or self.old.place(pair.old),
+            new.field.at or self.new.place(pair.new),
+        )
+
+    def _member_value(
+        self,
+        old: Compound,
+        new: Compound,
+        before: Member,
+        after: Member,
+        where: Where,
+        places: tuple[str, ...],
+    ) -> Pair:
+        if before.field.bits != after.field.bits:
+            op = self._bits(before, after, where)
+            return self._pair(before.instance, after.instance, where, op)
+        if new.node.system and not after.field.annotations and not new.pending:
+            kept = self._of_library(new, after)
+            if kept is not None:
+                return self._pair(before.instance, after.instance, where, kept)
+        return self._value(before.instance, after.instance, where, places)
+
+    def _bits(self, before: Member, after: Member, where: Where) -> Op:
+        old_bits, new_bits = before.field.bits, after.field.bits
+        one, other = self.old.node(before.instance), self.new.node(after.instance)
+        if self.options.widen and isinstance(one, Scalar) and isinstance(other, Scalar):
+            old_width = old_bits if old_bits is not None else one.size * 8
+            new_width = new_bits if new_bits is not None else other.size * 8
+            if one.kind in {other.kind, "bool"} and old_width <= new_width:
+                return Convert()
+        self.diagnoses.type_changed(
+            where,
+            self.old.spell(before.instance) + (f" : {old_bits}" if old_bits else ""),
+            self.new.spell(after.instance) + (f" : {new_bits}" if new_bits else ""),
+        )
+        return Copy()
+
+    def _of_library(self, record: Compound, member: Member) -> Op | None:
+        """Return what is done with a member of a system header's type, None for the usual.
+
+        What a library keeps behind its own pointers is its own. A `void *` beside callbacks is the
+        user's, so it is treated as one of the program's.
+        """
+        view = self.new.resolve(member.instance)
+        if isinstance(view, Ref) and view.style != "function":
+            if view.style == "word" and self._has_callback(record):
+                return None
+            return Copy("a pointer inside a library's own type")
+        if isinstance(view, Compound) and view.node.kind == "union":
+            inner = [self.new.resolve(m.instance) for m in self.new.members(view)]
+            if not all(isinstance(each, Ref) and each.style == "function" for each in inner):
+                return Copy("a union inside a library's own type")
+        return None
+
+    def _has_callback(self, record: Compound) -> bool:
+        views = (self.new.resolve(m.instance) for m in self.new.members(record))
+        return any(isinstance(view, Ref) and view.style == "function" for view in views)
+
+    def _union(self, pair: Pair, steps: tuple[Step, ...], dropped: tuple[Member, ...]) -> Op:
+        old_size, new_size = self.old.size(pair.old), self.new.size(pair.new)
+        where = self._union_where(pair)
+        if dropped:
+            self.diagnoses.union_changed(where, dropped[0].name, "a member is gone")
+        if new_size < old_size:
+            self.diagnoses.union_changed(where, "size", f"{old_size} bytes became {new_size}")
+        for step in steps:
+            if step.rule is not None:
+                why = "a rule for one member cannot be followed"
+                self.diagnoses.union_changed(where, step.new.name, why)
+        return Words(steps, old_size, grows=new_size != old_size)
+
+    def _union_where(self, pair: Pair) -> Where:
+        place, before = type_place(self.new, pair.new), type_place(self.old, pair.old)
+        return _named(pair.where, before, place)
+
+    # -- after the walk ---------------------------------------------------------------------------
+
+    def _fill_unions(self) -> None:
+        """Find out where in each union the pointers are."""
+        for pair in self.pairs:
+            if isinstance(pair.op, Words) and pair.visited:
+                members = [step.pair for step in pair.op.members if step.pair is not None]
+                offsets = sorted({o for each in members for o in _pointer_offsets(self.new, each)})
+                functions = all(
+                    isinstance(each.op, Point) and each.op.style == "function" for each in members
+                )
+                pair.op = dataclasses.replace(
+                    pair.op, offsets=tuple(offsets[:_MAX_WORDS]), functions=functions
+                )
+
+    def _check_moving(self, moves: bool) -> None:
+        """Diagnose what cannot be done once something moves, or with what moves."""
+        for pair in self.pairs:
+            match pair.op:
+                case Words(members=members, functions=functions):
+                    self._check_union(pair, members, functions, moves)
+                case Point(style="word") if moves:
+                    self.diagnoses.unexplained(pair.where)
+                case Fields(steps=steps):
+                    self._check_flexible(pair, steps)
+        for target, text in self.customs:
+            if target.moved:
+                self.diagnoses.custom_allocator(target.where, text)
+
+    def _check_union(
+        self, pair: Pair, members: tuple[Step, ...], functions: bool, moves: bool
+    ) -> None:
+        for step in members:
+            if step.pair is None or (functions and not step.pair.moved):
+                continue
+            if step.pair.moved:
+                why = "a member changed"
+            elif step.pair.visited and moves:
+                why = "a member holds a pointer, and objects move in this release"
+            else:
+                continue
+            self.diagnoses.union_changed(self._union_where(pair), step.new.name, why)
+
+    def _check_flexible(self, pair: Pair, steps: tuple[Step, ...]) -> None:
+        for step in steps:
+            inner = step.pair
+            if inner is None or not isinstance(inner.op, Each) or not inner.op.flexible:
+                continue
+            if (pair.moved or inner.visited) and not inner.op.length:
+                self.diagnoses.length_unknown(inner.where)
+
+    def _needs_discovery(self, into_moved: frozenset[closed.Key]) -> bool:
+        for pair in self.pairs:
+            if isinstance(pair.op, Point):
+                target = pair.op.target
+                if (pair.op.text and closed.BYTE in into_moved) or (target and target.into_moved):
+                    return True
+        return False
+
+    # -- functions and update points --------------------------------------------------------------
+
+    def _functions(self) -> tuple[FunctionChange, ...]:
+        types = self._function_types()
+        changes = (
+            self._function(old, types)
+            for old in self.old.program.functions
+            if old.registered and old.defined
+        )
+        return tuple(change for change in changes if change is not None)
+
+    def _function(self, old: FunctionSymbol, types: set[int] | None) -> FunctionChange | None:
+        """Return what replaces `old`, None if the runtime finds it by its key."""
+        accepted = self.comparison.value_rule((old.key,))
+        renamed = next((p for p in self.comparison.renames.values() if p.old == old.key), None)
+        if renamed is not None:
+            self.comparison.rename((renamed.new,))
+        key = renamed.new if renamed is not None else old.key
+        new = function_of(self.new.program, key)
+        if new is not None and (new.registered or new.storage == "global"):
+            if new.registered and renamed is None:
+                return None
+            reason = f"rule '{renamed.rule.label}'" if renamed else "by its name"
+            return FunctionChange(old, new, reason)
+        if accepted is None and self._may_be_met(old, types):
+            self.diagnoses.function_gone(old, new)
+        return FunctionChange(old, None, "gone; a pointer to it stops the update")
+
+    def _function_types(self) -> set[int]:
+        """Return the old function types to which a pointer is looked at."""
+        found = set()
+        for pair in self.pairs:
+            if isinstance(pair.op, Point) and pair.op.style == "function":
+                node = self.old.node(pair.old)
+                if isinstance(node, Pointer):
+                    found.add(self.old.stripped(Instance(node.to)))
+        return found
+
+    def _may_be_met(self, function: FunctionSymbol, types: set[int] | None) -> bool:
+        if function.type is None or not types:
+            return bool(types)
+        return self.old.stripped(Instance(function.type)) in types
+
+    def _update_points(self) -> tuple[tuple[str, str], ...]:
+        old_names = {p.name: p for p in self.old.program.update_points if p.name is not None}
+        points = self.new.program.update_points
+        new_names = tuple(dict.fromkeys(p.name for p in points if p.name is not None))
+        renames = self._point_renames(set(old_names), set(new_names))
+        is_open = any(p.name is None for p in points)
+        for name, point in old_names.items():
+            if name not in new_names and name not in dict(renames) and not is_open:
+                self.diagnoses.update_point_gone(point, new_names)
+        return renames
+
+    def _point_renames(self, old: set[str], new: set[str]) -> tuple[tuple[str, str], ...]:
+        """Take the renames that speak of update points out of those that matched nothing."""
+        found = []
+        for rule, _ in tuple(self.comparison.unmatched):
+            if rule.kind == "rename" and rule.old is not None:
+                before, after = str(rule.old), str(rule.new)
+                if before in old and after in new:
+                    found.append((before, after))
+                    self.comparison.unmatched.remove(
+                        next(each for each in self.comparison.unmatched if each[0] is rule)
+                    )
+        return tuple(found)
+
+    def _refuse_idle_rules(self) -> None:
+        idle = self.comparison.unused_rules()
+        if idle:
+            raise KitsuneErrors(
+                tuple(
+                    KitsuneError(
+                        "K111",
+                        f"rule '{rule.label}' matches nothing: {why}",
+                        at=rule.at,
+                        hint="take it out, or set 'strict: false' to have it reported only",
+                    )
+                    for rule, why in idle
+                )
+            )
+
+    # -- what rules ask for -----------------------------------------------------------------------
+
+    def _asked(self) -> tuple[tuple[Pair, str], ...]:
+        """Return the pairs that `$xform(T, U)` in rules' code names."""
+        asked = []
+        for rule in self.rules.rules:
+            for text, old_text, new_text in self._xform_uses(rule):
+                try:
+                    old, new = self.old.bind(old_text), self.new.bind(new_text)
+                    if old is None or new is None:
+                        raise KitsuneError("K112", f"{text}: [opaque] needs no transformer")
+                    where = Where(rule.label, text, old_text, new_text, rule.at, rule.at)
+                    asked.append((self._target(old, new, where, (), array=False), text))
+                except KitsuneError as error:
+                    message = f"rule '{rule.label}': {error.message}"
+                    self.diagnoses.keep(KitsuneError("K112", message, at=rule.code_at))
+        return tuple(asked)
+
+    def _xform_uses(self, rule: Rule) -> list[tuple[str, str, str]]:
+        try:
+            return xform_uses(rule.code or "")
+        except ValueError as error:
+            message = f"rule '{rule.label}': {error}"
+            self.diagnoses.keep(KitsuneError("K112", message, at=rule.code_at))
+            return []
+
+
+def _has(variable: Variable, kind: str) -> bool:
+    return any(a.kind == kind and not a.path for a in variable.annotations)
+
+
+def _gets_new_objects(pair: Pair) -> bool:
+    return pair.pointed and pair.moved and not isinstance(pair.op, LeftAlone)
+
+
+def _type_places(world: World, instance: Instance) -> tuple[str, ...]:
+    """Return all that a rule may call the type of a value."""
+    if instance.stars:
+        return ()
+    names = tuple(f"typedef {name}" for name in world.typedefs(instance))
+    place = type_place(world, instance)
+    return names if place is None else (*names, place)
+
+
+def _named(where: Where, old_place: str | None, new_place: str | None) -> Where:
+    """Return `where` with the type's own name, if it has one: a rule for it holds everywhere."""
+    return dataclasses.replace(
+        where,
+        old_place=old_place or where.old_place,
+        new_place=new_place or where.new_place,
+    )
+
+
+def _is_same_representation(one: Scalar | Enum, other: Scalar | Enum) -> bool:
+    if one.size != other.size:
+        return False
+    if isinstance(one, Scalar) and isinstance(other, Scalar):
+        return one.kind == other.kind and (one.kind != "other" or one.name == other.name)
+    number = one if isinstance(one, Scalar) else other
+    return isinstance(number, Scalar) and number.kind in {"signed", "unsigned"}
+
+
+_WIDENING = {
+    ("signed", "signed"),
+    ("unsigned", "unsigned"),
+    ("unsigned", "signed"),
+    ("float", "float"),
+}
+
+
+def _is_widening(one: Scalar | Enum, other: Scalar | Enum) -> bool:
+    if not isinstance(one, Scalar) or not isinstance(other, Scalar):
+        return False
+    if one.kind == "bool":
+        return other.kind in {"signed", "unsigned"}
+    return (one.kind, other.kind) in _WIDENING and one.size < other.size
+
+
+def _is_taken(value: int, old: Enum, new: Enum, names: dict[str, str]) -> bool:
+    """Tell whether `value` means something else in the new version that the old one had too."""
+    meanings = {name for name, number in new.enumerators if number == value}
+    return any(names.get(name) in meanings for name, _ in old.enumerators)
+
+
+def _find_member(members: list[Member], name: str) -> int | None:
+    """Return the index of the old member; a lone anonymous union corresponds to its like."""
+    found = [i for i, m in enumerate(members) if m.name == name]
+    return found[0] if len(found) == 1 else None
+
+
+def _is_same_layout(old: Record, new: Record, steps: tuple[Step, ...]) -> bool:
+    if old.size != new.size or len(old.fields) != len(new.fields):
+        return False
+    for step in steps:
+        if step.pair is None or step.old is None or step.old.offset != step.new.offset:
+            return False
+    shapes = [[(f.offset_bytes, f.bits) for f in record.fields] for record in (old, new)]
+    names = [m.old.name == m.new.name for m in steps if m.old is not None and m.new.field.bits]
+    return shapes[0] == shapes[1] and all(names)
+
+
+def _pointer_offsets(world: World, pair: Pair, base: int = 0) -> Iterable[int]:
+    """Yield where in a value the pointers are that must be looked at."""
+    match pair.op:
+        case Point() if pair.visited:
+            yield base
+        case Fields(steps=steps) | Words(members=steps):
+            for step in steps:
+                if step.pair is not None and step.pair.visited:
+                    yield from _pointer_offsets(world, step.pair, base + max(step.new.offset, 0))
+        case Each(of=of, count=count) if pair.visited:
+            size = world.size(of.new)
+            for index in range(min(count, _MAX_WORDS)):
+                yield from _pointer_offsets(world, of, base + index * size)
+        case _:
+            return
