@@ -5,12 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "platform.h"
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010u
@@ -31,7 +32,7 @@ refuse(struct kitsune__problem *problem, enum kitsune__code code, const char *fo
 
     problem->code = code;
     va_start(arguments, format);
-    vsnprintf(problem->text, sizeof problem->text, format, arguments);
+    kitsune__formatv(problem->text, sizeof problem->text, format, arguments);
     va_end(arguments);
     return KITSUNE__RELEASE_REFUSED;
 }
@@ -251,11 +252,11 @@ static enum kitsune__acceptance check_file(const struct stat *status, uid_t owne
     /* A group of its own is what many systems give each user, with a mask of 002. */
     if ((status->st_mode & S_IWOTH) ||
         ((status->st_mode & S_IWGRP) && status->st_gid != getegid()))
-        return refuse(problem, KITSUNE__UNSAFE_FILE, "the release can be written by others (mode %03o)",
-                      status->st_mode & 0777u);
+        return refuse(problem, KITSUNE__UNSAFE_FILE, "the release can be written by others (mode 0%u%u%u)",
+                      status->st_mode >> 6 & 7, status->st_mode >> 3 & 7, status->st_mode & 7);
     if (status->st_size > KITSUNE__RELEASE_SIZE_LIMIT)
-        return refuse(problem, KITSUNE__UNSAFE_FILE, "the release is larger than %lld bytes",
-                      KITSUNE__RELEASE_SIZE_LIMIT);
+        return refuse(problem, KITSUNE__UNSAFE_FILE, "the release is larger than %ld bytes",
+                      (long)KITSUNE__RELEASE_SIZE_LIMIT);
     return KITSUNE__RELEASE_ACCEPTED;
 }
 
@@ -269,11 +270,11 @@ static int open_release(const char *path, uid_t owner, struct stat *status,
         if (errno == ELOOP)
             refuse(problem, KITSUNE__UNSAFE_FILE, "the release is a symbolic link; name the file itself");
         else
-            refuse(problem, KITSUNE__NO_FILE, "the release cannot be opened: %s", strerror(errno));
+            refuse(problem, KITSUNE__NO_FILE, "the release cannot be opened: %s", strerrordesc_np(errno));
         return -1;
     }
     if (fstat(file, status) < 0)
-        refuse(problem, KITSUNE__NO_FILE, "the release cannot be read: %s", strerror(errno));
+        refuse(problem, KITSUNE__NO_FILE, "the release cannot be read: %s", strerrordesc_np(errno));
     else if (check_file(status, owner, problem) == KITSUNE__RELEASE_ACCEPTED)
         return file;
     close(file);
@@ -333,12 +334,12 @@ static enum kitsune__acceptance check_copy(int copy, const struct kitsune__runni
     void *bytes;
 
     if (fstat(copy, &status) < 0)
-        return refuse(problem, KITSUNE__NO_FILE, "the release's copy cannot be read: %s", strerror(errno));
+        return refuse(problem, KITSUNE__NO_FILE, "the release's copy cannot be read: %s", strerrordesc_np(errno));
     if (status.st_size == 0)
         return refuse(problem, KITSUNE__NOT_A_RELEASE, "not a release: the file is empty");
     bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, copy, 0);
     if (bytes == MAP_FAILED)
-        return refuse(problem, KITSUNE__NO_FILE, "the release's copy cannot be read: %s", strerror(errno));
+        return refuse(problem, KITSUNE__NO_FILE, "the release's copy cannot be read: %s", strerrordesc_np(errno));
     acceptance = kitsune__check_image(bytes, (size_t)status.st_size, running, release, problem);
     munmap(bytes, (size_t)status.st_size);
     return acceptance;
@@ -358,7 +359,7 @@ enum kitsune__acceptance kitsune__check_release(const char *path, uid_t owner,
         return KITSUNE__RELEASE_REFUSED;
     copy = copy_privately(file);
     if (copy < 0)
-        refuse(problem, KITSUNE__NO_FILE, "the release cannot be copied: %s", strerror(errno));
+        refuse(problem, KITSUNE__NO_FILE, "the release cannot be copied: %s", strerrordesc_np(errno));
     close(file);
     if (copy < 0)
         return KITSUNE__RELEASE_REFUSED;
@@ -382,5 +383,5 @@ void kitsune__check_load_path(int fd, char *path, size_t path_size)
         *at++ = '/';
     }
     *at = '\0';
-    snprintf(path, path_size, "/proc/self/fd/%s%d", number, fd);
+    kitsune__format(path, path_size, "/proc/self/fd/%s%d", number, fd);
 }

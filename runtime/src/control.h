@@ -1,0 +1,126 @@
+/*
+ * What the program and its helper process share: one mapping, MAP_SHARED and anonymous, so that it needs
+ * no descriptor and no file. Its first page is the gate; the rest is struct kitsune__control.
+ *
+ * Invariants:
+ *  - Everything about a request (`serial`, `path`, `limit_ms`, `release`, `outcome`, and adding to the
+ *    history) belongs to whoever moved `state` last, by the table below.
+ *  - Both sides may die at any instruction: texts are read with their bounds, numbers are only shown.
+ *  - `running` is written by the program while it holds the request, and read by the helper while
+ *    nobody does.
+ *
+ *   state      | who may leave it, to               | meaning
+ *   -----------+------------------------------------+-------------------------------------------
+ *   IDLE       | helper or program -> CHECKING      | no request
+ *   CHECKING   | who claimed it -> PENDING or IDLE  | `origin` checks the release
+ *   PENDING    | program -> TAKEN; either -> IDLE   | checked; the gate is set after this
+ *   TAKEN      | program -> DONE or IDLE (inside)   | the transaction runs
+ *   DONE       | helper -> IDLE                     | `outcome` is there to be told
+ *
+ * A helper that finds CHECKING or DONE of a helper that died moves it to IDLE.
+ */
+#ifndef KITSUNE_CONTROL_H
+#define KITSUNE_CONTROL_H
+
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "outcome.h"
+#include "request.h"
+
+enum kitsune__state {
+    KITSUNE__IDLE = 0,
+    KITSUNE__CHECKING,
+    KITSUNE__PENDING,
+    KITSUNE__TAKEN,
+    KITSUNE__DONE
+};
+
+enum kitsune__origin { KITSUNE__FROM_OUTSIDE = 0, KITSUNE__FROM_INSIDE };
+
+/* One update or attempt of the past, for `status`. */
+struct kitsune__past {
+    uint64_t serial;
+    int64_t at; /* seconds since 1970 */
+    uint32_t committed;
+    uint32_t code; /* enum kitsune__code; 0 if committed */
+    char from[64], to[64];
+    char reason[256];
+    uint64_t pause_ns, objects;
+    char old_image[128]; /* what became of it, or "" if not yet known */
+};
+
+#define KITSUNE__HISTORY 32
+
+/* A forked child that may become the heir of the channel; `pid` is 0 in a free slot. */
+struct kitsune__candidate {
+    _Atomic int32_t pid;
+    int32_t parent;
+};
+
+#define KITSUNE__CANDIDATES 64
+
+/* States of `ready`, a futex. */
+enum { KITSUNE__STARTING = 0, KITSUNE__LISTENING, KITSUNE__FAILED };
+
+struct kitsune__control {
+    /* Set before the first helper starts; constant. */
+    int32_t owner; /* the process that is updated */
+    int64_t started;
+    char runtime_directory[256]; /* $KITSUNE_RUNTIME_DIR, or "" */
+    char user_directory[256];    /* $XDG_RUNTIME_DIR, or "" */
+
+    _Atomic int32_t helper;
+    _Atomic uint32_t replacements; /* helpers after the first, by death or taking over */
+    uint64_t helper_started;       /* CLOCK_MONOTONIC, ns */
+    _Atomic uint32_t ready;
+    char failure[256]; /* why the helper could not listen; before `ready` is FAILED */
+    char fetch_name[48]; /* of the abstract socket, without its first zero byte */
+
+    struct kitsune__running running;
+    int64_t running_since;
+
+    _Atomic uint32_t state;
+    _Atomic uint64_t serial;
+    uint32_t origin;
+    uint64_t limit_ms;
+    char path[PATH_MAX];
+    struct kitsune__running release;
+    struct kitsune__outcome outcome;
+
+    _Atomic uint64_t past_count; /* entries ever written; entry n lies at n % KITSUNE__HISTORY */
+    struct kitsune__past past[KITSUNE__HISTORY];
+
+    /* Daemonising. */
+    struct kitsune__candidate candidates[KITSUNE__CANDIDATES];
+    _Atomic int32_t forking; /* forks begun whose child has not registered itself yet */
+    _Atomic int32_t heir;    /* the child that is asked to take over */
+    _Atomic int32_t adopted; /* the child that did */
+};
+
+/* What the helper keeps mapped: all that was mapped before the first release was loaded. */
+struct kitsune__range {
+    uintptr_t start, end;
+};
+
+struct kitsune__kept {
+    unsigned count;
+    struct kitsune__range ranges[96];
+};
+
+/* The helper's life; does not return. Runs in a raw clone of the launcher with all signals blocked. */
+void kitsune__helper_main(struct kitsune__control *control, struct kitsune_gate *gate,
+                          const struct kitsune__kept *kept) __attribute__((noreturn));
+
+/* Adds to the history. For whoever holds the request. Async-signal-safe. */
+void kitsune__control_note(struct kitsune__control *control, const struct kitsune__outcome *outcome);
+
+/* The gate that this process' waits test: shared with the helper, or a private page in a child. */
+extern struct kitsune_gate *kitsune__control_gate;
+/* Number of the present request. */
+uint64_t kitsune__control_serial(void);
+
+/* In the kick's handler: ends the wrapped call that `context` (of a signal handler) interrupted. */
+void kitsune__wait_interrupt(void *context);
+
+#endif

@@ -1,0 +1,1305 @@
+/*
+ * The helper process: holds the control socket, checks releases, kicks the program and tells what came
+ * of it. See request.h and control.h.
+ *
+ * It is a copy of the program, made at any moment of it: so it uses no allocator, no stdio, no locale
+ * and no lock of libc, gives all memory and descriptors of the program back first, and has all signals
+ * blocked. It ends when the program has ended and no child of it takes over.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "control.h"
+#include "platform.h"
+
+#define MAX_CLIENTS 16
+#define LINE_LIMIT 65536 /* bytes of a request, without its end */
+#define CLIENT_LIMIT_NS (10 * SECOND)
+#define DEFAULT_WAIT_MS 10000
+#define LONGEST_MS 86400000ull
+#define SECOND 1000000000ull
+#define FIRST_KICK_NS 200000ull
+#define LAST_KICK_NS 20000000ull
+#define LOOK_NS 1000000ull   /* how often a running transaction is looked at */
+#define ORPHAN_NS 10000000ull /* how often children of a program that ended are looked at */
+#define ORPHAN_LIMIT_NS (30 * SECOND)
+#define FORKING_LIMIT_NS SECOND
+#define ABSENT_PIDFD_NS (SECOND / 2)
+
+struct client {
+    int fd; /* -1: free */
+    int closing; /* no further request; closed when it has no update under way */
+    uint64_t until;
+    size_t used;
+    char line[LINE_LIMIT + 1];
+};
+
+/* The one update that this helper has under way. */
+struct flight {
+    int client; /* index, or -1: none under way */
+    int copy;
+    int told_taken;
+    uint64_t serial, started, until, next_kick, kick_wait;
+    uint64_t wait_ms;
+};
+
+struct helper {
+    struct kitsune__control *control;
+    struct kitsune_gate *gate;
+    int listener, fetcher, directory, owner_fd;
+    uid_t user;
+    char socket_name[24];
+    ino_t socket_inode;
+    uint64_t orphan_since; /* 0: the program lives */
+    struct flight flight;
+    struct client clients[MAX_CLIENTS];
+    size_t used; /* of `answer` */
+    char answer[131072];
+};
+
+static void end(void) __attribute__((noreturn));
+
+static void end(void)
+{
+    for (;;)
+        kitsune__syscall(SYS_exit_group, 0, 0, 0, 0, 0, 0);
+}
+
+/* ---- answers ------------------------------------------------------------------------------- */
+
+/* What does not fit is cut off; the last byte is kept for the end of line. */
+static void put(struct helper *helper, const char *text, size_t length)
+{
+    size_t room = sizeof helper->answer - 1 - helper->used;
+
+    if (length > room)
+        length = room;
+    memcpy(helper->answer + helper->used, text, length);
+    helper->used += length;
+}
+
+static void put_text(struct helper *helper, const char *text)
+{
+    put(helper, text, strlen(text));
+}
+
+/* Length of the well-formed UTF-8 sequence of several bytes at `text`, or 0. */
+static size_t sequence_length(const unsigned char *text, size_t left)
+{
+    size_t length = text[0] >= 0xf0 ? 4 : text[0] >= 0xe0 ? 3 : 2;
+
+    if (text[0] < 0xc2 || text[0] > 0xf4 || length > left)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f) ||
+        (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] > 0x8f))
+        return 0;
+    return length;
+}
+
+static void put_escape(struct helper *helper, unsigned code)
+{
+    static const char digits[] = "0123456789abcdef";
+    char text[6] = {'\\', 'u', digits[code >> 12 & 15], digits[code >> 8 & 15],
+                    digits[code >> 4 & 15], digits[code & 15]};
+
+    put(helper, text, sizeof text);
+}
+
+/* A JSON string. Bytes that are no UTF-8 become U+DC80 and up, as Python's surrogateescape has them. */
+static void put_string(struct helper *helper, const char *text, size_t limit)
+{
+    size_t left = strnlen(text, limit);
+    const unsigned char *at = (const unsigned char *)text;
+
+    put(helper, "\"", 1);
+    while (left) {
+        size_t length = *at < 0x80 ? 1 : sequence_length(at, left);
+
+        if (*at < 0x20 || *at == 0x7f || *at == '"' || *at == '\\')
+            put_escape(helper, *at);
+        else if (length == 0)
+            put_escape(helper, 0xdc00u + *at);
+        else
+            put(helper, (const char *)at, length);
+        length += length == 0;
+        at += length;
+        left -= length;
+    }
+    put(helper, "\"", 1);
+}
+
+static void put_name(struct helper *helper, const char *name)
+{
+    put_text(helper, helper->answer[helper->used - 1] == '{' ? "\"" : ", \"");
+    put_text(helper, name);
+    put_text(helper, "\": ");
+}
+
+static void member_text(struct helper *helper, const char *name, const char *text, size_t limit)
+{
+    put_name(helper, name);
+    put_string(helper, text, limit);
+}
+
+#define MEMBER_ARRAY(helper, name, array) member_text(helper, name, array, sizeof(array))
+
+static void member_number(struct helper *helper, const char *name, uint64_t number)
+{
+    char digits[24];
+
+    kitsune__format(digits, sizeof digits, "%lu", (unsigned long)number);
+    put_name(helper, name);
+    put_text(helper, digits);
+}
+
+static void member_code(struct helper *helper, uint32_t code)
+{
+    char text[16];
+
+    kitsune__format(text, sizeof text, "K%u", code);
+    member_text(helper, "code", text, sizeof text);
+}
+
+static void member_hex(struct helper *helper, const char *name, const uint8_t *bytes, size_t size)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    put_name(helper, name);
+    put(helper, "\"", 1);
+    for (size_t i = 0; i < size; i++)
+        put(helper, (char[]){digits[bytes[i] >> 4], digits[bytes[i] & 15]}, 2);
+    put(helper, "\"", 1);
+}
+
+static void begin(struct helper *helper, const char *event)
+{
+    helper->used = 0;
+    put_text(helper, "{");
+    member_text(helper, "event", event, 64);
+}
+
+/* The program's and the two versions' names, at the end of every answer about an update. */
+static void member_versions(struct helper *helper, const struct kitsune__running *from)
+{
+    struct kitsune__control *control = helper->control;
+
+    member_number(helper, "pid", (uint64_t)control->owner);
+    MEMBER_ARRAY(helper, "program", from->program);
+    MEMBER_ARRAY(helper, "from", from->version);
+    MEMBER_ARRAY(helper, "to", control->release.version);
+}
+
+static void drop_client(struct helper *helper, int index)
+{
+    close(helper->clients[index].fd);
+    helper->clients[index].fd = -1;
+}
+
+/* Sends the answer; a client that does not read its answers loses the connection, never our time. */
+static void send_answer(struct helper *helper, int index)
+{
+    struct client *client = &helper->clients[index];
+
+    put_text(helper, "}");
+    helper->answer[helper->used++] = '\n';
+    if (client->fd >= 0 && send(client->fd, helper->answer, helper->used,
+                                MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)helper->used)
+        client->closing = 1;
+    client->until = kitsune__now_ns() + CLIENT_LIMIT_NS;
+}
+
+static void answer_problem(struct helper *helper, int index, const char *outcome, uint32_t code,
+                           const char *reason)
+{
+    begin(helper, "done");
+    member_text(helper, "outcome", outcome, 64);
+    member_code(helper, code);
+    member_text(helper, "reason", reason, 4096);
+    member_versions(helper, &helper->control->running);
+    send_answer(helper, index);
+}
+
+static void answer_progress(struct helper *helper, int index, const char *event)
+{
+    begin(helper, event);
+    member_versions(helper, &helper->control->running);
+    send_answer(helper, index);
+}
+
+/* ---- what the program is doing ------------------------------------------------------------- */
+
+/* Reads the start of /proc/PID/NAME, zero-terminated; "" if that is not allowed. */
+static void read_proc(int32_t pid, const char *name, char *text, size_t size)
+{
+    char path[64];
+    ssize_t got = -1;
+    int file;
+
+    kitsune__format(path, sizeof path, "/proc/%d/%s", pid, name);
+    file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file >= 0) {
+        got = read(file, text, size - 1);
+        close(file);
+    }
+    text[got > 0 ? got : 0] = '\0';
+}
+
+/* The state's letter of /proc/PID/stat; 0 if there is no such process. */
+static char process_state(int32_t pid)
+{
+    char text[512], *at;
+
+    read_proc(pid, "stat", text, sizeof text);
+    at = strrchr(text, ')'); /* the name before it may hold anything */
+    return at && at[1] == ' ' ? at[2] : 0;
+}
+
+static const char *state_name(char state)
+{
+    switch (state) {
+    case 'R': return "running";
+    case 'S': return "sleeping";
+    case 'D': return "waiting for a device";
+    case 'T': return "stopped";
+    case 't': return "stopped by a debugger";
+    case 'Z': return "ended";
+    default: return "in an unknown state";
+    }
+}
+
+static const char *call_name(long number)
+{
+    static const struct {
+        long number;
+        const char *name;
+    } names[] = {
+        {SYS_read, "read"}, {SYS_write, "write"}, {SYS_readv, "readv"}, {SYS_accept, "accept"},
+        {SYS_accept4, "accept"}, {SYS_connect, "connect"}, {SYS_recvfrom, "recv"},
+        {SYS_recvmsg, "recvmsg"}, {SYS_sendto, "send"}, {SYS_sendmsg, "sendmsg"},
+        {SYS_wait4, "wait"}, {SYS_waitid, "waitid"}, {SYS_nanosleep, "nanosleep"},
+        {SYS_clock_nanosleep, "sleep"}, {SYS_futex, "a lock or a wait for another thread"},
+        {SYS_rt_sigsuspend, "sigsuspend"}, {SYS_rt_sigtimedwait, "sigwait"},
+        {SYS_flock, "flock"}, {SYS_fcntl, "fcntl"}, {SYS_openat, "open"}, {SYS_fsync, "fsync"},
+        {SYS_ppoll, "ppoll"}, {SYS_pselect6, "select"}, {SYS_epoll_pwait, "epoll_wait"},
+#ifdef SYS_poll
+        {SYS_poll, "poll"}, {SYS_select, "select"}, {SYS_epoll_wait, "epoll_wait"},
+        {SYS_pause, "pause"},
+#endif
+    };
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (names[i].number == number)
+            return names[i].name;
+    return NULL;
+}
+
+/* The system call that the process is in, or NULL if it is in none, or that may not be known. */
+static const char *blocking_call(int32_t pid)
+{
+    char text[128];
+    long number = 0;
+
+    read_proc(pid, "syscall", text, sizeof text);
+    if (text[0] < '0' || text[0] > '9')
+        return NULL;
+    for (const char *at = text; *at >= '0' && *at <= '9' && number < 100000; at++)
+        number = number * 10 + (*at - '0');
+    return call_name(number);
+}
+
+static int digit_value(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    if (digit >= 'a' && digit <= 'f')
+        return digit - 'a' + 10;
+    if (digit >= 'A' && digit <= 'F')
+        return digit - 'A' + 10;
+    return -1;
+}
+
+static int blocks_kick(int32_t pid)
+{
+    char text[4096], *at;
+    uint64_t mask = 0;
+
+    read_proc(pid, "status", text, sizeof text);
+    at = strstr(text, "SigBlk:\t");
+    if (!at)
+        return 0;
+    for (at += 8; digit_value(*at) >= 0; at++)
+        mask = mask << 4 | (uint64_t)digit_value(*at);
+    return mask >> (SIGURG - 1) & 1;
+}
+
+/* "it is sleeping in read, ..." */
+static void describe(int32_t pid, char *text, size_t size)
+{
+    char wchan[64];
+    const char *call = blocking_call(pid);
+    size_t used = kitsune__format(text, size, "it is %s", state_name(process_state(pid)));
+
+    read_proc(pid, "wchan", wchan, sizeof wchan);
+    if (call)
+        used += kitsune__format(text + used, size - used, " in %s", call);
+    if (wchan[0] && wchan[0] != '0')
+        used += kitsune__format(text + used, size - used, " (kernel: %s)", wchan);
+    if (blocks_kick(pid))
+        kitsune__format(text + used, size - used, " and blocks SIGURG");
+}
+
+/* ---- the history and the state ------------------------------------------------------------- */
+
+static int move_state(struct helper *helper, uint32_t from, uint32_t to)
+{
+    return atomic_compare_exchange_strong(&helper->control->state, &from, to);
+}
+
+/* Remembers a request that ended without the program. For the holder of the request. */
+static void note_unheard(struct helper *helper, uint32_t code, const char *reason)
+{
+    struct kitsune__outcome outcome;
+
+    memset(&outcome, 0, sizeof outcome);
+    kitsune__format(outcome.code, sizeof outcome.code, "K%u", code);
+    kitsune__format(outcome.reason, sizeof outcome.reason, "%s", reason);
+    kitsune__control_note(helper->control, &outcome);
+}
+
+static void put_past(struct helper *helper, const struct kitsune__past *past)
+{
+    put_text(helper, "{");
+    member_number(helper, "serial", past->serial);
+    member_number(helper, "at", (uint64_t)past->at);
+    member_text(helper, "outcome", past->committed ? "updated" : "failed", 64);
+    MEMBER_ARRAY(helper, "from", past->from);
+    MEMBER_ARRAY(helper, "to", past->to);
+    if (past->committed) {
+        member_number(helper, "pause_ns", past->pause_ns);
+        member_number(helper, "objects", past->objects);
+        MEMBER_ARRAY(helper, "old_image", past->old_image);
+    } else {
+        member_code(helper, past->code);
+        MEMBER_ARRAY(helper, "reason", past->reason);
+    }
+    put_text(helper, "}");
+}
+
+static void put_history(struct helper *helper)
+{
+    struct kitsune__control *control = helper->control;
+    uint64_t count = control->past_count;
+    uint64_t first = count > KITSUNE__HISTORY ? count - KITSUNE__HISTORY : 0;
+
+    put_name(helper, "updates");
+    put_text(helper, "[");
+    for (uint64_t i = first; i < count; i++) {
+        if (i > first)
+            put_text(helper, ", ");
+        put_past(helper, &control->past[i % KITSUNE__HISTORY]);
+    }
+    put_text(helper, "]");
+}
+
+static void answer_status(struct helper *helper, int index)
+{
+    static const char *const states[] = {"idle", "checking", "requested", "updating", "updated"};
+    struct kitsune__control *control = helper->control;
+    uint32_t state = control->state;
+
+    begin(helper, "done");
+    member_text(helper, "outcome", "status", 64);
+    member_number(helper, "pid", (uint64_t)control->owner);
+    member_number(helper, "helper", (uint64_t)getpid());
+    member_number(helper, "uid", helper->user);
+    member_number(helper, "interface", KITSUNE_ABI);
+    MEMBER_ARRAY(helper, "program", control->running.program);
+    MEMBER_ARRAY(helper, "version", control->running.version);
+    member_hex(helper, "build_id", control->running.build_id, sizeof control->running.build_id);
+    member_number(helper, "started", (uint64_t)control->started);
+    member_number(helper, "since", (uint64_t)control->running_since);
+    member_text(helper, "state", states[state < 5 ? state : 0], 64);
+    put_history(helper);
+    send_answer(helper, index);
+}
+
+/* ---- an update ----------------------------------------------------------------------------- */
+
+static void end_flight(struct helper *helper)
+{
+    close(helper->flight.copy);
+    helper->flight.client = -1;
+}
+
+/* Ends the request here if the program has not taken it: non-zero. */
+static int withdraw(struct helper *helper, const char *reason)
+{
+    if (!move_state(helper, KITSUNE__PENDING, KITSUNE__CHECKING))
+        return 0;
+    __atomic_fetch_and(&helper->gate->pending, ~(uint32_t)KITSUNE__PENDING_UPDATE, __ATOMIC_RELEASE);
+    note_unheard(helper, KITSUNE__NOT_REACHED, reason);
+    helper->control->state = KITSUNE__IDLE;
+    return 1;
+}
+
+static void give_up_waiting(struct helper *helper)
+{
+    char reason[512];
+    size_t used = kitsune__format(reason, sizeof reason,
+                                  "the program did not reach an update point within %lu ms: ",
+                                  (unsigned long)helper->flight.wait_ms);
+    int client = helper->flight.client;
+
+    describe(helper->control->owner, reason + used, sizeof reason - used);
+    if (!withdraw(helper, reason))
+        return;
+    end_flight(helper);
+    answer_problem(helper, client, "withdrawn", KITSUNE__NOT_REACHED, reason);
+}
+
+static void kick(int32_t pid)
+{
+    syscall(SYS_tgkill, pid, pid, SIGURG);
+}
+
+static void kick_again(struct helper *helper, uint64_t now)
+{
+    struct flight *flight = &helper->flight;
+
+    kick(helper->control->owner);
+    flight->next_kick = now + flight->kick_wait;
+    flight->kick_wait *= 2;
+    if (flight->kick_wait > LAST_KICK_NS)
+        flight->kick_wait = LAST_KICK_NS;
+}
+
+static void answer_outcome(struct helper *helper, int index, const struct kitsune__running *from)
+{
+    const struct kitsune__outcome *outcome = &helper->control->outcome;
+
+    begin(helper, "done");
+    member_text(helper, "outcome", outcome->committed ? "updated" : "rolled-back", 64);
+    if (!outcome->committed) {
+        MEMBER_ARRAY(helper, "code", outcome->code);
+        MEMBER_ARRAY(helper, "reason", outcome->reason);
+    }
+    MEMBER_ARRAY(helper, "not_undone", outcome->not_undone);
+    member_number(helper, "pause_ns", outcome->pause_ns);
+    member_number(helper, "load_ns", outcome->load_ns);
+    member_number(helper, "snapshot_ns", outcome->snapshot_ns);
+    member_number(helper, "migrate_ns", outcome->migrate_ns);
+    member_number(helper, "objects", outcome->objects);
+    member_number(helper, "bytes", outcome->bytes);
+    member_number(helper, "request_ns", kitsune__now_ns() - helper->flight.started);
+    member_versions(helper, from);
+    send_answer(helper, index);
+}
+
+/* The version before the update: the last entry of the history, which the program wrote. */
+static struct kitsune__running version_before(struct helper *helper)
+{
+    struct kitsune__control *control = helper->control;
+    struct kitsune__running before = control->running;
+
+    memcpy(before.version, control->past[(control->past_count - 1) % KITSUNE__HISTORY].from,
+           sizeof before.version);
+    return before;
+}
+
+static void finish_flight(struct helper *helper)
+{
+    struct kitsune__running before = version_before(helper);
+
+    answer_outcome(helper, helper->flight.client, &before);
+    helper->control->state = KITSUNE__IDLE;
+    end_flight(helper);
+}
+
+/* Looks how far the update is; called often while there is one. */
+static void follow_flight(struct helper *helper)
+{
+    struct flight *flight = &helper->flight;
+    uint32_t state = helper->control->state;
+    uint64_t now = kitsune__now_ns();
+
+    if (helper->control->serial != flight->serial || state == KITSUNE__IDLE) {
+        int client = flight->client;
+
+        end_flight(helper);
+        answer_problem(helper, client, "withdrawn", KITSUNE__WITHDRAWN,
+                       "the program withdrew the request (kitsune_clear_request)");
+    } else if (state == KITSUNE__DONE) {
+        finish_flight(helper);
+    } else if (state == KITSUNE__PENDING && helper->clients[flight->client].closing &&
+               withdraw(helper, "the client that asked went away")) {
+        end_flight(helper);
+    } else if (state == KITSUNE__PENDING && now >= flight->until) {
+        give_up_waiting(helper);
+    } else if (state == KITSUNE__PENDING && now >= flight->next_kick) {
+        kick_again(helper, now);
+    }
+}
+
+/* The release passed all checks: the program is asked. */
+static void ask_program(struct helper *helper, int index, int copy, uint64_t wait_ms)
+{
+    uint64_t now = kitsune__now_ns();
+
+    answer_progress(helper, index, "checked");
+    helper->flight = (struct flight){.client = index,
+                                     .copy = copy,
+                                     .serial = helper->control->serial,
+                                     .started = now,
+                                     .until = now + wait_ms * 1000000u,
+                                     .kick_wait = FIRST_KICK_NS,
+                                     .wait_ms = wait_ms};
+    helper->control->state = KITSUNE__PENDING;
+    __atomic_fetch_or(&helper->gate->pending, (uint32_t)KITSUNE__PENDING_UPDATE, __ATOMIC_RELEASE);
+    kick_again(helper, now);
+    answer_progress(helper, index, "requested");
+}
+
+static void answer_already_running(struct helper *helper, int index)
+{
+    begin(helper, "done");
+    member_text(helper, "outcome", "already-running", 64);
+    member_versions(helper, &helper->control->running);
+    send_answer(helper, index);
+}
+
+static void start_update(struct helper *helper, int index, const char *path, uint64_t limit_ms,
+                         uint64_t wait_ms)
+{
+    struct kitsune__control *control = helper->control;
+    struct kitsune__problem problem;
+    int copy = -1;
+
+    if (strlen(path) >= sizeof control->path || path[0] != '/') {
+        answer_problem(helper, index, "error", KITSUNE__BAD_REQUEST,
+                       "the release's path must be absolute and shorter than 4096 bytes");
+        return;
+    }
+    if (!move_state(helper, KITSUNE__IDLE, KITSUNE__CHECKING)) {
+        answer_problem(helper, index, "busy", KITSUNE__BUSY, "another update is under way");
+        return;
+    }
+    control->serial++;
+    control->origin = KITSUNE__FROM_OUTSIDE;
+    control->limit_ms = limit_ms;
+    memcpy(control->path, path, strlen(path) + 1);
+    memset(&control->release, 0, sizeof control->release);
+    switch (kitsune__check_release(path, helper->user, &control->running, &control->release, &copy,
+                                   &problem)) {
+    case KITSUNE__RELEASE_ACCEPTED:
+        ask_program(helper, index, copy, wait_ms);
+        break;
+    case KITSUNE__RELEASE_IS_RUNNING:
+        answer_already_running(helper, index);
+        control->state = KITSUNE__IDLE;
+        break;
+    case KITSUNE__RELEASE_REFUSED:
+        note_unheard(helper, problem.code, problem.text);
+        answer_problem(helper, index, "rejected", problem.code, problem.text);
+        control->state = KITSUNE__IDLE;
+        break;
+    }
+}
+
+/* ---- requests ------------------------------------------------------------------------------ */
+
+/* Undoes the percent encoding in place. Returns 0 if it is malformed or hides a zero byte. */
+static int decode(char *text)
+{
+    char *to = text;
+
+    for (const char *from = text; *from; from++) {
+        if ((unsigned char)*from < 0x20 || *from == 0x7f)
+            return 0;
+        if (*from == '%') {
+            int high = digit_value(from[1]), low = high < 0 ? -1 : digit_value(from[2]);
+
+            if (low < 0 || (high == 0 && low == 0))
+                return 0;
+            *to++ = (char)(high << 4 | low);
+            from += 2;
+        } else {
+            *to++ = *from;
+        }
+    }
+    *to = '\0';
+    return 1;
+}
+
+/* A number of milliseconds up to a day; returns 0 if it is none. */
+static int read_ms(const char *text, uint64_t *ms)
+{
+    uint64_t number = 0;
+
+    if (!*text)
+        return 0;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9' || number > LONGEST_MS)
+            return 0;
+        number = number * 10 + (uint64_t)(*text - '0');
+    }
+    *ms = number;
+    return number <= LONGEST_MS;
+}
+
+/* Splits at single spaces and decodes; returns the number of words, 0 if the line is malformed. */
+static unsigned split(char *line, char *words[4])
+{
+    unsigned count = 0;
+
+    for (;;) {
+        char *space = strchr(line, ' ');
+
+        if (space)
+            *space = '\0';
+        if (count == 4 || !*line || !decode(line))
+            return 0;
+        words[count++] = line;
+        if (!space)
+            return count;
+        line = space + 1;
+    }
+}
+
+static void answer_bad_request(struct helper *helper, int index, const char *reason)
+{
+    answer_problem(helper, index, "error", KITSUNE__BAD_REQUEST, reason);
+}
+
+/* One line without its end. `update PATH [LIMIT_MS [WAIT_MS]]`: 0 is each one's default. */
+static void serve_line(struct helper *helper, int index, char *line)
+{
+    char *words[4];
+    unsigned count = split(line, words);
+    uint64_t limit_ms = 0, wait_ms = 0;
+
+    if (count == 0) {
+        answer_bad_request(helper, index, "the request is malformed");
+    } else if (strcmp(words[0], "status") == 0) {
+        if (count == 1)
+            answer_status(helper, index);
+        else
+            answer_bad_request(helper, index, "'status' takes no arguments");
+    } else if (strcmp(words[0], "update") == 0) {
+        if (count < 2 || (count > 2 && !read_ms(words[2], &limit_ms)) ||
+            (count > 3 && !read_ms(words[3], &wait_ms)))
+            answer_bad_request(helper, index, "usage: update PATH [LIMIT_MS [WAIT_MS]]");
+        else
+            start_update(helper, index, words[1], limit_ms, wait_ms ? wait_ms : DEFAULT_WAIT_MS);
+    } else {
+        answer_bad_request(helper, index, "unknown request; known are 'status' and 'update'");
+    }
+}
+
+static int is_waiting(const struct helper *helper, int index)
+{
+    return helper->flight.client == index;
+}
+
+/* Serves the complete lines of a client, as long as none of them starts an update. */
+static void serve_lines(struct helper *helper, int index)
+{
+    struct client *client = &helper->clients[index];
+
+    while (client->fd >= 0 && !client->closing && !is_waiting(helper, index)) {
+        char *line_end = memchr(client->line, '\n', client->used);
+        size_t length;
+
+        if (!line_end) {
+            if (client->used > LINE_LIMIT) {
+                answer_bad_request(helper, index, "the request is longer than 65536 bytes");
+                client->closing = 1;
+            }
+            return;
+        }
+        length = (size_t)(line_end - client->line);
+        *line_end = '\0';
+        if (strlen(client->line) != length)
+            answer_bad_request(helper, index, "the request is malformed");
+        else
+            serve_line(helper, index, client->line);
+        client->used -= length + 1;
+        memmove(client->line, line_end + 1, client->used);
+    }
+}
+
+static void read_client(struct helper *helper, int index)
+{
+    struct client *client = &helper->clients[index];
+    size_t room = sizeof client->line - client->used;
+    char spill[256]; /* while its update runs, a full buffer must still notice the end */
+    ssize_t got = room ? recv(client->fd, client->line + client->used, room, MSG_DONTWAIT)
+                       : recv(client->fd, spill, sizeof spill, MSG_DONTWAIT);
+
+    if (got > 0 && room) {
+        if (client->used == 0)
+            client->until = kitsune__now_ns() + CLIENT_LIMIT_NS;
+        client->used += (size_t)got;
+    } else if (got == 0 || !room || (errno != EAGAIN && errno != EINTR)) {
+        client->closing = 1;
+    }
+}
+
+static int may_ask(const struct helper *helper, int fd)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+           (peer.uid == 0 || peer.uid == helper->user);
+}
+
+static void accept_client(struct helper *helper)
+{
+    int fd = accept4(helper->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), index = 0;
+
+    if (fd < 0)
+        return;
+    while (index < MAX_CLIENTS && helper->clients[index].fd >= 0)
+        index++;
+    if (index == MAX_CLIENTS) {
+        close(fd);
+        return;
+    }
+    helper->clients[index].fd = fd;
+    helper->clients[index].used = 0;
+    helper->clients[index].closing = 0;
+    helper->clients[index].until = kitsune__now_ns() + CLIENT_LIMIT_NS;
+    if (!may_ask(helper, fd)) {
+        answer_problem(helper, index, "error", KITSUNE__NOT_PERMITTED,
+                       "only root and the user that started the program may ask");
+        helper->clients[index].closing = 1;
+    }
+}
+
+/* ---- the program's own connection ---------------------------------------------------------- */
+
+static int is_owner(const struct helper *helper, int fd)
+{
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+           peer.pid == helper->control->owner;
+}
+
+static void send_descriptor(int connection, int fd)
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } extra;
+    char byte = 0;
+    struct iovec part = {&byte, 1};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &extra,
+                             .msg_controllen = sizeof extra};
+
+    memset(&extra, 0, sizeof extra);
+    extra.header.cmsg_level = SOL_SOCKET;
+    extra.header.cmsg_type = SCM_RIGHTS;
+    extra.header.cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(&extra.header), &fd, sizeof fd);
+    sendmsg(connection, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* The program has taken the request and wants the copy. */
+static void serve_fetch(struct helper *helper)
+{
+    int fd = accept4(helper->fetcher, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+    if (fd < 0)
+        return;
+    if (is_owner(helper, fd) && helper->flight.client >= 0 &&
+        helper->control->state == KITSUNE__TAKEN)
+        send_descriptor(fd, helper->flight.copy);
+    close(fd);
+}
+
+/* ---- the socket ---------------------------------------------------------------------------- */
+
+/* Opens a directory that is ours alone, after making it. Returns -1 with the reason. */
+static int open_directory(struct helper *helper, const char *path, char *why, size_t size)
+{
+    struct stat status;
+    int fd;
+
+    if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+        kitsune__format(why, size, "%s cannot be made: %s", path, strerrordesc_np(errno));
+        return -1;
+    }
+    fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &status) < 0)
+        kitsune__format(why, size, "%s cannot be opened: %s", path, strerrordesc_np(errno));
+    else if (status.st_uid != helper->user)
+        kitsune__format(why, size, "%s belongs to uid %u, not to uid %u", path, status.st_uid,
+                        helper->user);
+    else if (status.st_mode & 077)
+        kitsune__format(why, size, "%s is open to others; its mode must be 0700", path);
+    else
+        return fd;
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* Binds below the directory's descriptor: no length limit, no way to put another directory there. */
+static int bind_socket(struct helper *helper, const char *path, char *why, size_t size)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat status;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    kitsune__format(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s",
+                    helper->directory, helper->socket_name);
+    unlinkat(helper->directory, helper->socket_name, 0); /* of a process that had our number */
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
+        listen(fd, MAX_CLIENTS) == 0 &&
+        fstatat(helper->directory, helper->socket_name, &status, AT_SYMLINK_NOFOLLOW) == 0) {
+        helper->socket_inode = status.st_ino;
+        return fd;
+    }
+    kitsune__format(why, size, "no socket can be made in %s: %s", path, strerrordesc_np(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+static int listen_in(struct helper *helper, const char *path, char *why, size_t size)
+{
+    helper->directory = open_directory(helper, path, why, size);
+    if (helper->directory < 0)
+        return 0;
+    helper->listener = bind_socket(helper, path, why, size);
+    if (helper->listener < 0)
+        close(helper->directory);
+    return helper->listener >= 0;
+}
+
+static int belongs_to_us(const struct helper *helper, const char *path)
+{
+    struct stat status;
+
+    return path[0] == '/' && stat(path, &status) == 0 && status.st_uid == helper->user;
+}
+
+/* Tries the places in the order of docs/operations.md. A place that the user named is the only one. */
+static int listen_anywhere(struct helper *helper)
+{
+    struct kitsune__control *control = helper->control;
+    char path[300], *why = control->failure;
+    size_t size = sizeof control->failure;
+
+    why[0] = '\0';
+    if (control->runtime_directory[0]) {
+        if (listen_in(helper, control->runtime_directory, why, size))
+            return 1;
+        /* Later helpers may have fewer rights than the first had. */
+        if (!control->replacements)
+            return 0;
+    }
+    kitsune__format(path, sizeof path, "%s/kitsune", control->user_directory);
+    if (belongs_to_us(helper, control->user_directory) && listen_in(helper, path, why, size))
+        return 1;
+    if (helper->user == 0 && listen_in(helper, "/run/kitsune", why, size))
+        return 1;
+    kitsune__format(path, sizeof path, "/tmp/kitsune-%u", helper->user);
+    return listen_in(helper, path, why, size);
+}
+
+/* An abstract socket of a name that nobody can guess; see fetch_copy of request.c. */
+static int listen_for_fetch(struct helper *helper)
+{
+    static const char digits[] = "0123456789abcdef";
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct kitsune__control *control = helper->control;
+    unsigned char token[16];
+    size_t length;
+
+    if (getrandom(token, sizeof token, GRND_NONBLOCK) != (ssize_t)sizeof token)
+        return -1;
+    length = kitsune__format(control->fetch_name, sizeof control->fetch_name, "kitsune-");
+    for (size_t i = 0; i < sizeof token; i++) {
+        control->fetch_name[length++] = digits[token[i] >> 4];
+        control->fetch_name[length++] = digits[token[i] & 15];
+    }
+    control->fetch_name[length] = '\0';
+    memcpy(address.sun_path + 1, control->fetch_name, length);
+    helper->fetcher = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (helper->fetcher < 0)
+        return -1;
+    if (bind(helper->fetcher, (struct sockaddr *)&address,
+             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length)) < 0)
+        return -1;
+    return listen(helper->fetcher, 4);
+}
+
+/* Takes the name away, if it is still our socket's. */
+static void remove_socket(struct helper *helper)
+{
+    struct stat status;
+
+    if (helper->listener < 0)
+        return;
+    if (fstatat(helper->directory, helper->socket_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+        status.st_ino == helper->socket_inode)
+        unlinkat(helper->directory, helper->socket_name, 0);
+    close(helper->listener);
+    helper->listener = -1;
+}
+
+/* ---- the program's end --------------------------------------------------------------------- */
+
+/* Non-zero if `pid` lives and still runs the launcher: a child that became another program does not
+ * know what a kick is. What may not be known is taken for true. */
+static int is_live_candidate(int32_t pid)
+{
+    struct stat its, ours;
+    char path[64], state = process_state(pid);
+
+    if (state == 'Z' || state == 'X' || (state == 0 && kill(pid, 0) < 0 && errno == ESRCH))
+        return 0;
+    kitsune__format(path, sizeof path, "/proc/%d/exe", pid);
+    if (stat(path, &its) < 0 || stat("/proc/self/exe", &ours) < 0)
+        return 1;
+    return its.st_dev == ours.st_dev && its.st_ino == ours.st_ino;
+}
+
+/* The only child that is left, or the only one that leads a session; 0 if there is none such.
+ * `count` gets the number of children that are left. */
+static int32_t find_heir(struct helper *helper, unsigned *count)
+{
+    int32_t only = 0, leader = 0;
+    unsigned leaders = 0;
+
+    *count = 0;
+    for (unsigned i = 0; i < KITSUNE__CANDIDATES; i++) {
+        int32_t pid = helper->control->candidates[i].pid;
+
+        if (pid == 0 || !is_live_candidate(pid))
+            continue;
+        (*count)++;
+        only = pid;
+        if (getsid(pid) == pid) {
+            leader = pid;
+            leaders++;
+        }
+    }
+    if (*count == 1)
+        return only;
+    return leaders == 1 ? leader : 0;
+}
+
+/* The program has ended: whoever waits is told, and the name goes. */
+static void become_orphan(struct helper *helper)
+{
+    helper->orphan_since = kitsune__now_ns();
+    remove_socket(helper);
+    close(helper->fetcher);
+    helper->fetcher = -1;
+    for (int i = 0; i < MAX_CLIENTS; i++) {
+        if (helper->clients[i].fd < 0)
+            continue;
+        if (is_waiting(helper, i))
+            answer_problem(helper, i, "error", KITSUNE__PROGRAM_ENDED,
+                           helper->control->state == KITSUNE__TAKEN
+                               ? "the program ended during the update"
+                               : "the program ended before it reached an update point");
+        drop_client(helper, i);
+    }
+}
+
+/* Offers the channel to a child, until one has taken it or none is left that could. */
+static void look_after_children(struct helper *helper)
+{
+    struct kitsune__control *control = helper->control;
+    uint64_t waited = kitsune__now_ns() - helper->orphan_since;
+    unsigned count;
+    int32_t heir = find_heir(helper, &count);
+
+    if (control->adopted)
+        end();
+    if (heir) {
+        control->heir = heir;
+        kick(heir);
+    } else if (count == 0 ? control->forking <= 0 || waited > FORKING_LIMIT_NS
+                          : waited > ORPHAN_LIMIT_NS) {
+        end();
+    }
+}
+
+static int owner_has_ended(struct helper *helper, short events)
+{
+    if (helper->owner_fd >= 0)
+        return events != 0;
+    return getppid() != helper->control->owner;
+}
+
+/* ---- the loop ------------------------------------------------------------------------------ */
+
+/* How long the helper may sleep; -1: until something comes. */
+static int64_t next_wait(struct helper *helper, uint64_t now)
+{
+    uint64_t until = UINT64_MAX;
+
+    if (helper->orphan_since)
+        return ORPHAN_NS;
+    if (helper->owner_fd < 0)
+        until = now + ABSENT_PIDFD_NS;
+    if (helper->flight.client >= 0) {
+        uint64_t look = helper->control->state == KITSUNE__PENDING ? helper->flight.next_kick
+                                                                   : now + LOOK_NS;
+        if (look < until)
+            until = look;
+    }
+    for (int i = 0; i < MAX_CLIENTS; i++)
+        if (helper->clients[i].fd >= 0 && helper->clients[i].until < until)
+            until = helper->clients[i].until;
+    if (until == UINT64_MAX)
+        return -1;
+    return until > now ? (int64_t)(until - now) : 0;
+}
+
+static void wait_for_events(struct helper *helper, struct pollfd *fds)
+{
+    int64_t wait = next_wait(helper, kitsune__now_ns());
+    struct timespec limit = {wait / (int64_t)SECOND, wait % (int64_t)SECOND};
+
+    fds[0] = (struct pollfd){helper->listener, POLLIN, 0};
+    fds[1] = (struct pollfd){helper->fetcher, POLLIN, 0};
+    fds[2] = (struct pollfd){helper->orphan_since ? -1 : helper->owner_fd, POLLIN, 0};
+    for (int i = 0; i < MAX_CLIENTS; i++) {
+        struct client *client = &helper->clients[i];
+        /* Nothing is read that cannot be used: POLLHUP is reported anyway. */
+        short wanted = client->used < sizeof client->line ? POLLIN | POLLRDHUP : POLLRDHUP;
+
+        fds[3 + i] = (struct pollfd){client->closing ? -1 : client->fd, wanted, 0};
+    }
+    if (ppoll(fds, 3 + MAX_CLIENTS, wait < 0 ? NULL : &limit, NULL) < 0)
+        for (int i = 0; i < 3 + MAX_CLIENTS; i++)
+            fds[i].revents = 0;
+}
+
+static void serve_clients(struct helper *helper, const struct pollfd *fds)
+{
+    uint64_t now = kitsune__now_ns();
+
+    for (int i = 0; i < MAX_CLIENTS; i++) {
+        struct client *client = &helper->clients[i];
+
+        if (client->fd < 0)
+            continue;
+        if (fds[3 + i].fd == client->fd && fds[3 + i].revents)
+            read_client(helper, i);
+        serve_lines(helper, i);
+        if (now >= client->until && !is_waiting(helper, i))
+            client->closing = 1;
+        if (client->closing && !is_waiting(helper, i))
+            drop_client(helper, i);
+    }
+}
+
+static void serve(struct helper *helper) __attribute__((noreturn));
+
+static void serve(struct helper *helper)
+{
+    struct pollfd fds[3 + MAX_CLIENTS];
+
+    for (;;) {
+        wait_for_events(helper, fds);
+        if (!helper->orphan_since && owner_has_ended(helper, fds[2].revents))
+            become_orphan(helper);
+        if (helper->orphan_since) {
+            look_after_children(helper);
+            continue;
+        }
+        if (fds[1].revents)
+            serve_fetch(helper);
+        if (helper->flight.client >= 0)
+            follow_flight(helper);
+        serve_clients(helper, fds);
+        if (fds[0].revents)
+            accept_client(helper);
+    }
+}
+
+/* ---- start --------------------------------------------------------------------------------- */
+
+/* Unmaps [start, end) but for what is kept. */
+static void unmap_outside(const struct kitsune__kept *kept, uintptr_t start, uintptr_t end_)
+{
+    while (start < end_) {
+        uintptr_t next = end_, resume = end_;
+
+        for (unsigned i = 0; i < kept->count; i++) {
+            const struct kitsune__range *range = &kept->ranges[i];
+
+            if (range->end > start && range->start < next) {
+                next = range->start < start ? start : range->start;
+                resume = range->end;
+            }
+        }
+        if (next > start)
+            munmap((void *)start, next - start);
+        start = resume;
+    }
+}
+
+static int is_needed(const struct helper *helper, uintptr_t start, uintptr_t end_)
+{
+    uintptr_t needed[] = {(uintptr_t)helper, (uintptr_t)helper->gate,
+                          (uintptr_t)__builtin_frame_address(0),
+                          (uintptr_t)__builtin_thread_pointer()};
+
+    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
+        if (needed[i] >= start && needed[i] < end_)
+            return 1;
+    return 0;
+}
+
+/* One line of /proc/self/maps: "start-end perms offset device inode name". */
+static void give_back_mapping(const struct helper *helper, const struct kitsune__kept *kept,
+                              const char *line)
+{
+    uintptr_t bounds[2] = {0, 0};
+
+    for (int i = 0; i < 2; i++, line++)
+        for (; digit_value(*line) >= 0; line++)
+            bounds[i] = bounds[i] << 4 | (uintptr_t)digit_value(*line);
+    if (!strstr(line, "[v") && !is_needed(helper, bounds[0], bounds[1])) /* vdso, vvar, vsyscall */
+        unmap_outside(kept, bounds[0], bounds[1]);
+}
+
+/* The copy of the program's memory is not needed; kept, it would double what the program writes. */
+static void give_back_memory(struct helper *helper, const struct kitsune__kept *kept)
+{
+    char *text = helper->answer;
+    size_t used = 0, size = sizeof helper->answer - 1;
+    int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    ssize_t got;
+
+    if (maps < 0)
+        return;
+    while ((got = read(maps, text + used, size - used)) > 0) {
+        char *line = text, *line_end;
+
+        used += (size_t)got;
+        text[used] = '\0';
+        while ((line_end = strchr(line, '\n'))) {
+            *line_end = '\0';
+            give_back_mapping(helper, kept, line);
+            line = line_end + 1;
+        }
+        used -= (size_t)(line - text);
+        memmove(text, line, used);
+    }
+    close(maps);
+}
+
+static void close_everything(void)
+{
+    struct rlimit limit = {65536, 65536};
+
+    if (syscall(SYS_close_range, 0, ~0u, 0) < 0) {
+        getrlimit(RLIMIT_NOFILE, &limit);
+        for (rlim_t fd = 0; fd < limit.rlim_cur && fd < 1048576; fd++)
+            close((int)fd);
+    }
+    for (int fd = 0; fd < 3; fd++)
+        if (open("/dev/null", O_RDWR) < 0)
+            break;
+}
+
+static void become_a_process_of_its_own(void)
+{
+    struct rlimit no_core = {0, 0};
+
+    close_everything();
+    setsid(); /* signals to the program's group or terminal are not meant for us */
+    prctl(PR_SET_NAME, "kitsune-helper");
+    prctl(PR_SET_PDEATHSIG, 0);
+    setrlimit(RLIMIT_CORE, &no_core);
+    umask(077);
+    if (chdir("/") < 0)
+        end();
+}
+
+/* A request that a helper before this one left behind has nobody who waits for it. */
+static void drop_leftovers(struct helper *helper)
+{
+    struct kitsune__control *control = helper->control;
+
+    if (control->origin == KITSUNE__FROM_INSIDE)
+        return;
+    move_state(helper, KITSUNE__DONE, KITSUNE__IDLE);
+    withdraw(helper, "the helper process that waited for it died");
+    move_state(helper, KITSUNE__CHECKING, KITSUNE__IDLE);
+}
+
+static void report_ready(struct kitsune__control *control, uint32_t ready)
+{
+    control->ready = ready;
+    syscall(SYS_futex, &control->ready, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+void kitsune__helper_main(struct kitsune__control *control, struct kitsune_gate *gate,
+                          const struct kitsune__kept *kept)
+{
+    struct helper *helper = mmap(NULL, sizeof *helper, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (helper == MAP_FAILED)
+        end();
+    control->helper = (int32_t)getpid();
+    helper->control = control;
+    helper->gate = gate;
+    helper->user = geteuid();
+    helper->flight.client = -1;
+    helper->fetcher = helper->listener = helper->directory = -1;
+    for (int i = 0; i < MAX_CLIENTS; i++)
+        helper->clients[i].fd = -1;
+    become_a_process_of_its_own();
+    give_back_memory(helper, kept);
+    helper->owner_fd = (int)syscall(SYS_pidfd_open, control->owner, 0);
+    if (getppid() != control->owner)
+        end();
+    kitsune__format(helper->socket_name, sizeof helper->socket_name, "%d.sock", control->owner);
+    drop_leftovers(helper);
+    if (!listen_anywhere(helper)) {
+        report_ready(control, KITSUNE__FAILED);
+        end();
+    }
+    if (listen_for_fetch(helper) < 0) {
+        kitsune__format(control->failure, sizeof control->failure, "no abstract socket: %s",
+                        strerrordesc_np(errno));
+        remove_socket(helper);
+        report_ready(control, KITSUNE__FAILED);
+        end();
+    }
+    report_ready(control, KITSUNE__LISTENING);
+    serve(helper);
+}

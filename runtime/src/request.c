@@ -1,0 +1,741 @@
+#define _GNU_SOURCE
+#include "request.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "control.h"
+#include "platform.h"
+
+#define MAX_GATES 64
+#define START_LIMIT_MS 5000
+#define FETCH_LIMIT_MS 2000
+#define MAX_QUICK_DEATHS 8
+
+/* Bytes of the gate's page, and of the whole shared mapping. */
+static size_t page_size, shared_size;
+
+/* Stands in until the mapping is made, so that wrapped calls need no test. */
+static struct kitsune_gate no_gate;
+struct kitsune_gate *kitsune__control_gate = &no_gate;
+static struct kitsune__control *control;
+
+/* The releases' gates that lie over the shared page (or a private one in a child). An entry is
+ * written before the count: the kick's handler reads both. */
+static struct kitsune_gate *gates[MAX_GATES];
+static _Atomic unsigned gate_count;
+
+static struct kitsune__kept kept;
+
+/* Non-zero in a forked child: it has no channel. */
+static int is_child;
+/* This process has forked since its last update point. */
+static int has_forked;
+/* Helper of the parent that this process took over from; its last kicks may still arrive. */
+static int32_t former_helper;
+
+/* What the program believes to be installed for SIGURG. */
+static struct sigaction program_action;
+
+static void on_sigurg(int number, siginfo_t *info, void *context);
+
+/* ---- gates --------------------------------------------------------------------------------- */
+
+uint32_t kitsune__request_pending(void)
+{
+    return __atomic_load_n(&kitsune__control_gate->pending, __ATOMIC_ACQUIRE);
+}
+
+/* In a child each gate has a page of its own; else all are one page, and once would do. */
+static void change_gates(uint32_t set, uint32_t clear)
+{
+    unsigned count = gate_count;
+
+    __atomic_fetch_or(&kitsune__control_gate->pending, set, __ATOMIC_RELEASE);
+    __atomic_fetch_and(&kitsune__control_gate->pending, ~clear, __ATOMIC_RELEASE);
+    for (unsigned i = 0; is_child && i < count; i++) {
+        __atomic_fetch_or(&gates[i]->pending, set, __ATOMIC_RELEASE);
+        __atomic_fetch_and(&gates[i]->pending, ~clear, __ATOMIC_RELEASE);
+    }
+}
+
+void kitsune__request_raise(uint32_t bits)
+{
+    change_gates(bits, 0);
+}
+
+void kitsune__request_lower(uint32_t bits)
+{
+    change_gates(0, bits);
+}
+
+/* Puts the shared page (or, in a child, a private one) over a gate. */
+static int map_gate(struct kitsune_gate *gate)
+{
+    void *page;
+
+    if (is_child)
+        page = mmap(gate, page_size, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    else /* an old size of 0 makes a second mapping of a shared page */
+        page = mremap(kitsune__control_gate, 0, page_size, MREMAP_MAYMOVE | MREMAP_FIXED, gate);
+    return page == MAP_FAILED ? -1 : 0;
+}
+
+int kitsune__request_gate_add(struct kitsune_gate *gate)
+{
+    unsigned count = gate_count;
+
+    if (count == MAX_GATES || (uintptr_t)gate % page_size != 0) {
+        errno = count == MAX_GATES ? ENOSPC : EINVAL;
+        return -1;
+    }
+    if (control && map_gate(gate) < 0)
+        return -1;
+    gates[count] = gate;
+    gate_count = count + 1;
+    if (is_child)
+        change_gates(kitsune__request_pending(), 0);
+    return 0;
+}
+
+void kitsune__request_gate_remove(struct kitsune_gate *gate)
+{
+    unsigned count = gate_count, at = 0;
+
+    while (at < count && gates[at] != gate)
+        at++;
+    if (at == count)
+        return;
+    gates[at] = gates[count - 1];
+    gate_count = count - 1;
+}
+
+/* ---- the helper ---------------------------------------------------------------------------- */
+
+/* Notes all ranges of /proc/self/maps. What does not fit would be unmapped in the helper: an error. */
+static int note_mappings(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    unsigned long start, end;
+
+    if (!maps)
+        return -1;
+    kept.count = 0;
+    while (fscanf(maps, "%lx-%lx%*[^\n]", &start, &end) == 2) {
+        if (kept.count == sizeof kept.ranges / sizeof kept.ranges[0]) {
+            errno = E2BIG;
+            break;
+        }
+        kept.ranges[kept.count++] = (struct kitsune__range){start, end};
+    }
+    int complete = feof(maps);
+    fclose(maps);
+    return complete ? 0 : -1;
+}
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t value, long limit_ms)
+{
+    struct timespec limit = {limit_ms / 1000, limit_ms % 1000 * 1000000};
+
+    syscall(SYS_futex, word, FUTEX_WAIT, value, &limit, NULL, 0);
+}
+
+/* Waits until the helper listens or says why not. */
+static int await_helper(void)
+{
+    struct timespec start, now;
+
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    do {
+        uint32_t ready = control->ready;
+
+        if (ready != KITSUNE__STARTING)
+            return ready == KITSUNE__LISTENING ? 0 : -1;
+        futex_wait(&control->ready, KITSUNE__STARTING, 100);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while ((now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 <
+             START_LIMIT_MS);
+    kitsune__format(control->failure, sizeof control->failure, "the helper process did not start in time");
+    return -1;
+}
+
+/*
+ * A raw clone: no thread, so that libc keeps its fast paths; the handlers of pthread_atfork do not run;
+ * and with an exit signal other than SIGCHLD no wait of the program sees it (only __WCLONE and __WALL do).
+ */
+static int spawn_helper(void)
+{
+    sigset_t all, before;
+    long pid;
+
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    control->ready = KITSUNE__STARTING;
+    control->helper_started = kitsune__now_ns();
+    pid = syscall(SYS_clone, (unsigned long)SIGURG, 0, 0, 0, 0);
+    if (pid == 0)
+        kitsune__helper_main(control, kitsune__control_gate, &kept);
+    control->helper = pid < 0 ? 0 : (int32_t)pid;
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return pid < 0 ? -1 : 0;
+}
+
+/* Non-zero if the helper is dead or was reaped by somebody. Keeps it for `reap`. Any context. */
+static int helper_is_gone(void)
+{
+    siginfo_t info = {0};
+
+    if (is_child || !control || !control->helper)
+        return 0;
+    if (waitid(P_PID, (id_t)control->helper, &info, WEXITED | WNOHANG | WNOWAIT | __WCLONE) < 0)
+        return errno == ECHILD;
+    return info.si_pid != 0;
+}
+
+/* A helper that cannot be replaced leaves a program that runs on and cannot be updated. */
+static void spawn_another_helper(void)
+{
+    control->replacements++;
+    if (spawn_helper() < 0)
+        kitsune__format(control->failure, sizeof control->failure, "clone: %s",
+                        strerrordesc_np(errno));
+}
+
+/* Counts helpers that die as soon as they are started; whatever kills them would kill the next one. */
+static int dies_at_once(void)
+{
+    static unsigned quick_deaths;
+    uint64_t lived_ns = kitsune__now_ns() - control->helper_started;
+
+    quick_deaths = lived_ns < 1000000000u ? quick_deaths + 1 : 0;
+    return quick_deaths > MAX_QUICK_DEATHS;
+}
+
+static void replace_helper(void)
+{
+    int status;
+
+    waitpid(control->helper, &status, WNOHANG | __WCLONE);
+    control->helper = 0;
+    if (control->ready != KITSUNE__FAILED && !dies_at_once())
+        spawn_another_helper();
+}
+
+/* ---- the mapping --------------------------------------------------------------------------- */
+
+static struct kitsune_gate *make_mapping(void)
+{
+    void *memory = mmap(NULL, shared_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+static struct kitsune__control *control_of(struct kitsune_gate *gate)
+{
+    return (struct kitsune__control *)((char *)gate + page_size);
+}
+
+static void copy_setting(char *to, size_t size, const char *name)
+{
+    const char *value = getenv(name);
+
+    if (value && strlen(value) < size)
+        memcpy(to, value, strlen(value) + 1);
+}
+
+uint64_t kitsune__control_serial(void)
+{
+    return control ? control->serial : 0;
+}
+
+/* ---- fork ---------------------------------------------------------------------------------- */
+
+static struct kitsune__candidate *find_candidate(int32_t pid)
+{
+    for (unsigned i = 0; i < KITSUNE__CANDIDATES; i++)
+        if (control->candidates[i].pid == pid)
+            return &control->candidates[i];
+    return NULL;
+}
+
+/* A free slot, or that of a process that is gone. */
+static void register_candidate(int32_t pid, int32_t parent)
+{
+    for (unsigned i = 0; i < KITSUNE__CANDIDATES; i++) {
+        struct kitsune__candidate *slot = &control->candidates[i];
+        int32_t held = slot->pid;
+
+        if (held != 0 && (kill(held, 0) == 0 || errno != ESRCH))
+            continue;
+        if (atomic_compare_exchange_strong(&slot->pid, &held, pid)) {
+            slot->parent = parent;
+            return;
+        }
+    }
+}
+
+/* This process lives on after its forks: its children, and theirs, are workers and never heirs. */
+static void settle_children(void)
+{
+    int32_t self = (int32_t)getpid();
+    int changed;
+
+    has_forked = 0;
+    do {
+        changed = 0;
+        for (unsigned i = 0; i < KITSUNE__CANDIDATES; i++) {
+            struct kitsune__candidate *slot = &control->candidates[i];
+            int32_t parent = slot->parent;
+            int is_worker = slot->pid != 0 &&
+                            (parent == self || (parent != control->owner && !find_candidate(parent)));
+
+            if (is_worker) {
+                slot->pid = 0;
+                changed = 1;
+            }
+        }
+    } while (changed);
+}
+
+static int32_t forking_parent;
+
+static void before_fork(void)
+{
+    forking_parent = (int32_t)getpid();
+    control->forking++;
+}
+
+/* If no update point follows, the parent ends: daemonising. Else it is told there. */
+static void after_fork_in_parent(void)
+{
+    has_forked = 1;
+    kitsune__request_raise(KITSUNE__PENDING_SERVICE);
+}
+
+/* Leaves the channel to the parent. */
+static void after_fork_in_child(void)
+{
+    int is_heirs_child = !is_child || find_candidate(forking_parent);
+
+    is_child = 1;
+    has_forked = 0;
+    mmap(kitsune__control_gate, page_size, PROT_READ | PROT_WRITE,
+         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    for (unsigned i = 0; i < gate_count; i++)
+        map_gate(gates[i]);
+    if (is_heirs_child)
+        register_candidate((int32_t)getpid(), forking_parent);
+    control->forking--;
+}
+
+/* Makes this process, the only child left of an owner that ended, the owner of a channel. */
+static void take_over(void)
+{
+    struct kitsune__control *former = control;
+    struct kitsune_gate *former_gate = kitsune__control_gate, *gate = make_mapping();
+
+    if (!gate)
+        return;
+    control = control_of(gate);
+    memcpy(control->runtime_directory, former->runtime_directory, sizeof control->runtime_directory);
+    memcpy(control->user_directory, former->user_directory, sizeof control->user_directory);
+    control->owner = (int32_t)getpid();
+    control->started = former->started;
+    control->running = former->running;
+    control->running_since = former->running_since;
+    control->serial = former->serial;
+    control->past_count = former->past_count;
+    memcpy(control->past, former->past, sizeof control->past);
+    former_helper = former->helper;
+    gate->pending = former_gate->pending & ~KITSUNE__PENDING_SERVICE;
+    kitsune__control_gate = gate;
+    is_child = 0;
+    for (unsigned i = 0; i < gate_count; i++)
+        map_gate(gates[i]);
+    former->adopted = (int32_t)getpid();
+    munmap(former_gate, shared_size);
+    spawn_another_helper();
+}
+
+void kitsune__request_service(void)
+{
+    int saved = errno;
+
+    kitsune__request_lower(KITSUNE__PENDING_SERVICE);
+    if (!control)
+        return;
+    if (is_child && control->heir == (int32_t)getpid())
+        take_over();
+    if (has_forked)
+        settle_children();
+    if (helper_is_gone())
+        replace_helper();
+    errno = saved;
+}
+
+/* ---- SIGURG -------------------------------------------------------------------------------- */
+
+static int has_program_handler(void)
+{
+    return program_action.sa_handler != SIG_DFL && program_action.sa_handler != SIG_IGN;
+}
+
+/* Ours: flags as the program's own handler wants them, else restarting. On the alternate stack, if there
+ * is one: the program may run on stacks of its own that are small. */
+static int install_handler(void)
+{
+    struct sigaction action = {.sa_sigaction = on_sigurg};
+
+    sigemptyset(&action.sa_mask);
+    action.sa_flags = SA_RESTART;
+    if (has_program_handler()) {
+        action.sa_mask = program_action.sa_mask;
+        action.sa_flags = program_action.sa_flags & (SA_RESTART | SA_NODEFER);
+    }
+    action.sa_flags |= SA_SIGINFO | SA_ONSTACK;
+    return sigaction(SIGURG, &action, NULL);
+}
+
+int kitsune__kick_sigaction(const struct sigaction *action, struct sigaction *previous)
+{
+    struct sigaction before = program_action;
+
+    if (action) {
+        program_action = *action;
+        if (install_handler() < 0) {
+            program_action = before;
+            return -1;
+        }
+    }
+    if (previous)
+        *previous = before;
+    return 0;
+}
+
+void kitsune__kick_filter(sigset_t *blocked)
+{
+    if (!has_program_handler())
+        sigdelset(blocked, SIGURG);
+}
+
+/* The signal was not ours. */
+static void call_program_handler(int number, siginfo_t *info, void *context)
+{
+    struct sigaction action = program_action;
+
+    if (!has_program_handler())
+        return;
+    if (action.sa_flags & SA_RESETHAND)
+        program_action.sa_handler = SIG_DFL;
+    if (action.sa_flags & SA_SIGINFO)
+        action.sa_sigaction(number, info, context);
+    else
+        action.sa_handler(number);
+}
+
+static int is_helper(int32_t pid)
+{
+    return pid != 0 && control && (pid == control->helper || pid == former_helper);
+}
+
+/* A kick, the helper's death, or the program's own. Pending signals of one number are one: a death may
+ * hide behind a kick, so each looks after the helper. */
+static void on_sigurg(int number, siginfo_t *info, void *context)
+{
+    int saved = errno, is_kick = info->si_code == SI_TKILL || info->si_code == SI_USER;
+    int is_death = info->si_code == CLD_EXITED || info->si_code == CLD_KILLED ||
+                   info->si_code == CLD_DUMPED;
+
+    if ((is_kick || is_death) && is_helper(info->si_pid)) {
+        if (helper_is_gone() || (is_child && control->heir == (int32_t)getpid()))
+            kitsune__request_raise(KITSUNE__PENDING_SERVICE);
+        kitsune__wait_interrupt(context);
+    } else {
+        call_program_handler(number, info, context);
+    }
+    errno = saved;
+}
+
+static int take_sigurg(void)
+{
+    sigset_t kick;
+
+    if (sigaction(SIGURG, NULL, &program_action) < 0 || install_handler() < 0)
+        return -1;
+    sigemptyset(&kick);
+    sigaddset(&kick, SIGURG);
+    return sigprocmask(SIG_UNBLOCK, &kick, NULL);
+}
+
+/* ---- start --------------------------------------------------------------------------------- */
+
+int kitsune__request_prepare(void)
+{
+    struct kitsune_gate *gate;
+
+    page_size = (size_t)sysconf(_SC_PAGESIZE);
+    shared_size =
+        page_size + (sizeof(struct kitsune__control) + page_size - 1) / page_size * page_size;
+    gate = make_mapping();
+    if (!gate || note_mappings() < 0 || take_sigurg() < 0)
+        return -1;
+    kitsune__control_gate = gate;
+    control = control_of(gate);
+    copy_setting(control->runtime_directory, sizeof control->runtime_directory,
+                 "KITSUNE_RUNTIME_DIR");
+    copy_setting(control->user_directory, sizeof control->user_directory, "XDG_RUNTIME_DIR");
+    errno = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    return errno ? -1 : 0;
+}
+
+int kitsune__request_start(const struct kitsune__running *running, char *why, size_t why_size)
+{
+    if (!control) {
+        kitsune__format(why, why_size, "no memory is shared with the helper");
+        return -1;
+    }
+    control->owner = (int32_t)getpid();
+    control->started = control->running_since = time(NULL);
+    control->running = *running;
+    if (spawn_helper() < 0) {
+        kitsune__format(why, why_size, "clone: %s", strerrordesc_np(errno));
+        return -1;
+    }
+    if (await_helper() < 0) {
+        kitsune__format(why, why_size, "%s", control->failure);
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- a request ----------------------------------------------------------------------------- */
+
+static int move_state(uint32_t from, uint32_t to)
+{
+    return atomic_compare_exchange_strong(&control->state, &from, to);
+}
+
+/* `format` holds one %s. */
+static void fail_taken(enum kitsune__code code, const char *format, const char *detail)
+{
+    struct kitsune__outcome outcome = {0};
+
+    kitsune__format(outcome.code, sizeof outcome.code, "K%u", (unsigned)code);
+    kitsune__format(outcome.reason, sizeof outcome.reason, format, detail);
+    kitsune__request_outcome(&outcome, NULL);
+}
+
+/* Receives the one descriptor of a message; -1 if there is none. */
+static int receive_descriptor(int connection)
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } extra;
+    char byte;
+    struct iovec part = {&byte, 1};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = &extra,
+                             .msg_controllen = sizeof extra};
+    struct cmsghdr *header;
+    ssize_t got;
+    int fd;
+
+    do /* SO_RCVTIMEO makes a kick end it, SA_RESTART or not */
+        got = recvmsg(connection, &message, MSG_CMSG_CLOEXEC);
+    while (got < 0 && errno == EINTR);
+    header = got == 1 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+        return -1;
+    memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    return fd;
+}
+
+/*
+ * Gets the checked copy from the helper. By an abstract socket of random name, because neither a path
+ * nor a descriptor kept from the start would do: the program may have changed its root or user, or closed
+ * all that it did not open. The helper asks the kernel who connects.
+ */
+static int fetch_copy(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct timeval limit = {FETCH_LIMIT_MS / 1000, FETCH_LIMIT_MS % 1000 * 1000};
+    size_t length = strnlen(control->fetch_name, sizeof control->fetch_name);
+    int connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), fd = -1;
+
+    if (connection < 0)
+        return -1;
+    memcpy(address.sun_path + 1, control->fetch_name, length);
+    setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    if (connect(connection, (struct sockaddr *)&address,
+                (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length)) == 0)
+        fd = receive_descriptor(connection);
+    int saved = errno;
+    close(connection);
+    errno = saved;
+    return fd;
+}
+
+/* For a request from inside there is no copy yet. */
+static int copy_here(void)
+{
+    struct kitsune__problem problem;
+    struct kitsune__running release;
+    int fd;
+
+    switch (kitsune__check_release(control->path, geteuid(), &control->running, &release, &fd,
+                                   &problem)) {
+    case KITSUNE__RELEASE_ACCEPTED:
+        control->release = release;
+        return fd;
+    case KITSUNE__RELEASE_IS_RUNNING:
+        fail_taken(KITSUNE__WITHDRAWN, "version %s is running already", release.version);
+        return -1;
+    case KITSUNE__RELEASE_REFUSED:
+        break;
+    }
+    fail_taken(problem.code, "%s", problem.text);
+    return -1;
+}
+
+int kitsune__request_take(struct kitsune__request *request)
+{
+    int saved = errno;
+
+    if (!control || is_child || !move_state(KITSUNE__PENDING, KITSUNE__TAKEN)) {
+        kitsune__request_lower(KITSUNE__PENDING_UPDATE);
+        errno = saved;
+        return 0;
+    }
+    kitsune__request_lower(KITSUNE__PENDING_UPDATE);
+    if (control->origin == KITSUNE__FROM_INSIDE) {
+        request->fd = copy_here();
+    } else {
+        request->fd = fetch_copy();
+        if (request->fd < 0)
+            fail_taken(KITSUNE__HELPER_FAILED, "the program could not get the release from its helper: %s",
+                       strerrordesc_np(errno));
+    }
+    if (request->fd >= 0) {
+        request->serial = control->serial;
+        request->limit_ms = control->limit_ms;
+        memcpy(request->source, control->path, sizeof request->source);
+        request->release = control->release;
+        kitsune__check_load_path(request->fd, request->load_path, sizeof request->load_path);
+    }
+    errno = saved;
+    return request->fd >= 0;
+}
+
+void kitsune__control_note(struct kitsune__control *to, const struct kitsune__outcome *outcome)
+{
+    struct kitsune__past *past = &to->past[to->past_count % KITSUNE__HISTORY];
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    memset(past, 0, sizeof *past);
+    past->serial = to->serial;
+    past->at = now.tv_sec;
+    past->committed = (uint32_t)outcome->committed;
+    for (const char *at = outcome->code; *at; at++)
+        if (*at >= '0' && *at <= '9')
+            past->code = past->code * 10 + (uint32_t)(*at - '0');
+    memcpy(past->from, to->running.version, sizeof past->from);
+    memcpy(past->to, to->release.version, sizeof past->to);
+    memcpy(past->reason, outcome->reason, sizeof past->reason - 1);
+    past->pause_ns = outcome->pause_ns;
+    past->objects = outcome->objects;
+    to->past_count++;
+}
+
+void kitsune__request_outcome(const struct kitsune__outcome *outcome,
+                              const struct kitsune__running *running)
+{
+    if (!control || is_child || control->state != KITSUNE__TAKEN)
+        return;
+    control->outcome = *outcome;
+    kitsune__control_note(control, outcome);
+    if (running) {
+        struct timespec now;
+
+        clock_gettime(CLOCK_REALTIME, &now);
+        control->running = *running;
+        control->running_since = now.tv_sec;
+    }
+    control->state = control->origin == KITSUNE__FROM_INSIDE ? KITSUNE__IDLE : KITSUNE__DONE;
+    if (helper_is_gone())
+        kitsune__request_raise(KITSUNE__PENDING_SERVICE);
+}
+
+void kitsune__request_retired(uint64_t serial, const char *state)
+{
+    for (unsigned i = 0; control && i < KITSUNE__HISTORY; i++) {
+        struct kitsune__past *past = &control->past[i];
+
+        if (past->serial == serial && past->committed)
+            kitsune__format(past->old_image, sizeof past->old_image, "%s", state);
+    }
+}
+
+/* ---- requests from inside ------------------------------------------------------------------ */
+
+static int refuse_inside(struct kitsune__outcome *outcome, enum kitsune__code code, const char *reason)
+{
+    memset(outcome, 0, sizeof *outcome);
+    kitsune__format(outcome->code, sizeof outcome->code, "K%u", (unsigned)code);
+    kitsune__format(outcome->reason, sizeof outcome->reason, "%s", reason);
+    return -1;
+}
+
+int kitsune__request_inside(const char *path, uint64_t limit_ms, struct kitsune__outcome *outcome)
+{
+    struct kitsune__problem problem = {KITSUNE__WITHDRAWN, "this version is running already"};
+    int fd;
+
+    if (!control || is_child)
+        return refuse_inside(outcome, KITSUNE__HELPER_FAILED, "this process cannot be updated");
+    if (strlen(path) >= sizeof control->path)
+        return refuse_inside(outcome, KITSUNE__NO_FILE, "the release's path is too long");
+    if (!move_state(KITSUNE__IDLE, KITSUNE__CHECKING))
+        return refuse_inside(outcome, KITSUNE__BUSY, "another update is under way");
+    control->serial++;
+    control->origin = KITSUNE__FROM_INSIDE;
+    control->limit_ms = limit_ms;
+    memcpy(control->path, path, strlen(path) + 1);
+    memset(&control->release, 0, sizeof control->release);
+    if (kitsune__check_release(path, geteuid(), &control->running, &control->release, &fd,
+                               &problem) != KITSUNE__RELEASE_ACCEPTED) {
+        refuse_inside(outcome, problem.code, problem.text);
+        kitsune__control_note(control, outcome);
+        control->state = KITSUNE__IDLE;
+        return -1;
+    }
+    close(fd); /* copied again when it is taken: the program may close what it does not know */
+    control->state = KITSUNE__PENDING;
+    kitsune__request_raise(KITSUNE__PENDING_UPDATE);
+    return 0;
+}
+
+int kitsune__request_withdraw(void)
+{
+    if (!control || is_child || !move_state(KITSUNE__PENDING, KITSUNE__IDLE))
+        return 0;
+    kitsune__request_lower(KITSUNE__PENDING_UPDATE);
+    return 1;
+}

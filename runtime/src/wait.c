@@ -1,0 +1,392 @@
+#define _GNU_SOURCE
+#include "wait.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/single_threaded.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "calls.h"
+#include "control.h"
+#include "platform.h"
+
+/* Returned by the assembly instead of a result; no system call returns it. */
+#define WOKEN (-4096l)
+#define WAKING (KITSUNE__PENDING_UPDATE | KITSUNE__PENDING_SERVICE)
+#define KERNEL_SIGSET_SIZE 8
+/* How long calls block that come while a request still waits. */
+#define PATIENCE_NS 5000000u
+
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+
+extern long kitsune__wait_call(const uint32_t *gate, uint32_t bits, long number,
+                               const long arguments[6]);
+extern const char kitsune__wait_begin[], kitsune__wait_end[], kitsune__wait_woken[];
+
+/* Never set: for calls that are not to be ended by the gate, but still by a kick. */
+static const uint32_t no_gate;
+
+/* A system call and where its time limit stands: an int of milliseconds among the arguments, or a
+ * copy of a timespec that the kernel counts down. */
+struct call {
+    long number;
+    long arguments[6];
+    unsigned limit_at;       /* index among the arguments */
+    int limit_is_ms;
+    fd_set *sets[3];         /* in and out at once (select): must be filled again for a second try */
+    size_t set_size;         /* bytes of each; 0: none */
+};
+
+static int (*idle_work)(void);
+
+void kitsune__wait_set_idle_work(int (*slice)(void))
+{
+    idle_work = slice;
+}
+
+/* ---- the kick ------------------------------------------------------------------------------ */
+
+void kitsune__wait_interrupt(void *context)
+{
+#if defined(__x86_64__)
+    greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
+    const char *at = (const char *)registers[REG_RIP];
+
+    if (at >= kitsune__wait_begin && at < kitsune__wait_end)
+        registers[REG_RIP] = (greg_t)kitsune__wait_woken;
+    else if (at == kitsune__wait_end && registers[REG_RAX] == -EINTR)
+        registers[REG_RAX] = WOKEN;
+        /* A signal of the program that came at the same time has its frame between the call and
+         * ours: then `at` is that handler's first instruction, and EINTR is what the program gets. */
+#else
+#error "unknown machine"
+#endif
+}
+
+/* ---- one system call ----------------------------------------------------------------------- */
+
+static long enter(const uint32_t *gate, const struct call *call)
+{
+    long result;
+    int type;
+
+    if (__libc_single_threaded)
+        return kitsune__wait_call(gate, WAKING, call->number, call->arguments);
+    /* As libc does: these calls are cancellation points. */
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+    result = kitsune__wait_call(gate, WAKING, call->number, call->arguments);
+    pthread_setcanceltype(type, NULL);
+    return result;
+}
+
+static uint64_t nanoseconds(const struct timespec *time)
+{
+    /* The kernel takes no more than 2^63 ns either; invalid times are left to it. */
+    if (time->tv_sec < 0 || time->tv_sec > INT64_MAX / 1000000000 - 1)
+        return INT64_MAX;
+    return (uint64_t)time->tv_sec * 1000000000u + (uint64_t)time->tv_nsec;
+}
+
+static struct timespec timespec_of(uint64_t ns)
+{
+    return (struct timespec){(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+}
+
+/* The time limit in ns; UINT64_MAX if there is none. */
+static uint64_t limit_of(const struct call *call)
+{
+    long limit = call->arguments[call->limit_at];
+
+    if (call->limit_is_ms)
+        return (int)limit < 0 ? UINT64_MAX : (uint64_t)(int)limit * 1000000u;
+    return limit ? nanoseconds((struct timespec *)limit) : UINT64_MAX;
+}
+
+/* The call with at most `ns`, not ended by the gate; counts the caller's time down. */
+static long enter_limited(const struct call *call, uint64_t ns)
+{
+    struct call shorter = *call;
+    struct timespec limit = timespec_of(ns);
+    uint64_t given = limit_of(call);
+    long result;
+
+    if (given <= ns)
+        return enter(&no_gate, call);
+    shorter.arguments[call->limit_at] = call->limit_is_ms ? (long)(ns / 1000000u) : (long)&limit;
+    result = enter(&no_gate, &shorter);
+    if (!call->limit_is_ms && given != UINT64_MAX)
+        *(struct timespec *)call->arguments[call->limit_at] =
+            timespec_of(given - ns + nanoseconds(&limit));
+    return result;
+}
+
+/* What is ready now, without blocking. */
+static long peek(const struct call *call)
+{
+    long result;
+
+    do
+        result = enter_limited(call, 0);
+    while (result == WOKEN);
+    return result;
+}
+
+/* ---- ended by a request -------------------------------------------------------------------- */
+
+/* A request waits: what is ready is reported, or nothing as if the time were over. */
+static long end_early(const struct call *call)
+{
+    static uint64_t ended_for;
+    uint64_t serial = kitsune__control_serial();
+    long result = WOKEN;
+
+    if (ended_for == serial)
+        result = enter_limited(call, PATIENCE_NS);
+    ended_for = serial;
+    return result == WOKEN ? peek(call) : result;
+}
+
+static long wait_for(const struct call *call)
+{
+    for (;;) {
+        long result = enter(&kitsune__control_gate->pending, call);
+        uint32_t pending;
+
+        if (__builtin_expect(result != WOKEN, 1))
+            return result;
+        pending = kitsune__request_pending();
+        if (pending & KITSUNE__PENDING_SERVICE)
+            kitsune__request_service();
+        if (pending & KITSUNE__PENDING_UPDATE)
+            return end_early(call);
+        /* A kick for a request that is gone. Limits in milliseconds start again here. */
+    }
+}
+
+/* ---- idle work ----------------------------------------------------------------------------- */
+
+#define LARGEST_SET 1024 /* bytes; beyond, no idle work is done */
+#define BUSY_SLICE_NS 50000u
+#define LONGEST_PATIENCE_NS 50000000u
+
+static void save_sets(const struct call *call, unsigned char *saved)
+{
+    for (unsigned i = 0; i < 3; i++)
+        if (call->sets[i])
+            memcpy(saved + i * LARGEST_SET, call->sets[i], call->set_size);
+}
+
+static void restore_sets(const struct call *call, const unsigned char *saved)
+{
+    for (unsigned i = 0; i < 3; i++)
+        if (call->sets[i])
+            memcpy(call->sets[i], saved + i * LARGEST_SET, call->set_size);
+}
+
+static void set_limit(struct call *call, uint64_t ns)
+{
+    if (call->limit_is_ms)
+        call->arguments[call->limit_at] = (long)((ns + 999999u) / 1000000u);
+    else
+        *(struct timespec *)call->arguments[call->limit_at] = timespec_of(ns);
+}
+
+/* How long to look before the next slice: not at all as long as slices do something. A slice that
+ * returns at once waits for another process; it is asked again and again, ever less often. */
+static uint64_t next_patience(uint64_t patience_ns, uint64_t slice_ns)
+{
+    if (slice_ns >= BUSY_SLICE_NS)
+        return 0;
+    if (patience_ns == 0)
+        return 1000000u;
+    return patience_ns >= LONGEST_PATIENCE_NS ? LONGEST_PATIENCE_NS : patience_ns * 2;
+}
+
+/* Works while nothing is ready. Returns 1 if the call is over, with its result. */
+static int work_while_idle(struct call *call, long *result)
+{
+    unsigned char saved[3 * LARGEST_SET];
+    uint64_t limit = limit_of(call), started = kitsune__now_ns(), now = started, patience = 0;
+    int more = 1;
+
+    if (!idle_work || call->set_size > LARGEST_SET)
+        return 0;
+    save_sets(call, saved);
+    while (more && now - started < limit && !(kitsune__request_pending() & WAKING)) {
+        uint64_t begun;
+
+        *result = patience ? enter_limited(call, patience) : peek(call);
+        if (*result != 0 && *result != WOKEN)
+            return 1;
+        restore_sets(call, saved);
+        begun = kitsune__now_ns();
+        more = idle_work();
+        now = kitsune__now_ns();
+        patience = next_patience(patience, now - begun);
+    }
+    if (limit != UINT64_MAX)
+        set_limit(call, now - started < limit ? limit - (now - started) : 0);
+    return 0;
+}
+
+static int finish(struct call *call)
+{
+    long result;
+
+    if (unlikely(kitsune__request_pending() & KITSUNE__PENDING_RETIRE)) {
+        if (!work_while_idle(call, &result))
+            result = wait_for(call);
+    } else {
+        result = wait_for(call);
+    }
+    if (result >= 0)
+        return (int)result;
+    errno = (int)-result;
+    return -1;
+}
+
+/* ---- the calls ----------------------------------------------------------------------------- */
+
+/* A mask for the time of a call, without SIGURG; NULL stays NULL. */
+static const sigset_t *filtered(const sigset_t *mask, sigset_t *copy)
+{
+    if (!mask)
+        return NULL;
+    *copy = *mask;
+    kitsune__kick_filter(copy);
+    return copy;
+}
+
+static int select_for(int count, fd_set *sets[3], struct timespec *limit, const sigset_t *mask)
+{
+    sigset_t copy;
+    struct {
+        const sigset_t *mask;
+        size_t size;
+    } with_size = {filtered(mask, &copy), KERNEL_SIGSET_SIZE};
+    struct call call = {
+        .number = SYS_pselect6,
+        .arguments = {count, (long)sets[0], (long)sets[1], (long)sets[2], (long)limit,
+                      (long)(mask ? &with_size : NULL)},
+        .limit_at = 4,
+        .sets = {sets[0], sets[1], sets[2]},
+        .set_size = count > 0 ? ((size_t)count + 63) / 64 * 8 : 0,
+    };
+
+    return finish(&call);
+}
+
+int kitsune__call_select(int count, fd_set *readable, fd_set *writable, fd_set *exceptional,
+                         struct timeval *timeout)
+{
+    struct timespec limit;
+    int result;
+
+    if (!timeout)
+        return select_for(count, (fd_set *[3]){readable, writable, exceptional}, NULL, NULL);
+    if (timeout->tv_sec < 0 || timeout->tv_usec < 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    limit.tv_sec = timeout->tv_usec / 1000000 > INT64_MAX - timeout->tv_sec
+                       ? INT64_MAX
+                       : timeout->tv_sec + timeout->tv_usec / 1000000;
+    limit.tv_nsec = timeout->tv_usec % 1000000 * 1000;
+    result = select_for(count, (fd_set *[3]){readable, writable, exceptional}, &limit, NULL);
+    timeout->tv_sec = limit.tv_sec;
+    timeout->tv_usec = limit.tv_nsec / 1000;
+    return result;
+}
+
+int kitsune__call_pselect(int count, fd_set *readable, fd_set *writable, fd_set *exceptional,
+                          const struct timespec *timeout, const sigset_t *mask)
+{
+    struct timespec limit;
+
+    if (timeout)
+        limit = *timeout;
+    return select_for(count, (fd_set *[3]){readable, writable, exceptional},
+                      timeout ? &limit : NULL, mask);
+}
+
+int kitsune__call_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    struct call call = {
+        .number = SYS_poll,
+        .arguments = {(long)fds, (long)count, timeout_ms},
+        .limit_at = 2,
+        .limit_is_ms = 1,
+    };
+
+    return finish(&call);
+}
+
+int kitsune__call_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+                        const sigset_t *mask)
+{
+    struct timespec limit;
+    sigset_t copy;
+    struct call call = {
+        .number = SYS_ppoll,
+        .arguments = {(long)fds, (long)count, (long)(timeout ? &limit : NULL),
+                      (long)filtered(mask, &copy), KERNEL_SIGSET_SIZE},
+        .limit_at = 2,
+    };
+
+    if (timeout)
+        limit = *timeout;
+    return finish(&call);
+}
+
+int kitsune__call_epoll_wait(int epoll, struct epoll_event *events, int capacity, int timeout_ms)
+{
+    struct call call = {
+        .number = SYS_epoll_wait,
+        .arguments = {epoll, (long)events, capacity, timeout_ms},
+        .limit_at = 3,
+        .limit_is_ms = 1,
+    };
+
+    return finish(&call);
+}
+
+int kitsune__call_epoll_pwait(int epoll, struct epoll_event *events, int capacity, int timeout_ms,
+                              const sigset_t *mask)
+{
+    sigset_t copy;
+    struct call call = {
+        .number = SYS_epoll_pwait,
+        .arguments = {epoll, (long)events, capacity, timeout_ms, (long)filtered(mask, &copy),
+                      KERNEL_SIGSET_SIZE},
+        .limit_at = 3,
+        .limit_is_ms = 1,
+    };
+
+    return finish(&call);
+}
+
+/* ---- the checked variants of _FORTIFY_SOURCE ----------------------------------------------- */
+
+extern int __poll_chk(struct pollfd *fds, nfds_t count, int timeout_ms, size_t size);
+extern int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+                       const sigset_t *mask, size_t size);
+
+/* An array that is too small is libc's to report, in its own way. */
+
+int kitsune__call___poll_chk(struct pollfd *fds, nfds_t count, int timeout_ms, size_t size)
+{
+    if (size / sizeof *fds < count)
+        return __poll_chk(fds, count, timeout_ms, size);
+    return kitsune__call_poll(fds, count, timeout_ms);
+}
+
+int kitsune__call___ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+                              const sigset_t *mask, size_t size)
+{
+    if (size / sizeof *fds < count)
+        return __ppoll_chk(fds, count, timeout, mask, size);
+    return kitsune__call_ppoll(fds, count, timeout, mask);
+}
