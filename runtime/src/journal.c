@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "platform.h"
@@ -53,7 +54,7 @@ struct journal {
     uint64_t mask, pending;
     stack_t altstack;
     struct kernel_action actions[CAUGHT];
-    int timer;
+    int timer; /* of the limit; -1: none */
     uint32_t has_timers, kernel_timer_count;
     struct itimerval timers[3];
     uint64_t timers_ns;
@@ -162,8 +163,10 @@ static int start_limit(uint64_t limit_ns) {
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = LIMIT_SIGNAL};
     struct itimerspec at = {{0, 0}, {(time_t)(limit_ns / NS_PER_S), (long)(limit_ns % NS_PER_S)}};
     event._sigev_un._tid = (pid_t)KITSUNE__SYSCALL(SYS_gettid);
-    if (KITSUNE__SYSCALL(SYS_timer_create, CLOCK_MONOTONIC, &event, &journal->timer) != 0)
+    if (KITSUNE__SYSCALL(SYS_timer_create, CLOCK_MONOTONIC, &event, &journal->timer) != 0) {
+        journal->timer = -1;
         return -1;
+    }
     return KITSUNE__SYSCALL(SYS_timer_settime, journal->timer, 0, &at, 0) == 0 ? 0 : -1;
 }
 
@@ -171,7 +174,10 @@ static int start_limit(uint64_t limit_ns) {
 static void stop_limit(struct journal *of) {
     uint64_t set = bit_of(LIMIT_SIGNAL);
     struct timespec none = {0, 0};
+    if (of->timer < 0)
+        return;
     KITSUNE__SYSCALL(SYS_timer_delete, of->timer);
+    of->timer = -1;
     if (!(of->pending & set))
         KITSUNE__SYSCALL(SYS_rt_sigtimedwait, &set, 0, &none, KERNEL_SET_SIZE);
 }
@@ -244,7 +250,8 @@ static void crash_by_default(int number) {
     uint64_t set = bit_of(number);
     KITSUNE__SYSCALL(SYS_rt_sigaction, number, &standard, 0, KERNEL_SET_SIZE);
     kernel_mask(SIG_UNBLOCK, &set, NULL);
-    KITSUNE__SYSCALL(SYS_tgkill, KITSUNE__SYSCALL(SYS_getpid), KITSUNE__SYSCALL(SYS_gettid), number);
+    long process = KITSUNE__SYSCALL(SYS_getpid), thread = KITSUNE__SYSCALL(SYS_gettid);
+    KITSUNE__SYSCALL(SYS_tgkill, process, thread, number);
 }
 
 static void give_up(struct journal *of, uint32_t code) __attribute__((noreturn));
@@ -475,7 +482,7 @@ static void finish_rollback(struct journal *of, struct kitsune__verdict *verdict
     verdict->rollback_ns = of->abort_ns != 0 ? now - of->abort_ns : 0;
     verdict->total_ns = now - of->begin_ns;
     uint64_t mask = of->mask;
-    KITSUNE__SYSCALL(SYS_timer_delete, of->timer); /* if the snapshot failed, it still runs */
+    stop_limit(of); /* still runs if the snapshot failed */
     kitsune__stack_unmap(&of->stack);
     munmap(of, journal_size());
     journal = NULL;
@@ -497,7 +504,6 @@ void kitsune__journal_run(void (*body)(void *), void *argument, uint64_t limit_n
     save_signals(of);
     journal = of;
     if (start_limit(limit_ns) != 0) {
-        of->verdict.code = KITSUNE__NO_MEMORY;
         refuse(&of->verdict, KITSUNE__NO_MEMORY, "no timer for the time limit");
     } else {
         kitsune__suspend(&of->old, of->stack.end, transaction, of);

@@ -23,6 +23,7 @@ struct kitsune__image {
     int has_build_id;
     uint32_t serial; /* 1 for the first release, then counting up: tells images of equal name apart */
     char *path; /* as the user named it; owned */
+    struct kitsune_gate *gate; /* of the release; known also when that is no longer mapped */
     struct kitsune__image *next; /* older */
 };
 
@@ -33,8 +34,7 @@ struct kitsune__image *kitsune__image_incoming(void);
 struct kitsune__image *kitsune__image_at(const void *address);
 /* Head of the list of all loaded images, newest first. */
 struct kitsune__image *kitsune__images(void);
-/* Takes an image out of the list and frees the structure. The caller
- * (retire) has closed or given up the handle. */
+/* Takes an image out of the list and frees the structure; retire, after it has closed the handle. */
 void kitsune__image_forget(struct kitsune__image *image);
 
 /*
@@ -50,5 +50,12 @@ uint32_t kitsune__load_first(const char *path, char *reason, size_t reason_size)
 uint32_t kitsune__load_next(const char *file, const char *path, char *reason, size_t reason_size);
 /* After the commit store: `incoming` becomes `current`. Cannot fail. */
 void kitsune__load_commit(void);
+
+/*
+ * Names the function at an offset of an object file's bytes ("main+0x1f"), from its symbol table.
+ * Returns non-zero if `name` was written. For the messages of crashes.
+ */
+int kitsune__load_function_at(const uint8_t *file, size_t size, uint64_t offset, char *name,
+                              size_t name_size);
 
 #endif

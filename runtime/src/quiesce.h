@@ -3,8 +3,8 @@
  * the program's API behind the launcher's table.
  *
  * Invariants:
- *  - The gate's bits below 0x8 are request.h's; the two here are set and cleared by the transaction
- *    alone.
+ *  - The gate's bits below 0x8 are request.h's; the one here is set and cleared by the transaction
+ *    alone. A killed snapshot is reaped under PENDING_RETIRE.
  *  - One update at a time; its state (which image updates to which, from which point) is ordinary
  *    memory of the launcher: a rollback restores it with everything else.
  *  - All functions belong to the program's main thread, outside signal handlers, unless said.
@@ -15,10 +15,8 @@
 #include "kitsune_abi.h"
 #include "outcome.h"
 
-enum {
-    KITSUNE__PENDING_TRANSACTION = 0x8u, /* the new version runs towards its update point */
-    KITSUNE__PENDING_REAP = 0x10u        /* a killed snapshot waits to be reaped */
-};
+/* The new version runs towards its update point. */
+enum { KITSUNE__PENDING_TRANSACTION = 0x8u };
 
 /* Work of the background kind (retire slices, reaping): one short slice. Non-zero if more is left.
  * For kitsune__wait_set_idle_work. */
@@ -27,6 +25,15 @@ int kitsune__quiesce_idle(void);
 /* In a child process after fork, also one that the new version makes before the commit: no update is
  * under way here and none comes; the child goes on in the code that forked. Async-signal-safe. */
 void kitsune__quiesce_drop_in_child(void);
+
+/* Once, before the first release is loaded: hooks into fork. */
+void kitsune__quiesce_start(void);
+/* Where the first version's main was called: what lies below on the thread's own stack is given back
+ * once a later version runs on another. */
+void kitsune__quiesce_set_base(void *stack_address);
+
+/* The running update's engine, NULL if there is none. */
+struct kitsune_xf *kitsune__engine(void);
 
 /* Entries of struct kitsune_launcher (kitsune_abi.h). */
 void kitsune__update(const struct kitsune_release *site, const char *name);

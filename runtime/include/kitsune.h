@@ -1,0 +1,112 @@
+/*
+ * The updating language's C API. A program includes this, puts kitsune_update("name") into its
+ * long-running loops, and is built as a release (which the launcher runs and updates) or as a plain
+ * executable, in which everything here does nothing.
+ *
+ * Outside an update kitsune_update costs one relaxed load and a branch that is not taken. All
+ * functions belong to the program's threads, not to signal handlers, except kitsune_update_requested.
+ */
+#ifndef KITSUNE_H
+#define KITSUNE_H
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__has_include)
+#if __has_include(<kitsune_annotations.h>)
+#include <kitsune_annotations.h>
+#endif
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define KITSUNE__HIDDEN __attribute__((visibility("hidden")))
+#else
+#define KITSUNE__HIDDEN
+#endif
+
+/* ---- updating -------------------------------------------------------------------------------- */
+
+extern unsigned int kitsune__gate_word KITSUNE__HIDDEN;
+void kitsune__update_slow(const char *name) KITSUNE__HIDDEN;
+
+/* Update point: here the program may become its next version. The name need not be a literal. */
+static inline void kitsune_update(const char *name) {
+    if (__builtin_expect(__atomic_load_n(&kitsune__gate_word, __ATOMIC_RELAXED) != 0, 0))
+        kitsune__update_slow(name);
+}
+
+/* Non-zero in new code between its main and the update point where the old version stood. */
+int kitsune_is_updating(void) KITSUNE__HIDDEN;
+/* The same, and the old version stood at that point. */
+int kitsune_is_updating_from(const char *name) KITSUNE__HIDDEN;
+/* Non-zero if this process has ever been updated. */
+int kitsune_has_updated(void) KITSUNE__HIDDEN;
+/* Requests an update from inside the program, to what kitsune_set_next_version named. */
+void kitsune_signal_update(void) KITSUNE__HIDDEN;
+/* Which release that loads. Takes over a malloc'ed string. */
+void kitsune_set_next_version(char *path) KITSUNE__HIDDEN;
+/* Withdraws a request that has not started. */
+void kitsune_clear_request(void) KITSUNE__HIDDEN;
+/* For loops like while (!done && !kitsune_update_requested()). */
+int kitsune_update_requested(void) KITSUNE__HIDDEN;
+/* Migrates every variable registered for it; does nothing when not updating. */
+void kitsune_do_automigrate(void) KITSUNE__HIDDEN;
+/* A line for the update log. */
+void kitsune_log(const char *format, ...) KITSUNE__HIDDEN;
+
+/* ---- migrating by hand ----------------------------------------------------------------------- */
+
+int kitsune__migrate_variable(const char *key, void *address) KITSUNE__HIDDEN;
+
+#define KITSUNE__STRING(text) #text
+#define KITSUNE__EXPANDED(text) KITSUNE__STRING(text)
+
+/* Each is non-zero if a value was migrated: if (!MIGRATE_GLOBAL(v)) v = init(); */
+#define MIGRATE_GLOBAL(v) kitsune__migrate_variable(#v, (void *)&(v))
+#define MIGRATE_STATIC(v) kitsune__migrate_variable(__FILE__ "/" #v, (void *)&(v))
+#define MIGRATE_LOCAL_STATIC(func, v)                                                             \
+    kitsune__migrate_variable(__FILE__ "/" #func "#" #v, (void *)&(v))
+
+/* ---- looking things up ----------------------------------------------------------------------- */
+
+/* The address behind a key in the old or the new version; NULL if there is none, or several. */
+void *kitsune_lookup_key_old(const char *key) KITSUNE__HIDDEN;
+void *kitsune_lookup_key_new(const char *key) KITSUNE__HIDDEN;
+/* The key of a variable or function; NULL if it is not registered. */
+char *kitsune_lookup_addr_old(void *address) KITSUNE__HIDDEN;
+char *kitsune_lookup_addr_new(void *address) KITSUNE__HIDDEN;
+/* A global of the old / of the new version. */
+void *kitsune_get_val(const char *name) KITSUNE__HIDDEN;
+void *kitsune_get_cur_val(const char *name) KITSUNE__HIDDEN;
+/* Non-zero if `address` is that of the old version's variable or function of this key. */
+int kitsune_old_address_matches(const char *name, const void *address) KITSUNE__HIDDEN;
+/* By the parts of a key; each but `name` may be NULL. */
+void *kitsune_get_symbol_addr_old(const char *name, const char *func, const char *file,
+                                  const char *ns) KITSUNE__HIDDEN;
+void *kitsune_get_symbol_addr_new(const char *name, const char *func, const char *file,
+                                  const char *ns) KITSUNE__HIDDEN;
+
+/* `file` as a string or as it stands: "conn.c" or conn.c. */
+#define GET_OLD_GLOBAL(v) kitsune_lookup_key_old(#v)
+#define GET_NEW_GLOBAL(v) kitsune_lookup_key_new(#v)
+#define GET_OLD_STATIC(file, v)                                                                   \
+    kitsune_get_symbol_addr_old(#v, NULL, KITSUNE__EXPANDED(file), NULL)
+#define GET_NEW_STATIC(file, v)                                                                   \
+    kitsune_get_symbol_addr_new(#v, NULL, KITSUNE__EXPANDED(file), NULL)
+#define GET_OLD_LOCAL_STATIC(file, func, v)                                                       \
+    kitsune_get_symbol_addr_old(#v, #func, KITSUNE__EXPANDED(file), NULL)
+#define GET_NEW_LOCAL_STATIC(file, func, v)                                                       \
+    kitsune_get_symbol_addr_new(#v, #func, KITSUNE__EXPANDED(file), NULL)
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,287 @@
+#define _GNU_SOURCE
+#include "load.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <link.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "platform.h"
+#include "request.h"
+#include "table.h"
+
+static struct kitsune__image *images; /* newest first */
+static struct kitsune__image *current, *incoming;
+
+struct kitsune__image *kitsune__image_current(void) {
+    return current;
+}
+
+struct kitsune__image *kitsune__image_incoming(void) {
+    return incoming;
+}
+
+struct kitsune__image *kitsune__images(void) {
+    return images;
+}
+
+struct kitsune__image *kitsune__image_at(const void *address) {
+    const uint8_t *at = address;
+    for (struct kitsune__image *image = images; image != NULL; image = image->next)
+        if (at >= image->start && at < image->end)
+            return image;
+    return NULL;
+}
+
+void kitsune__image_forget(struct kitsune__image *image) {
+    for (struct kitsune__image **link = &images; *link != NULL; link = &(*link)->next)
+        if (*link == image) {
+            *link = image->next;
+            kitsune__request_gate_remove(image->gate);
+            free(image->path);
+            free(image);
+            return;
+        }
+}
+
+/* ---- what the dynamic linker knows of an image --------------------------------------------- */
+
+static void read_notes(struct kitsune__image *image, const uint8_t *at, size_t size) {
+    while (size >= sizeof(ElfW(Nhdr))) {
+        const ElfW(Nhdr) *note = (const void *)at;
+        size_t name_size = (note->n_namesz + 3u) & ~3u;
+        size_t note_size = sizeof *note + name_size + ((note->n_descsz + 3u) & ~3u);
+        if (note_size > size)
+            return;
+        if (note->n_type == NT_GNU_BUILD_ID && note->n_descsz == KITSUNE_BUILD_ID_SIZE) {
+            memcpy(image->build_id, at + sizeof *note + name_size, KITSUNE_BUILD_ID_SIZE);
+            image->has_build_id = 1;
+        }
+        at += note_size;
+        size -= note_size;
+    }
+}
+
+static int holds(const struct dl_phdr_info *info, uintptr_t address) {
+    for (int index = 0; index < info->dlpi_phnum; index++) {
+        const ElfW(Phdr) *header = &info->dlpi_phdr[index];
+        uintptr_t start = info->dlpi_addr + header->p_vaddr;
+        if (header->p_type == PT_LOAD && address >= start && address < start + header->p_memsz)
+            return 1;
+    }
+    return 0;
+}
+
+/* Fills bounds and build-id of the image that contains its release structure. */
+static int inspect(struct dl_phdr_info *info, size_t size, void *argument) {
+    struct kitsune__image *image = argument;
+    uintptr_t page = kitsune__page_size(), start = UINTPTR_MAX, end = 0;
+    (void)size;
+    if (!holds(info, (uintptr_t)image->release))
+        return 0;
+    for (int index = 0; index < info->dlpi_phnum; index++) {
+        const ElfW(Phdr) *header = &info->dlpi_phdr[index];
+        uintptr_t at = info->dlpi_addr + header->p_vaddr;
+        if (header->p_type == PT_LOAD) {
+            start = at < start ? at : start;
+            end = at + header->p_memsz > end ? at + header->p_memsz : end;
+        } else if (header->p_type == PT_NOTE) {
+            read_notes(image, (const uint8_t *)at, header->p_memsz);
+        }
+    }
+    image->start = (const uint8_t *)(start / page * page);
+    image->end = (const uint8_t *)((end + page - 1) / page * page);
+    return 1;
+}
+
+/* ---- checks -------------------------------------------------------------------------------- */
+
+static uint32_t check_interface(uint32_t abi, char *reason, size_t size) {
+    if (abi == KITSUNE_ABI)
+        return 0;
+    snprintf(reason, size, "the release has interface %u, the launcher %u: %s", abi, KITSUNE_ABI,
+             abi < KITSUNE_ABI ? "build the release again with this Kitsune"
+                               : "install the Kitsune that the release was built with");
+    return abi < KITSUNE_ABI ? KITSUNE__ABI_OLDER : KITSUNE__ABI_NEWER;
+}
+
+static uint32_t check_form(const struct kitsune_release *release, char *reason, size_t size) {
+    uint32_t code = check_interface(release->abi, reason, size);
+    if (code != 0)
+        return code;
+    if (release->size != sizeof *release || release->identity->magic != KITSUNE_MAGIC) {
+        snprintf(reason, size, "the file's kitsune_release has another form than this interface's");
+        return KITSUNE__NOT_A_RELEASE;
+    }
+    return 0;
+}
+
+static int is_parent(const struct kitsune_identity *identity, const struct kitsune__image *image) {
+    for (uint32_t index = 0; image->has_build_id && index < identity->parent_count && index < 16;
+         index++)
+        if (memcmp(identity->parents[index], image->build_id, KITSUNE_BUILD_ID_SIZE) == 0)
+            return 1;
+    return 0;
+}
+
+/* Whether the release may follow the running one. */
+static uint32_t check_succession(const struct kitsune_release *release, char *reason, size_t size) {
+    const struct kitsune_identity *new = release->identity, *old = current->release->identity;
+    if (release == current->release) {
+        snprintf(reason, size, "%s %s is what is running", new->program, new->version);
+        return KITSUNE__WRONG_PARENT;
+    }
+    if (strcmp(new->program, old->program) != 0) {
+        snprintf(reason, size, "the release is of '%s', but '%s' is running", new->program,
+                 old->program);
+        return KITSUNE__WRONG_PROGRAM;
+    }
+    if (release->plan == NULL) {
+        snprintf(reason, size, "%s %s is a first release: nothing leads to it from %s",
+                 new->program, new->version, old->version);
+        return KITSUNE__NO_PLAN;
+    }
+    if (!is_parent(new, current)) {
+        snprintf(reason, size, "%s %s was not built to follow this build of %s", new->program,
+                 new->version, old->version);
+        return KITSUNE__WRONG_PARENT;
+    }
+    if (release->plan->old_layout_digest != current->release->layout_digest) {
+        snprintf(reason, size,
+                 "%s %s was generated against other types than those of the running %s",
+                 new->program, new->version, old->version);
+        return KITSUNE__WRONG_LAYOUT;
+    }
+    return 0;
+}
+
+/* ---- loading ------------------------------------------------------------------------------- */
+
+/* Opens the object and puts an image into the list. The caller checks more. */
+static uint32_t open_image(const char *file, const char *path, struct kitsune__image **opened,
+                           char *reason, size_t size) {
+    void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+    if (handle == NULL) {
+        snprintf(reason, size, "%s", dlerror());
+        return KITSUNE__LOAD_FAILED;
+    }
+    const struct kitsune_release *release = dlsym(handle, "kitsune_release");
+    if (release == NULL) {
+        snprintf(reason, size, "%s has no symbol kitsune_release", path);
+        return KITSUNE__NOT_A_RELEASE;
+    }
+    uint32_t code = check_form(release, reason, size);
+    if (code != 0)
+        return code;
+    struct kitsune__image *image = calloc(1, sizeof *image);
+    char *name = strdup(path);
+    if (image == NULL || name == NULL) {
+        snprintf(reason, size, "no memory to load the release");
+        return KITSUNE__NO_MEMORY;
+    }
+    image->release = release;
+    image->handle = handle;
+    image->gate = release->gate;
+    image->path = name;
+    image->serial = images != NULL ? images->serial + 1 : 1;
+    dl_iterate_phdr(inspect, image);
+    image->next = images;
+    images = image;
+    *opened = image;
+    return 0;
+}
+
+static void connect(const struct kitsune__image *image) {
+    *image->release->launcher = kitsune__launcher_table();
+    if (kitsune__request_gate_add(image->release->gate) != 0) {
+        /* Without a shared gate requests do not arrive: the program runs, that is all. */
+    }
+}
+
+uint32_t kitsune__load_first(const char *path, char *reason, size_t reason_size) {
+    struct kitsune__image *image;
+    char *absolute = realpath(path, NULL);
+    if (absolute == NULL) {
+        snprintf(reason, reason_size, "%s: %m", path);
+        return KITSUNE__NO_FILE;
+    }
+    uint32_t code = open_image(absolute, absolute, &image, reason, reason_size);
+    free(absolute);
+    if (code != 0)
+        return code;
+    current = image;
+    connect(image);
+    return 0;
+}
+
+uint32_t kitsune__load_next(const char *file, const char *path, char *reason, size_t reason_size) {
+    struct kitsune__image *image;
+    uint32_t code = open_image(file, path, &image, reason, reason_size);
+    if (code == 0)
+        code = check_succession(image->release, reason, reason_size);
+    if (code != 0)
+        return code;
+    incoming = image;
+    connect(image);
+    return 0;
+}
+
+void kitsune__load_commit(void) {
+    current = incoming;
+    incoming = NULL;
+}
+
+/* ---- naming a place in a file --------------------------------------------------------------- */
+
+/* Finds the function symbol around a virtual address in a mapped file; every offset is checked. */
+static int find_symbol(const uint8_t *file, size_t size, uint64_t address, char *name,
+                       size_t name_size) {
+    const ElfW(Ehdr) *header = (const void *)file;
+    const ElfW(Shdr) *sections = (const void *)(file + header->e_shoff);
+    if (header->e_shoff > size || (size - header->e_shoff) / sizeof *sections < header->e_shnum)
+        return 0;
+    for (int index = 0; index < header->e_shnum; index++) {
+        const ElfW(Shdr) *table = &sections[index];
+        if (table->sh_type != SHT_SYMTAB || table->sh_link >= header->e_shnum ||
+            table->sh_offset > size || table->sh_size > size - table->sh_offset)
+            continue;
+        const ElfW(Shdr) *strings = &sections[table->sh_link];
+        const ElfW(Sym) *symbol = (const void *)(file + table->sh_offset);
+        for (size_t left = table->sh_size / sizeof *symbol; left > 0; left--, symbol++) {
+            if (ELF64_ST_TYPE(symbol->st_info) != STT_FUNC || address < symbol->st_value ||
+                address - symbol->st_value >= symbol->st_size ||
+                symbol->st_name >= strings->sh_size || strings->sh_offset > size ||
+                strings->sh_size > size - strings->sh_offset)
+                continue;
+            snprintf(name, name_size, "%.*s+0x%lx", (int)(strings->sh_size - symbol->st_name),
+                     (const char *)file + strings->sh_offset + symbol->st_name,
+                     (unsigned long)(address - symbol->st_value));
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* The virtual address that the file's offset is loaded at, or UINT64_MAX. */
+static uint64_t virtual_address(const uint8_t *file, size_t size, uint64_t offset) {
+    const ElfW(Ehdr) *header = (const void *)file;
+    const ElfW(Phdr) *segments = (const void *)(file + header->e_phoff);
+    if (header->e_phoff > size || (size - header->e_phoff) / sizeof *segments < header->e_phnum)
+        return UINT64_MAX;
+    for (int index = 0; index < header->e_phnum; index++)
+        if (segments[index].p_type == PT_LOAD && offset >= segments[index].p_offset &&
+            offset - segments[index].p_offset < segments[index].p_filesz)
+            return segments[index].p_vaddr + (offset - segments[index].p_offset);
+    return UINT64_MAX;
+}
+
+int kitsune__load_function_at(const uint8_t *file, size_t size, uint64_t offset, char *name,
+                              size_t name_size) {
+    if (size < sizeof(ElfW(Ehdr)) || memcmp(file, ELFMAG, SELFMAG) != 0 ||
+        file[EI_CLASS] != ELFCLASS64)
+        return 0;
+    uint64_t address = virtual_address(file, size, offset);
+    return address != UINT64_MAX && find_symbol(file, size, address, name, name_size);
+}

@@ -1,0 +1,106 @@
+/*
+ * Linked into a plain executable: the API does nothing, and the gate is never set.
+ */
+#include <stddef.h>
+
+#include "kitsune.h"
+
+unsigned int kitsune__gate_word;
+
+void kitsune__update_slow(const char *name) {
+    (void)name;
+}
+
+int kitsune_is_updating(void) {
+    return 0;
+}
+
+int kitsune_is_updating_from(const char *name) {
+    (void)name;
+    return 0;
+}
+
+int kitsune_has_updated(void) {
+    return 0;
+}
+
+void kitsune_signal_update(void) {
+}
+
+void kitsune_set_next_version(char *path) {
+    free(path);
+}
+
+void kitsune_clear_request(void) {
+}
+
+int kitsune_update_requested(void) {
+    return 0;
+}
+
+void kitsune_do_automigrate(void) {
+}
+
+void kitsune_log(const char *format, ...) {
+    (void)format;
+}
+
+int kitsune__migrate_variable(const char *key, void *address) {
+    (void)key;
+    (void)address;
+    return 0;
+}
+
+void *kitsune_lookup_key_old(const char *key) {
+    (void)key;
+    return NULL;
+}
+
+void *kitsune_lookup_key_new(const char *key) {
+    (void)key;
+    return NULL;
+}
+
+char *kitsune_lookup_addr_old(void *address) {
+    (void)address;
+    return NULL;
+}
+
+char *kitsune_lookup_addr_new(void *address) {
+    (void)address;
+    return NULL;
+}
+
+void *kitsune_get_val(const char *name) {
+    (void)name;
+    return NULL;
+}
+
+void *kitsune_get_cur_val(const char *name) {
+    (void)name;
+    return NULL;
+}
+
+int kitsune_old_address_matches(const char *name, const void *address) {
+    (void)name;
+    (void)address;
+    return 0;
+}
+
+void *kitsune_get_symbol_addr_old(const char *name, const char *func, const char *file,
+                                  const char *ns) {
+    (void)name;
+    (void)func;
+    (void)file;
+    (void)ns;
+    return NULL;
+}
+
+void *kitsune_get_symbol_addr_new(const char *name, const char *func, const char *file,
+                                  const char *ns) {
+    (void)name;
+    (void)func;
+    (void)file;
+    (void)ns;
+    return NULL;
+}

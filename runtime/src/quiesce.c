@@ -1,0 +1,510 @@
+#define _GNU_SOURCE
+#include "quiesce.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "journal.h"
+#include "load.h"
+#include "log.h"
+#include "main_state.h"
+#include "platform.h"
+#include "registry.h"
+#include "request.h"
+#include "retire.h"
+#include "transform.h"
+#include "wait.h"
+#include "wrap_exit.h"
+#include "wrap_signal.h"
+
+#define NS_PER_MS 1000000ull
+#define NS_PER_S 1000000000ull
+#define DEFAULT_LIMIT_NS (60 * NS_PER_S)
+/* Of background work at an update point or before a blocking call. */
+#define SLICE_NS (200 * 1000ull)
+/* How long a new update waits for what the last one left behind. */
+#define FINISH_LIMIT_NS (100 * NS_PER_MS)
+#define POINT_SIZE 128
+
+extern char **environ;
+
+/* The running update; ordinary memory, so that a rollback makes it what it was before. */
+static struct {
+    struct kitsune__request request;
+    char old_point[POINT_SIZE]; /* where the old version stands */
+    const char *new_point;      /* what that is called in the new version */
+    struct kitsune__registry *from, *to;
+    struct kitsune_xf *xf;
+} update;
+
+/* The image that the last update retired, until it is told what became of it. */
+static struct {
+    uint64_t serial; /* of the request; 0: nothing to tell */
+    const struct kitsune__image *image;
+} retired_image;
+
+static int has_updated;
+static char *next_version;              /* of kitsune_set_next_version; owned */
+static struct kitsune__stack own_stack; /* of the running version; empty: the thread's own */
+static uint8_t *base;                   /* see kitsune__quiesce_set_base */
+
+struct kitsune_xf *kitsune__engine(void) {
+    return update.xf;
+}
+
+void kitsune__quiesce_set_base(void *stack_address) {
+    base = stack_address;
+}
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+static struct kitsune__running running_of(const struct kitsune__image *image) {
+    struct kitsune__running running;
+    memset(&running, 0, sizeof running);
+    memcpy(running.program, image->release->identity->program, sizeof running.program);
+    memcpy(running.version, image->release->identity->version, sizeof running.version);
+    memcpy(running.build_id, image->build_id, sizeof running.build_id);
+    return running;
+}
+
+static void answer(const struct kitsune__verdict *verdict) {
+    struct kitsune__outcome outcome;
+    struct kitsune__running running = running_of(kitsune__image_current());
+    memset(&outcome, 0, sizeof outcome);
+    outcome.committed = verdict->code == KITSUNE__COMMITTED;
+    if (!outcome.committed) {
+        snprintf(outcome.code, sizeof outcome.code, "K%03u", verdict->code % 1000);
+        snprintf(outcome.reason, sizeof outcome.reason, "%s", verdict->reason);
+    }
+    snprintf(outcome.not_undone, sizeof outcome.not_undone, "%s", verdict->notes);
+    outcome.pause_ns = verdict->total_ns;
+    outcome.load_ns = verdict->load_ns;
+    outcome.snapshot_ns = verdict->snapshot_ns;
+    outcome.migrate_ns = verdict->main_ns;
+    outcome.objects = verdict->objects;
+    outcome.bytes = verdict->bytes;
+    kitsune__request_outcome(&outcome, outcome.committed ? &running : NULL);
+}
+
+/* The function that crashed, from the file that the code was mapped from; to the reason's end. */
+static void name_function(struct kitsune__verdict *verdict, const char *load_path) {
+    char name[200];
+    struct stat status;
+    size_t length = strlen(verdict->reason);
+    int is_release = strncmp(verdict->fault_path, "/memfd:", 7) == 0;
+    const char *path = is_release ? load_path : verdict->fault_path;
+    int file = *path == '/' ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (file < 0)
+        return;
+    if (fstat(file, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0) {
+        size_t size = (size_t)status.st_size;
+        void *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
+        if (bytes != MAP_FAILED) {
+            if (kitsune__load_function_at(bytes, size, verdict->fault_offset, name, sizeof name))
+                snprintf(verdict->reason + length, sizeof verdict->reason - length,
+                         " (at %s)", name);
+            munmap(bytes, size);
+        }
+    }
+    close(file);
+}
+
+static void finish_failed(struct kitsune__verdict *verdict) {
+    if (verdict->fault_path[0] != '\0')
+        name_function(verdict, update.request.load_path);
+    close(update.request.fd);
+    const struct kitsune_identity *old = kitsune__image_current()->release->identity;
+    kitsune__log("%s %s goes on, %s was not installed: K%u: %s%s%s", old->program, old->version,
+                 update.request.release.version, verdict->code, verdict->reason,
+                 verdict->notes[0] ? "; " : "", verdict->notes);
+    answer(verdict);
+}
+
+/* ---- the new version's way to its update point ------------------------------------------------ */
+
+static void fail_transformation(void *transaction, const char *message)
+    __attribute__((noreturn));
+static void fail_transformation(void *transaction, const char *message) {
+    (void)transaction;
+    kitsune__journal_abort(KITSUNE__TRANSFORM_FAILED, "%s", message);
+}
+
+static const char *renamed_point(const struct kitsune_plan *plan, const char *name) {
+    for (uint32_t index = 0; index < plan->rename_count; index++)
+        if (strcmp(plan->update_point_renames[index][0], name) == 0)
+            return plan->update_point_renames[index][1];
+    return name;
+}
+
+static struct kitsune__range dying_stack(void) {
+    struct kitsune__range range = {(uintptr_t)kitsune__journal_old_stack_pointer(),
+                                   (uintptr_t)(own_stack.end ? own_stack.end : base)};
+    return range;
+}
+
+/* Registries of retired images that are still mapped, for pointers that they left behind. */
+#define EARLIER_MAX 64
+static const struct kitsune__registry *earlier[EARLIER_MAX];
+
+static uint32_t open_earlier(void) {
+    uint32_t count = 0;
+    for (struct kitsune__image *image = kitsune__images(); image != NULL; image = image->next) {
+        struct kitsune__registry *registry;
+        if (image == kitsune__image_current() || image == kitsune__image_incoming() ||
+            count == EARLIER_MAX)
+            continue;
+        if (kitsune__registry_open(&registry, image->release) == 0)
+            earlier[count++] = registry;
+    }
+    return count;
+}
+
+static void close_earlier(void) {
+    for (uint32_t index = 0; index < EARLIER_MAX; index++) {
+        kitsune__registry_close((struct kitsune__registry *)earlier[index]);
+        earlier[index] = NULL;
+    }
+}
+
+static void start_engine(const struct kitsune_release *new) {
+    struct kitsune__xf_options options = {.plan = new->plan,
+                                          .earlier = earlier,
+                                          .earlier_count = open_earlier(),
+                                          .dying = dying_stack(),
+                                          .fail = fail_transformation};
+    if (kitsune__registry_open(&update.from, kitsune__image_current()->release) != 0 ||
+        kitsune__registry_open(&update.to, new) != 0)
+        kitsune__journal_abort(KITSUNE__NO_MEMORY, "no memory for the engine");
+    options.from = update.from;
+    options.to = update.to;
+    if (kitsune__xf_begin(&update.xf, &options) != 0)
+        kitsune__journal_abort(KITSUNE__NO_MEMORY, "no memory for the engine");
+}
+
+/* Runs on the new stack, inside the transaction. */
+static void run_new_version(void *argument) {
+    char reason[KITSUNE__REASON_SIZE];
+    int count;
+    (void)argument;
+    kitsune__signals_begin();
+    kitsune__journal_phase(KITSUNE__PHASE_LOAD, NULL);
+    uint32_t code = kitsune__load_next(update.request.load_path, update.request.source, reason,
+                                       sizeof reason);
+    if (code != 0)
+        kitsune__journal_abort(code, "%s", reason);
+    const struct kitsune_release *new = kitsune__image_incoming()->release;
+    update.new_point = renamed_point(new->plan, update.old_point);
+    start_engine(new);
+    if (new->plan->prestart != NULL) {
+        kitsune__journal_phase(KITSUNE__PHASE_PRESTART, NULL);
+        new->plan->prestart();
+    }
+    kitsune__journal_phase(KITSUNE__PHASE_MAIN, NULL);
+    char **arguments = kitsune__arguments_renew(&count);
+    if (arguments == NULL)
+        kitsune__journal_abort(KITSUNE__NO_MEMORY, "no memory for the arguments");
+    kitsune__options_reset();
+    int status = new->main(count, arguments, environ);
+    if (!kitsune__journal_active())
+        exit(status); /* it was installed long since: the program's ordinary end */
+    kitsune__journal_abort(KITSUNE__RETURNED, "the new version's main returned %d before it "
+                           "reached the update point '%s'", status, update.new_point);
+}
+
+/* ---- the commit ------------------------------------------------------------------------------ */
+
+/* What an old function became: what the plan says, or its namesake; NULL if there is neither. */
+static const void *successor(const void *function) {
+    const struct kitsune_plan *plan = kitsune__image_incoming()->release->plan;
+    const struct kitsune_symbol *old = kitsune__registry_function_at(update.from, function);
+    if (old == NULL)
+        return NULL;
+    for (uint32_t index = 0; index < plan->function_count; index++)
+        if (strcmp(plan->functions[index].old_key, old->key) == 0)
+            return plan->functions[index].new_function;
+    const struct kitsune_symbol *new = kitsune__registry_find(update.to, old->key, NULL);
+    return new != NULL && (new->flags & KITSUNE_SYMBOL_FUNCTION) ? new->address : NULL;
+}
+
+static void apply_commit(void) {
+    kitsune__signals_apply();
+    kitsune__load_commit();
+}
+
+/* Gives the dead part of the thread's own stack back; what main's caller needs stays. */
+static void give_back_base(void) {
+    struct rlimit limit;
+    uint8_t *here = base;
+    uintptr_t page = kitsune__page_size();
+    size_t size = 8u << 20;
+    if (here == NULL)
+        return;
+    if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+        size = limit.rlim_cur;
+    /* Below the frame and its red zone; where the mapping ends earlier the rest is refused, hence
+     * page by page from the top. */
+    uint8_t *top = (uint8_t *)(((uintptr_t)here - 2 * page) / page * page);
+    for (uint8_t *at = top; size > page; at -= page, size -= page)
+        if (madvise(at - page, page, MADV_DONTNEED) != 0)
+            break;
+    base = NULL;
+}
+
+static void take_stack(const struct kitsune__stack *stack) {
+    if (own_stack.guard != NULL)
+        kitsune__stack_unmap(&own_stack);
+    else
+        give_back_base();
+    own_stack = *stack;
+}
+
+/* At the update point where the old version stands: from here on the new one is the program. */
+static void commit(void) {
+    struct kitsune__image *old = kitsune__image_current();
+    const struct kitsune_plan *plan = kitsune__image_incoming()->release->plan;
+    struct kitsune__xf_statistics statistics;
+    struct kitsune__verdict verdict;
+    struct kitsune__stack stack;
+    if (plan->mainupdate != NULL) {
+        kitsune__journal_phase(KITSUNE__PHASE_MAINUPDATE, NULL);
+        plan->mainupdate();
+    }
+    kitsune__journal_phase(KITSUNE__PHASE_TRANSFORM, NULL);
+    kitsune__xf_finish(update.xf, &statistics);
+    kitsune__journal_phase(KITSUNE__PHASE_COMMIT, NULL);
+    kitsune__signals_carry_over(old, successor);
+    kitsune__exit_carry_over(old, successor);
+    kitsune__journal_commit(apply_commit, &verdict, &stack);
+    has_updated = 1;
+    verdict.objects = statistics.moved + statistics.in_place;
+    verdict.bytes = statistics.bytes;
+    take_stack(&stack);
+    struct kitsune__retired *retired = kitsune__xf_end(update.xf);
+    update.xf = NULL;
+    kitsune__registry_close(update.from);
+    kitsune__registry_close(update.to);
+    update.from = update.to = NULL;
+    close_earlier();
+    close(update.request.fd);
+    kitsune__request_lower(KITSUNE__PENDING_TRANSACTION);
+    kitsune__log("%s %s became %s: %lu objects, %lu us", old->release->identity->program,
+                 old->release->identity->version,
+                 kitsune__image_current()->release->identity->version,
+                 (unsigned long)verdict.objects, (unsigned long)(verdict.total_ns / 1000));
+    answer(&verdict);
+    retired_image.serial = update.request.serial;
+    retired_image.image = old;
+    kitsune__retire_begin(retired, old);
+    kitsune__request_raise(KITSUNE__PENDING_RETIRE);
+    kitsune__signals_unblock();
+}
+
+/* ---- the old version's side ------------------------------------------------------------------ */
+
+static int is_possible(struct kitsune__verdict *verdict) {
+    int threads = kitsune__thread_count();
+    if (threads <= 1)
+        return 1;
+    memset(verdict, 0, sizeof *verdict);
+    verdict->code = KITSUNE__THREADS;
+    snprintf(verdict->reason, sizeof verdict->reason,
+             "the program has %d threads; programs with more than one cannot be updated yet",
+             threads);
+    return 0;
+}
+
+static void update_now(const char *name) {
+    struct kitsune__verdict verdict;
+    if (!kitsune__request_take(&update.request))
+        return;
+    snprintf(update.old_point, sizeof update.old_point, "%s", name);
+    if (is_possible(&verdict)) {
+        uint64_t limit = update.request.limit_ms * NS_PER_MS;
+        kitsune__retire_finish(FINISH_LIMIT_NS);
+        kitsune__request_raise(KITSUNE__PENDING_TRANSACTION);
+        kitsune__journal_run(run_new_version, NULL, limit ? limit : DEFAULT_LIMIT_NS, &verdict);
+        kitsune__request_lower(KITSUNE__PENDING_TRANSACTION);
+        if (kitsune__journal_snapshot_off())
+            kitsune__signals_forget();
+    }
+    finish_failed(&verdict);
+}
+
+static int is_loaded(const struct kitsune__image *wanted) {
+    for (const struct kitsune__image *image = kitsune__images(); image != NULL; image = image->next)
+        if (image == wanted)
+            return 1;
+    return 0;
+}
+
+static void tell_retired(void) {
+    char reason[128] = "unloaded";
+    if (retired_image.serial == 0)
+        return;
+    if (is_loaded(retired_image.image))
+        kitsune__retire_reason(retired_image.image, reason, sizeof reason);
+    kitsune__request_retired(retired_image.serial, reason);
+    retired_image.serial = 0;
+}
+
+int kitsune__quiesce_idle(void) {
+    if (kitsune__journal_active())
+        return 0;
+    int is_reaped = kitsune__journal_reap();
+    int has_more = kitsune__retire_slice(SLICE_NS);
+    if (!has_more)
+        tell_retired();
+    if (is_reaped && !has_more)
+        kitsune__request_lower(KITSUNE__PENDING_RETIRE);
+    return !is_reaped || has_more;
+}
+
+static void work_at_point(const char *name) {
+    uint32_t pending = kitsune__request_pending();
+    if (pending & KITSUNE__PENDING_SERVICE)
+        kitsune__request_service();
+    if (pending & KITSUNE__PENDING_RETIRE)
+        kitsune__quiesce_idle();
+    if (kitsune__request_pending() & KITSUNE__PENDING_UPDATE)
+        update_now(name);
+}
+
+static int is_incoming(const struct kitsune_release *site) {
+    return kitsune__journal_active() && kitsune__image_incoming() != NULL &&
+           site == kitsune__image_incoming()->release;
+}
+
+void kitsune__update(const struct kitsune_release *site, const char *name) {
+    int saved = errno;
+    if (is_incoming(site)) {
+        if (strcmp(name, update.new_point) == 0)
+            commit();
+    } else if (!kitsune__journal_active() && site == kitsune__image_current()->release) {
+        work_at_point(name);
+    }
+    errno = saved;
+}
+
+/* ---- fork ------------------------------------------------------------------------------------ */
+
+void kitsune__quiesce_drop_in_child(void) {
+    if (kitsune__journal_active())
+        kitsune__signals_leave_in_child();
+    kitsune__journal_drop_in_child();
+    kitsune__retire_drop_in_child();
+}
+
+static void note_child(void) {
+    kitsune__journal_note("the new version started a process, which goes on");
+}
+
+void kitsune__quiesce_start(void) {
+    kitsune__wait_set_idle_work(kitsune__quiesce_idle);
+    if (pthread_atfork(NULL, note_child, kitsune__quiesce_drop_in_child) != 0)
+        kitsune__log("no memory to follow the program's children");
+}
+
+/* ---- the program's API ----------------------------------------------------------------------- */
+
+int kitsune__is_updating(const struct kitsune_release *site) {
+    return is_incoming(site);
+}
+
+int kitsune__is_updating_from(const struct kitsune_release *site, const char *name) {
+    return is_incoming(site) &&
+           (strcmp(name, update.new_point) == 0 || strcmp(name, update.old_point) == 0);
+}
+
+int kitsune__has_updated(void) {
+    return has_updated || kitsune__journal_active();
+}
+
+int kitsune__update_requested(void) {
+    return !kitsune__journal_active() &&
+           (kitsune__request_pending() & KITSUNE__PENDING_UPDATE) != 0;
+}
+
+void kitsune__set_next_version(char *path) {
+    if (path != next_version)
+        free(next_version);
+    next_version = path;
+}
+
+void kitsune__signal_update(void) {
+    struct kitsune__outcome outcome;
+    if (kitsune__journal_active())
+        return;
+    if (next_version == NULL) {
+        kitsune__log("kitsune_signal_update: kitsune_set_next_version was not called");
+        return;
+    }
+    if (kitsune__request_inside(next_version, 0, &outcome) != 0)
+        kitsune__log("%s was not installed: %s: %s", next_version, outcome.code, outcome.reason);
+}
+
+void kitsune__clear_request(void) {
+    if (!kitsune__journal_active())
+        kitsune__request_withdraw();
+}
+
+void kitsune__do_automigrate(const struct kitsune_release *site) {
+    if (!is_incoming(site))
+        return;
+    enum kitsune__phase before = kitsune__journal_phase(KITSUNE__PHASE_TRANSFORM, NULL);
+    kitsune__xf_automigrate(update.xf);
+    kitsune__journal_phase(before, NULL);
+}
+
+int kitsune__migrate(const struct kitsune_release *site, const char *key, void *address) {
+    if (!is_incoming(site))
+        return 0;
+    enum kitsune__phase before = kitsune__journal_phase(KITSUNE__PHASE_TRANSFORM, key);
+    int result = kitsune__xf_migrate(update.xf, key, address);
+    kitsune__journal_phase(before, NULL);
+    return result;
+}
+
+/* Outside an update the running version is both the old and the new one. */
+static struct kitsune__registry *registry_for(int new_version) {
+    struct kitsune__registry *registry;
+    if (kitsune__journal_active())
+        return new_version ? update.to : update.from;
+    return kitsune__registry_open(&registry, kitsune__image_current()->release) == 0 ? registry
+                                                                                      : NULL;
+}
+
+static void done_with(struct kitsune__registry *registry) {
+    if (registry != update.to && registry != update.from)
+        kitsune__registry_close(registry);
+}
+
+void *kitsune__lookup_key(int new_version, const char *key) {
+    struct kitsune__registry *registry = registry_for(new_version);
+    if (registry == NULL)
+        return NULL;
+    const struct kitsune_symbol *symbol = kitsune__registry_find(registry, key, NULL);
+    void *address = symbol != NULL ? kitsune__registry_address(registry, symbol) : NULL;
+    done_with(registry);
+    return address;
+}
+
+const char *kitsune__lookup_address(int new_version, const void *address) {
+    struct kitsune__registry *registry = registry_for(new_version);
+    uint64_t offset = 0;
+    if (registry == NULL)
+        return NULL;
+    const struct kitsune_symbol *symbol = kitsune__registry_function_at(registry, address);
+    if (symbol == NULL)
+        symbol = kitsune__registry_variable_at(registry, address, &offset);
+    const char *key = symbol != NULL && offset == 0 ? symbol->key : NULL;
+    done_with(registry);
+    return key;
+}

@@ -1,0 +1,168 @@
+/*
+ * Linked into each release: the program's API, which goes to the launcher, and the gate.
+ *
+ * Invariants:
+ *  - Nothing here acts: every function asks the launcher's table. A release that no launcher loaded
+ *    (a test that dlopens it) behaves as a plain program.
+ *  - The gate is one page of its own: the launcher maps a shared page over it.
+ */
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <string.h>
+
+#include "kitsune.h"
+#include "kitsune_abi.h"
+#include "kitsune_release.h"
+
+#define PAGE 4096
+#define KEY_SIZE 1024
+
+extern const struct kitsune_release kitsune_release;
+
+/* The launcher's own table, found when the release is loaded, so that constructors reach it too.
+ * Weak: absent where no launcher loads it. */
+extern const struct kitsune_launcher kitsune_launcher_table
+    __attribute__((weak, visibility("default")));
+
+const struct kitsune_launcher *kitsune__launcher = &kitsune_launcher_table;
+
+/* A page of .data, not of .bss: what follows it must not share the page. */
+union gate_page {
+    struct kitsune_gate gate;
+    unsigned char whole[PAGE];
+};
+KITSUNE__LOCAL union gate_page kitsune__gate_page
+    __attribute__((aligned(PAGE), section(".data.kitsune_gate")));
+extern __typeof__(kitsune__gate) kitsune__gate __attribute__((alias("kitsune__gate_page")));
+extern __typeof__(kitsune__gate_word) kitsune__gate_word
+    __attribute__((alias("kitsune__gate_page")));
+
+static const struct kitsune_launcher *launcher(void) {
+    const struct kitsune_launcher *table = kitsune__launcher;
+    return table != NULL && table->abi == KITSUNE_ABI ? table : NULL;
+}
+
+void kitsune__update_slow(const char *name) {
+    if (launcher() != NULL)
+        launcher()->update(&kitsune_release, name);
+}
+
+int kitsune_is_updating(void) {
+    return launcher() != NULL && launcher()->is_updating(&kitsune_release);
+}
+
+int kitsune_is_updating_from(const char *name) {
+    return launcher() != NULL && launcher()->is_updating_from(&kitsune_release, name);
+}
+
+int kitsune_has_updated(void) {
+    return launcher() != NULL && launcher()->has_updated();
+}
+
+void kitsune_signal_update(void) {
+    if (launcher() != NULL)
+        launcher()->signal_update();
+}
+
+void kitsune_set_next_version(char *path) {
+    if (launcher() != NULL)
+        launcher()->set_next_version(path);
+    else
+        free(path);
+}
+
+void kitsune_clear_request(void) {
+    if (launcher() != NULL)
+        launcher()->clear_request();
+}
+
+int kitsune_update_requested(void) {
+    return launcher() != NULL && launcher()->update_requested();
+}
+
+void kitsune_do_automigrate(void) {
+    if (launcher() != NULL)
+        launcher()->do_automigrate(&kitsune_release);
+}
+
+void kitsune_log(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    if (launcher() != NULL)
+        launcher()->log(format, arguments);
+    va_end(arguments);
+}
+
+int kitsune__migrate_variable(const char *key, void *address) {
+    return launcher() != NULL ? launcher()->migrate(&kitsune_release, key, address) : 0;
+}
+
+/* ---- lookups --------------------------------------------------------------------------------- */
+
+static void *lookup_key(int new_version, const char *key) {
+    return launcher() != NULL ? launcher()->lookup_key(new_version, key) : NULL;
+}
+
+static char *lookup_address(int new_version, const void *address) {
+    return launcher() != NULL ? (char *)launcher()->lookup_address(new_version, address) : NULL;
+}
+
+void *kitsune_lookup_key_old(const char *key) {
+    return lookup_key(0, key);
+}
+
+void *kitsune_lookup_key_new(const char *key) {
+    return lookup_key(1, key);
+}
+
+char *kitsune_lookup_addr_old(void *address) {
+    return lookup_address(0, address);
+}
+
+char *kitsune_lookup_addr_new(void *address) {
+    return lookup_address(1, address);
+}
+
+void *kitsune_get_val(const char *name) {
+    return lookup_key(0, name);
+}
+
+void *kitsune_get_cur_val(const char *name) {
+    return lookup_key(1, name);
+}
+
+int kitsune_old_address_matches(const char *name, const void *address) {
+    void *found = lookup_key(0, name);
+    return found != NULL && found == address;
+}
+
+/* The length of a text and its start, without the quotes that a string literal has when it was made
+ * a text of by the preprocessor. */
+static int unquoted(const char **text) {
+    int length = (int)strlen(*text);
+    if (length >= 2 && **text == '"') {
+        (*text)++;
+        length -= 2;
+    }
+    return length;
+}
+
+static void *lookup_parts(int new_version, const char *name, const char *func, const char *file,
+                          const char *ns) {
+    char key[KEY_SIZE];
+    int file_length = file != NULL ? unquoted(&file) : 0;
+    int length = snprintf(key, sizeof key, "%s%s%.*s%s%s%s%s", ns ? ns : "", ns ? "@" : "",
+                          file_length, file ? file : "", file ? "/" : "", func ? func : "",
+                          func ? "#" : "", name);
+    return length < (int)sizeof key ? lookup_key(new_version, key) : NULL;
+}
+
+void *kitsune_get_symbol_addr_old(const char *name, const char *func, const char *file,
+                                  const char *ns) {
+    return lookup_parts(0, name, func, file, ns);
+}
+
+void *kitsune_get_symbol_addr_new(const char *name, const char *func, const char *file,
+                                  const char *ns) {
+    return lookup_parts(1, name, func, file, ns);
+}
