@@ -85,15 +85,16 @@ class Options:
     """What holds for the whole program unless an annotation or a rule says otherwise.
 
     `automigrate`: variables without annotation are migrated by `kitsune_do_automigrate`.
-    `widen`: integers that became wider, enumerators that were added and arrays that only grew need
-    no rule. `added_variables`: whether a new variable needs an `init` rule (`error`) or keeps its
-    initial value (`initial`). `strict`: a rule that matches nothing is an error. `exports`: symbols
-    that the program's own plugins look up in it (patterns of a linker's version script).
+    `widen`: integers that became wider need no rule. `grow`: nor do arrays that became longer.
+    `added_variables`: whether a new variable needs a rule, or keeps its initial value (`initial`).
+    `strict`: a rule that matches nothing is an error. `exports`: symbols that the program's own
+    plugins look up in it (patterns of a linker's version script).
     """
 
     automigrate: bool = True
     widen: bool = False
-    added_variables: str = "initial"
+    grow: bool = False
+    added_variables: Literal["rule", "initial"] = "rule"
     strict: bool = False
     exports: tuple[str, ...] = ()
 
@@ -225,17 +226,17 @@ def release_config(manifest: Manifest, version: Version) -> str:
 
 def _options(fields: dict[str, Node]) -> Options:
     options = fields.get("options")
-    known = ("automigrate", "widen", "added_variables", "strict", "exports")
+    known = ("automigrate", "widen", "grow", "added_variables", "strict", "exports")
     inner = options.fields(known) if options else {}
     if "automigrate" in fields:
         inner = {"automigrate": fields["automigrate"], **inner}
     defaults = Options()
     flags = {
         key: inner[key].flag() if key in inner else getattr(defaults, key)
-        for key in ("automigrate", "widen", "strict")
+        for key in ("automigrate", "widen", "grow", "strict")
     }
     added = inner.get("added_variables")
-    words = ("initial", "error")
+    words: tuple[Literal["rule", "initial"], ...] = ("rule", "initial")
     exports = inner["exports"].items() if "exports" in inner else []
     return Options(
         added_variables=added.choice(words) if added else defaults.added_variables,

@@ -7,14 +7,16 @@ In: the text of a file; out: `Node`s. PyYAML's own nodes are used and not its Py
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
 from kitsune_tool.errors import KitsuneError, Location
 
+_Word = TypeVar("_Word", bound=str)
 _TRUE = {"true", "yes", "on"}
 _NAMES = {yaml.ScalarNode: "a text", yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
 
@@ -90,14 +92,14 @@ class Node:
             raise self._wrong("true or false")
         return str(self.node.value).lower() in _TRUE
 
-    def choice(self, words: Iterable[str]) -> str:
+    def choice(self, words: Sequence[_Word]) -> _Word:
         """Return a text that is one of `words`."""
-        known = list(words)
         value = self.text()
-        if value not in known:
-            message = f"{self.what} is '{value}', not one of: {', '.join(known)}"
-            raise self.error("K205", message, hint=_nearest(value, known))
-        return value
+        for word in words:
+            if word == value:
+                return word
+        message = f"{self.what} is '{value}', not one of: {', '.join(words)}"
+        raise self.error("K205", message, hint=_nearest(value, list(words)))
 
     def items(self) -> list[Node]:
         """Return the items of a list; nothing written is an empty list."""
