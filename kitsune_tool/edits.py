@@ -1,8 +1,8 @@
 """Control-flow edits that the manifest asks for, made in a unit's preprocessed text.
 
-In: preprocessed C, the edits, and a way to expand macros as the unit would. Out: the text with the
-edits made, lines where they were, and one `EditMatch` per place. Called by cc.py before frontend.py
-reads the text; `check_matches` is called for the whole program when a release is made.
+In: scanned C, the edits, and a way to expand macros as the unit would. Out: insertions after which
+every line is where it was, and one `EditMatch` per place. Called by frontend.py; `check_matches` is
+called for the whole program when a release is made.
 
 Text in an edit is matched token by token, first as written, then with the unit's macros expanded,
 as the unit's own text is expanded already. Edits that meet at one place nest, the earlier outside.
@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location, Note
+from kitsune_tool.insert import Insertion
 from kitsune_tool.model import EditMatch
 from kitsune_tool.scan import External, Scan, scan
 from kitsune_tool.statements import Statement, Token, matching, parse_body, tokenize
@@ -80,12 +81,9 @@ class Expansion:
 Expand = Callable[[Sequence[str]], Expansion]
 
 
-@dataclass(frozen=True, slots=True)
-class Edited:
-    """A unit's text with the edits made, and where they are."""
-
-    text: str
-    matches: tuple[EditMatch, ...]
+def unexpanded(pieces: Sequence[str]) -> Expansion:
+    """Return the pieces as they are, for text that no compiler is at hand for."""
+    return Expansion(tuple(pieces), "")
 
 
 def read_edits(items: Sequence[Mapping[str, Any]]) -> tuple[Edit, ...]:
@@ -105,21 +103,24 @@ def read_edit(index: int, item: Mapping[str, Any], at: Location | None = None) -
     return Edit(index, action, text, count=count, at=at, **{k: str(v) for k, v in fields.items()})
 
 
-def apply(text: str, edits: Sequence[Edit], source: str, expand: Expand) -> Edited:
-    """Make the edits whose function or record `text`, the unit `source`, defines.
+def apply(
+    scanned: Scan,
+    edits: Sequence[Edit],
+    source: str,
+    expand: Expand,
+    relative: Callable[[str], str],
+) -> tuple[list[Insertion], tuple[EditMatch, ...]]:
+    """Return what makes the edits in the functions and records that the unit `source` defines.
 
-    `source` is relative to the source root. `expand` is called at most once, and only if something
-    is to be done. Raises `KitsuneError` if a place in a function that is here is not found, or is
-    found more often than the edit's count; `KitsuneErrors` if that holds for several edits.
+    `relative` turns a file's name as in the text into one relative to the source root, as `source`
+    is. `expand` is called at most once, and only if something is to be done. Raises `KitsuneError`
+    if a place in a function that is here is not found, or is found more often than the edit's
+    count; `KitsuneErrors` if that holds for several edits.
     """
+    text = scanned.text
     possible = [edit for edit in edits if _last_name(edit.function or edit.record) in text]
-    if not possible:
-        return Edited(text, ())
-    scanned = scan(text)
-    targets = list(_targets(scanned, possible, source))
-    if not targets:
-        return Edited(text, ())
-    return _apply(scanned, targets, expand)
+    targets = list(_targets(scanned, possible, source)) if possible else []
+    return _apply(scanned, targets, expand, relative) if targets else ([], ())
 
 
 def check_matches(
@@ -280,20 +281,6 @@ def _without_groups(tokens: Sequence[Token]) -> Iterator[Token]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Insertion:
-    """Text to be inserted at `offset`. Of those at one offset, ends come before beginnings."""
-
-    offset: int
-    is_beginning: bool
-    order: int
-    text: str
-
-    @property
-    def key(self) -> tuple[int, bool, int]:
-        return self.offset, self.is_beginning, self.order if self.is_beginning else -self.order
-
-
-@dataclass(frozen=True, slots=True)
 class _Place:
     """Where an edit is made: `[start, end)` of the text; `wraps` if the edit spans it."""
 
@@ -305,35 +292,48 @@ class _Place:
     shown: str
 
 
-def _apply(scanned: Scan, targets: Sequence[_Target], expand: Expand) -> Edited:
+def _apply(
+    scanned: Scan, targets: Sequence[_Target], expand: Expand, relative: Callable[[str], str]
+) -> tuple[list[Insertion], tuple[EditMatch, ...]]:
     edits = list(dict.fromkeys(edit for target in targets for edit in target.edits))
     expansion = expand([piece for edit in edits for piece in _pieces(edit)])
     pieces = iter(expansion.pieces)
     expanded = {edit: tuple(_one_line(next(pieces)) for _ in _pieces(edit)) for edit in edits}
-    insertions: list[_Insertion] = []
+    insertions: list[Insertion] = []
     matches: list[EditMatch] = []
     errors: list[KitsuneError] = []
     for target in targets:
-        made: list[tuple[Edit, _Place]] = []
+        made: list[_Made] = []
         for edit in target.edits:
             try:
                 places = _Definition(scanned, target.external).places(edit, expanded[edit])
+                made += [_Made(edit, place) for place in places]
             except KitsuneError as error:
                 errors.append(error)
-            else:
-                made += [(edit, place) for place in places]
         _check_nesting(scanned, made)
-        code = [place.before + place.after for _, place in made]
-        insertions += _declarations(scanned, target.external, code, expansion.declarations)
-        insertions += [each for edit, place in made for each in _insertions(edit, place)]
-        name = function_name(scanned.text, target.external) if target.external.body else ""
-        matches += [
-            EditMatch(edit.index, name, _line_of(scanned, place.start), place.shown)
-            for edit, place in made
-        ]
+        insertions += _declarations(scanned, target.external, made, expansion.declarations)
+        insertions += _insertions(made)
+        matches += [_match(scanned, target.external, each, relative) for each in made]
     if errors:
         raise errors[0] if len(errors) == 1 else KitsuneErrors(tuple(errors))
-    return Edited(_inserted(scanned.text, insertions), tuple(matches))
+    return insertions, tuple(matches)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """An edit and one of its places."""
+
+    edit: Edit
+    place: _Place
+
+
+def _match(
+    scanned: Scan, external: External, made: _Made, relative: Callable[[str], str]
+) -> EditMatch:
+    name = function_name(scanned.text, external) if external.body else ""
+    at = _line_of(scanned, made.place.start)
+    at = Location(relative(at.file), at.line)
+    return EditMatch(made.edit.index, name, at, made.place.shown)
 
 
 def _pieces(edit: Edit) -> tuple[str, ...]:
@@ -378,52 +378,58 @@ def _made_of(edit: Edit) -> str:
     return "members" if edit.action == "field" else "statements"
 
 
-def _insertions(edit: Edit, place: _Place) -> Iterator[_Insertion]:
-    if place.before:
-        yield _Insertion(place.start, True, edit.index, place.before)
-    if place.after:
-        yield _Insertion(place.end, False, edit.index, place.after)
+def _insertions(made: Sequence[_Made]) -> list[Insertion]:
+    """Return the insertions in their order: of those at one offset, ends before beginnings, and of
+    beginnings the earlier edit's first, of ends its last.
+    """
+    keyed: list[tuple[tuple[int, bool, int], str]] = []
+    for each in made:
+        place, order = each.place, each.edit.index
+        if place.before:
+            keyed.append(((place.start, True, order), place.before))
+        if place.after:
+            keyed.append(((place.end, False, -order), place.after))
+    return [Insertion(key[0], text) for key, text in sorted(keyed)]
 
 
-def _inserted(text: str, insertions: Iterable[_Insertion]) -> str:
-    parts: list[str] = []
-    position = 0
-    for insertion in sorted(insertions, key=lambda each: each.key):
-        parts += [text[position : insertion.offset], insertion.text]
-        position = insertion.offset
-    return "".join([*parts, text[position:]])
-
-
-def _check_nesting(scanned: Scan, made: Sequence[tuple[Edit, _Place]]) -> None:
+def _check_nesting(scanned: Scan, made: Sequence[_Made]) -> None:
     """Raise if two edits wrap ranges that cross: one must be inside the other."""
-    wraps = [(edit, place) for edit, place in made if place.wraps]
-    for index, (edit, a) in enumerate(wraps):
-        for other, b in wraps[index + 1 :]:
-            inside = b.start >= a.start and b.end <= a.end
-            outside = (b.start <= a.start and b.end >= a.end) and (a.start, a.end) != (
-                b.start,
-                b.end,
-            )
-            if inside or b.start >= a.end or b.end <= a.start:
-                continue
-            if outside and (a.start != b.start or other.index < edit.index):
-                continue
-            raise KitsuneError(
-                "K073",
-                f"{other} crosses {edit}",
-                at=_line_of(scanned, b.start),
-                notes=(Note(_line_of(scanned, a.start), "the other one begins here"),),
-                hint="let one range contain the other, the outer one first in the manifest",
-            )
+    wraps = [each for each in made if each.place.wraps]
+    for index, one in enumerate(wraps):
+        for other in wraps[index + 1 :]:
+            if not _nest(one, other):
+                raise KitsuneError(
+                    "K073",
+                    f"{other.edit} crosses {one.edit}",
+                    at=_line_of(scanned, other.place.start),
+                    notes=(Note(_line_of(scanned, one.place.start), "the other one begins here"),),
+                    hint="let one range contain the other, the outer one first in the manifest",
+                )
+
+
+def _nest(one: _Made, other: _Made) -> bool:
+    """Tell whether the ranges are apart, or one in the other with the outer edit first where their
+    ends meet.
+    """
+    a, b = one.place, other.place
+    if a.end <= b.start or b.end <= a.start:
+        return True
+    outer, inner = (one, other) if (a.start, -a.end) <= (b.start, -b.end) else (other, one)
+    if inner.place.end > outer.place.end:
+        return False
+    meets = inner.place.start == outer.place.start or inner.place.end == outer.place.end
+    same = (a.start, a.end) == (b.start, b.end)
+    return same or not meets or outer.edit.index < inner.edit.index
 
 
 def _declarations(
-    scanned: Scan, external: External, code: Sequence[str], header: str
-) -> Iterator[_Insertion]:
-    """Yield the declarations of kitsune.h that `code` needs and the unit has not yet, put in front
-    of the definition on lines of their own, behind which the user's lines are counted as before.
+    scanned: Scan, external: External, made: Sequence[_Made], header: str
+) -> Iterator[Insertion]:
+    """Yield the declarations of kitsune.h that the edits need and the unit has not yet: on lines of
+    their own before the definition, behind which the user's lines are counted as before.
     """
-    wanted = {name for text in code for name in re.findall(r"\bkitsune_\w+", text)}
+    code = " ".join(each.place.before + each.place.after for each in made)
+    wanted = set(re.findall(r"\bkitsune_\w+", code))
     missing = [
         name
         for name in sorted(wanted)
@@ -435,8 +441,8 @@ def _declarations(
         file = at.file.replace("\\", "\\\\").replace('"', '\\"')
         flag = " 3" if external.system else ""
         back = f'\n# {at.line} "{file}"{flag}\n' + " " * (at.column - 1)
-        lines = "".join(f"{text}\n" for text in declared).rstrip("\n")
-        yield _Insertion(external.start, True, -1, f'\n# 1 "<kitsune>" 3\n{lines}{back}')
+        lines = "\n".join(declared)
+        yield Insertion(external.start, f'\n# 1 "<kitsune>" 3\n{lines}{back}')
 
 
 def _declared_by(header: str, names: Sequence[str]) -> list[str]:

@@ -13,13 +13,16 @@ import json
 import os.path
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kitsune_tool.errors import KitsuneErrors, Location
 from kitsune_tool.extract import Extracted, extract
 from kitsune_tool.insert import apply, tables
 from kitsune_tool.model import EditMatch, Unit, to_json
 from kitsune_tool.scan import Scan, scan
+
+if TYPE_CHECKING:
+    from kitsune_tool.edits import Edit, Expand
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +31,14 @@ class FrontendConfig:
 
     `root` is the absolute path of the version's source root, and `directory` the one that relative
     names in line markers start from (the compiler's; default: the current one). `edits` are the
-    manifest's, in the form that edits.py takes.
+    manifest's; `expand` is how macros in them are expanded (default: not at all).
     """
 
     root: str
-    edits: tuple[Any, ...] = ()
+    edits: tuple[Edit, ...] = ()
     directory: str = ""
     compiler: str = ""
+    expand: Expand | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +96,14 @@ def _edited(scanned: Scan, name: str, config: FrontendConfig) -> tuple[Scan, tup
     """Apply the manifest's edits first: the model then sees the members and calls they insert."""
     from kitsune_tool import edits  # noqa: PLC0415 - only a unit that has edits pays for it
 
-    insertions, matches = edits.apply(scanned, config.edits, name)
-    return scan(apply(scanned.text, insertions)), tuple(matches)
+    insertions, matches = edits.apply(
+        scanned,
+        config.edits,
+        name,
+        config.expand or edits.unexpanded,
+        lambda f: relative(f, config),
+    )
+    return (scan(apply(scanned.text, insertions)) if insertions else scanned), matches
 
 
 def _locator(scanned: Scan, config: FrontendConfig) -> Callable[[int], Location]:

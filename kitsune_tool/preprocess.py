@@ -52,7 +52,7 @@ def preprocess(command: Command, source: Source, given: bytes | None) -> Preproc
     return Preprocessed(text, done.status, done.stderr)
 
 
-def own_options(command: Command) -> list[str]:
+def include_options() -> list[str]:
     """Return the options that let a source find kitsune.h, behind all directories of the user."""
     return [f"-I{include_dir()}"]
 
@@ -86,7 +86,7 @@ def expand(
     behind = ["#include <kitsune.h>", *(f"{_PIECE}\n{piece}" for piece in pieces), _PIECE]
     text = "\n".join([_included(source, given), _PIECE, *behind, ""])
     options = toolchain.without_dependencies(toolchain.preprocessing_options(command))
-    own = ["-w", "-D__KT__", *own_options(command)]
+    own = ["-w", "-D__KT__", *include_options()]
     arguments = [*command.compiler, *options, *own, "-E", "-x", "c", "-"]
     done = toolchain.run(arguments, stdin=text.encode("latin-1"), capture_stdout=True)
     parts = re.split(rf"^{_PIECE}$", done.stdout.decode("latin-1"), flags=re.M)
@@ -109,7 +109,7 @@ def _run(command: Command, source: Source, given: bytes | None, keep_comments: b
         *toolchain.colour_options(command),
         *toolchain.dependency_options(command, source),
         "-D__KT__",
-        *own_options(command),
+        *include_options(),
         "-E",
         *(["-C"] if keep_comments else []),
         *(["-x", source.language] if source.explicit else []),
