@@ -15,7 +15,7 @@ static struct stat first_error_output;
 static int has_error_output;
 static char *log_path; /* NULL: standard error */
 
-void kitsune__log_start(void) {
+void kitsune__log_open(void) {
     const char *path = getenv("KITSUNE_LOG");
     has_error_output = fstat(STDERR_FILENO, &first_error_output) == 0;
     if (path != NULL && *path != '\0')

@@ -14,7 +14,7 @@
 #include <stdarg.h>
 
 /* Once, before the first release is loaded. */
-void kitsune__log_start(void);
+void kitsune__log_open(void);
 /* One line; its end is added. */
 void kitsune__log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void kitsune__logv(const char *format, va_list arguments);

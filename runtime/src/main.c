@@ -49,7 +49,7 @@ int main(int count, char **arguments) {
         return 2;
     }
     kitsune__platform_start();
-    kitsune__log_start();
+    kitsune__log_open();
     if (kitsune__request_prepare() != 0)
         kitsune__log("no updates are possible: %m");
     kitsune__exit_start();

@@ -1,0 +1,202 @@
+"""Build the launcher and the objects of the release side, once for each compiler.
+
+In: a compiler's command; out: paths of files in the user's cache, under a name that is a digest of
+all they are made from, so that they are never stale and never rebuilt. Called by release.py, the
+SCons tool and cli.py.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from kitsune_tool import resources, toolchain
+from kitsune_tool.errors import KitsuneError
+
+LAUNCHER = "kitsune-launcher"
+_RELEASE_SIDE = ("release.c", "wrap.c")
+_PLAIN_SIDE = ("plain.c",)
+_COMMON_FLAGS = ("-std=gnu11", "-O2", "-g", "-fvisibility=hidden", "-Wall", "-Wextra")
+_RELEASE_FLAGS = ("-fPIC", "-g0")
+"""A release's bytes must not depend on where the tool is installed: no debug information."""
+_LAUNCHER_FLAGS = ("-fPIE", "-fno-stack-protector", "-fcf-protection=branch")
+"""No stack protector: its failure would abort the program while a rollback runs. No shadow stack:
+switching between versions would break it."""
+_LAUNCHER_LINK = (
+    "-pie",
+    "-Wl,-z,relro,-z,now",
+    "-Wl,--export-dynamic-symbol=kitsune_launcher_table",
+    "-ldl",
+    "-lpthread",
+)
+_WRAPPED = re.compile(r"^\s*[XVN]\([^,]+,\s*(\w+),", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Files that are built together: their name in the cache, sources, flags, and what results."""
+
+    name: str
+    sources: tuple[Path, ...]
+    flags: tuple[str, ...]
+    is_program: bool = False
+
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names of the files that result."""
+        if self.is_program:
+            return (LAUNCHER,)
+        return tuple(f"{source.stem}.o" for source in self.sources)
+
+
+def launcher_path(compiler: Sequence[str] = ()) -> Path:
+    """Return the launcher's executable, built by this compiler (by default the user's).
+
+    Raises `KitsuneError` if the compiler is missing or refuses.
+    """
+    command = tuple(compiler) or default_compiler()
+    return _built(_launcher_part(), command)[0]
+
+
+def release_objects(compiler: Sequence[str]) -> list[Path]:
+    """Return the objects to link into each release, with `wrap_flags`."""
+    sources = tuple(_source(name) for name in _RELEASE_SIDE)
+    return _built(_Part("release", sources, _RELEASE_FLAGS), tuple(compiler))
+
+
+def plain_objects(compiler: Sequence[str]) -> list[Path]:
+    """Return the objects to link into a plain executable: the API as no-ops."""
+    sources = tuple(_source(name) for name in _PLAIN_SIDE)
+    return _built(_Part("plain", sources, _RELEASE_FLAGS), tuple(compiler))
+
+
+def wrapped_calls() -> tuple[str, ...]:
+    """Return the names of the calls that a release makes through the launcher, from calls.h."""
+    return tuple(_WRAPPED.findall(_source("calls.h").read_text(encoding="utf-8")))
+
+
+def wrap_flags() -> list[str]:
+    """Return what the link of a release needs so that those calls are caught."""
+    return [f"-Wl,--wrap={name}" for name in wrapped_calls()]
+
+
+def default_compiler() -> tuple[str, ...]:
+    """Return the user's compiler: `$KITSUNE_CC`, or gcc."""
+    return tuple(os.environ.get("KITSUNE_CC", "").split()) or ("gcc",)
+
+
+def cache_dir() -> Path:
+    """Return the directory of the user's cache."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if base else Path.home() / ".cache") / "kitsune"
+
+
+def _source(name: str) -> Path:
+    return resources.runtime_source_dir() / name
+
+
+def _launcher_part() -> _Part:
+    other = {*_RELEASE_SIDE, *_PLAIN_SIDE}
+    found = sorted(
+        path
+        for path in resources.runtime_source_dir().iterdir()
+        if path.suffix in {".c", ".S"} and path.name not in other
+    )
+    return _Part("launcher", tuple(found), _LAUNCHER_FLAGS, is_program=True)
+
+
+def _built(part: _Part, compiler: tuple[str, ...]) -> list[Path]:
+    """Return the part's files, building them if the cache does not have them."""
+    directory = cache_dir() / f"{part.name}-{_digest(part, compiler)}"
+    if not directory.is_dir():
+        _build(part, compiler, directory)
+    return [directory / name for name in part.outputs()]
+
+
+def _digest(part: _Part, compiler: tuple[str, ...]) -> str:
+    digest = hashlib.sha256(_identity(compiler))
+    digest.update(repr((compiler, _COMMON_FLAGS, part.flags, _LAUNCHER_LINK)).encode())
+    headers = [
+        *resources.runtime_source_dir().glob("*.h"),
+        *resources.include_dir().glob("*.h"),
+    ]
+    for path in (*part.sources, *sorted(headers)):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:20]
+
+
+@functools.cache
+def _identity(compiler: tuple[str, ...]) -> bytes:
+    """Return what the compiler says of itself: an upgrade of it builds anew."""
+    try:
+        return toolchain.run((*compiler, "--version"), capture_stdout=True).stdout
+    except OSError as error:
+        raise KitsuneError(
+            "K360",
+            f"the compiler '{compiler[0]}' cannot be run: {error.strerror}",
+            hint="install it (Debian, Ubuntu: apt install gcc), or name another in KITSUNE_CC",
+        ) from error
+
+
+def _build(part: _Part, compiler: tuple[str, ...], directory: Path) -> None:
+    with _staging(directory) as staging:
+        objects = [_compile(part, compiler, source, staging) for source in part.sources]
+        if part.is_program:
+            target = staging / LAUNCHER
+            _run((*compiler, "-o", str(target), *map(str, objects), *_LAUNCHER_LINK))
+            for path in objects:
+                path.unlink()
+
+
+@contextmanager
+def _staging(directory: Path) -> Iterator[Path]:
+    """Give a new directory that becomes `directory` by one rename.
+
+    Whoever comes second, when two build at once, finds it there: both are equal, one is dropped.
+    """
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
+    try:
+        yield staging
+        staging.chmod(0o755)
+        try:
+            staging.rename(directory)
+        except OSError:
+            if not directory.is_dir():
+                raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _compile(part: _Part, compiler: tuple[str, ...], source: Path, directory: Path) -> Path:
+    target = directory / f"{source.stem}.o"
+    if target.exists():
+        target = directory / f"{source.stem}.S.o"
+    _run(
+        (
+            *compiler,
+            *_COMMON_FLAGS,
+            *part.flags,
+            f"-I{resources.include_dir()}",
+            *("-c", "-o", str(target), str(source)),
+        )
+    )
+    return target
+
+
+def _run(command: Sequence[str]) -> None:
+    done = toolchain.run(command)
+    if done.status != 0:
+        complaints = done.stderr.decode(errors="replace").strip()
+        raise KitsuneError(
+            "K361",
+            f"the compiler refuses the runtime's own sources\n{complaints}",
+            hint="Kitsune's runtime needs gcc or clang for Linux on x86-64, with glibc's headers",
+        )
