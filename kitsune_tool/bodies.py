@@ -71,8 +71,8 @@ class _Walk:
                     statement = index + 1
             elif text in {"static", "typedef"} and not brackets:
                 last = self.until_semicolon(index)
-                event = "static" if text == "static" else "type"
-                yield Event(event, self.all[statement].offset, self.all[last].offset + 1)
+                start, end = self.all[statement].offset, self.all[last].offset + 1
+                yield Event("static" if text == "static" else "type", start, end)
                 index = last
                 statement = index + 1
             elif text in {"struct", "union", "enum"} and (brace := self.brace(index)):

@@ -10,6 +10,7 @@ those whose address is taken reach. A declaration that is not understood costs o
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,11 +21,17 @@ from kitsune_tool.index import FunctionInfo, Index, VariableInfo, live
 from kitsune_tool.model import (
     UNKNOWN,
     Array,
+    Enum,
     FunctionSymbol,
+    Record,
+    Type,
+    Typedef,
     TypeIndex,
     Unit,
     UpdatePoint,
     Variable,
+    children,
+    with_children,
 )
 from kitsune_tool.normalise import MARKER, Misunderstood, Normalised, normalise, tokens, unquote
 from kitsune_tool.scan import External, Scan
@@ -102,11 +109,15 @@ class _Extraction:
         self._bodies()
         functions, weak = self._functions()
         self.graph.settle()
+        kept = _kept(self.graph.types, self.variables, functions)
         unit = Unit(
             source=self.source,
-            types=tuple(self.graph.types),
-            variables=tuple(self.variables),
-            functions=functions,
+            types=tuple(_moved(self.graph.types[at], kept) for at in kept),
+            variables=tuple(dataclasses.replace(v, type=kept[v.type]) for v in self.variables),
+            functions=tuple(
+                f if f.type is None else dataclasses.replace(f, type=kept[f.type])
+                for f in functions
+            ),
             update_points=tuple(self.update_points),
             namespace=self.namespace,
         )
@@ -115,7 +126,7 @@ class _Extraction:
             tuple(self.locals),
             frozenset(self.unsized),
             weak,
-            self.graph.widths,
+            {(kept[r], part): w for (r, part), w in self.graph.widths.items() if r in kept},
             self._blanks(),
             tuple(self.graph.errors),
             tuple((self.locate(t.offset), str(t)) for _, t in self.index.troubles),
@@ -336,8 +347,7 @@ class _Extraction:
     def _function(self, info: FunctionInfo, registered: bool, defined: bool) -> FunctionSymbol:
         declared: list[DeclaredType] = []
         for entry in info.entries:
-            marked = self.index.normalised(entry).marked
-            if marked or (registered and entry is info.entries[0]):
+            if self.index.is_marked(entry) or (registered and entry is info.entries[0]):
                 declared += [d for d in self._prototype(info, entry) if d.name == info.name]
         annotations = dict.fromkeys(a for d in declared for a in d.annotations)
         return FunctionSymbol(
@@ -392,3 +402,24 @@ class _Extraction:
                     blanks.append((match.start(), token.offset + 1))
                     break
         return tuple(blanks)
+
+
+def _kept(
+    types: list[Type], variables: list[Variable], functions: tuple[FunctionSymbol, ...]
+) -> dict[TypeIndex, TypeIndex]:
+    """Return the new index of each type that something named reaches, in the old order."""
+    pending = [at for at, node in enumerate(types) if isinstance(node, Typedef | Record | Enum)]
+    pending += [variable.type for variable in variables]
+    pending += [function.type for function in functions if function.type is not None]
+    seen = set()
+    while pending:
+        at = pending.pop()
+        if at not in seen:
+            seen.add(at)
+            pending += children(types[at])
+    return {old: new for new, old in enumerate(sorted(seen))}
+
+
+def _moved(node: Type, kept: dict[TypeIndex, TypeIndex]) -> Type:
+    below = children(node)
+    return with_children(node, tuple(kept[at] for at in below)) if below else node

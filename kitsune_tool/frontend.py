@@ -24,6 +24,9 @@ from kitsune_tool.scan import Scan, scan
 if TYPE_CHECKING:
     from kitsune_tool.edits import Edit, Expand
 
+if TYPE_CHECKING:
+    from kitsune_tool.edits import Edit, Expand
+
 
 @dataclass(frozen=True, slots=True)
 class FrontendConfig:

@@ -12,7 +12,16 @@ import re
 from dataclasses import dataclass, field
 
 from kitsune_tool import bodies
-from kitsune_tool.normalise import BUILTIN_TYPES, Declared, Misunderstood, Normalised, normalise
+from kitsune_tool.normalise import (
+    BUILTIN_TYPES,
+    INLINE_WORDS,
+    KEYWORDS,
+    MARKER,
+    Declared,
+    Misunderstood,
+    Normalised,
+    normalise,
+)
 from kitsune_tool.scan import External, Scan
 
 _TYPEDEF = re.compile(r"(?:__extension__\s++)?+typedef\b")
@@ -20,7 +29,10 @@ _SIMPLE_TYPEDEF = re.compile(
     r"(?:__extension__\s++)?+typedef\s(?:[\w$]++[\s*]*+)+?(?<![\w$])([A-Za-z_$][\w$]*+)\s*;\Z"
 )
 _STATIC_OBJECT = re.compile(r"(?:__extension__\s++)?+(?:static|const)\b[^(;{]*=")
-_DEFINING_EXTERN = re.compile(r"\bextern\b")
+_PLAIN_FUNCTION = re.compile(
+    r"(?:[A-Za-z_$][\w$]*[\s*]+)+([A-Za-z_$][\w$]*)\s*\([^(){}=\"]*\)\s*;?\Z"
+)
+"""Words and stars, a name, one pair of parentheses: by C's grammar this declares a function."""
 
 
 @dataclass(eq=False, slots=True)
@@ -101,14 +113,18 @@ class Index:
             external = entry.external
             end = external.body[0] if external.body else external.end
             try:
-                entry.normalised = normalise(
-                    self.scan.text, external.start, end, self.is_typedef
-                )
+                entry.normalised = normalise(self.scan.text, external.start, end, self.is_typedef)
             except Misunderstood as trouble:
                 entry.trouble = trouble
                 self.troubles.append((entry, trouble))
                 raise
         return entry.normalised
+
+    def is_marked(self, entry: Entry) -> bool:
+        """Tell whether an annotation stands in the declaration (or a definition's head)."""
+        external = entry.external
+        end = external.body[0] if external.body else external.end
+        return self.scan.text.find(MARKER, external.start, end) >= 0
 
     def note(self, external: External, trouble: Misunderstood) -> None:
         """Remember a declaration that was not understood."""
@@ -131,6 +147,21 @@ class Index:
             return
         self._add_declaration(entry)
 
+    def _add_plain(self, entry: Entry) -> bool:
+        """Take a function whose declaration can be read without its tokens, as most can."""
+        external = entry.external
+        end = external.body[0] if external.body else external.end
+        match = _PLAIN_FUNCTION.match(self.scan.text[external.start : end].rstrip())
+        if match is None or match.group(1) in KEYWORDS:
+            return False
+        words = match.string[: match.start(1)].replace("*", " ").split()
+        if "typedef" in words:
+            return False
+        storage = {"inline" if word in INLINE_WORDS else word for word in words}
+        declared = Declared(match.group(1), external.start + match.start(1), True)
+        self._add_function(entry, storage, set(), declared)
+        return True
+
     def _may_define(self, external: External) -> bool:
         """Tell whether a system header's declaration can define a type or an object."""
         text = self.scan.text
@@ -140,6 +171,8 @@ class Index:
         )
 
     def _add_declaration(self, entry: Entry) -> None:
+        if self._add_plain(entry):
+            return
         try:
             found = self.normalised(entry)
         except Misunderstood:
@@ -158,22 +191,24 @@ class Index:
 
     def _add_name(self, entry: Entry, found: Normalised, declared: Declared) -> None:
         if declared.is_function:
-            self._add_function(entry, found, declared)
+            self._add_function(entry, found.storage, found.attributes, declared)
         elif entry.external.body is None and "register" not in found.storage:
             self._add_variable(entry, found, declared)
 
-    def _add_function(self, entry: Entry, found: Normalised, declared: Declared) -> None:
+    def _add_function(
+        self, entry: Entry, storage: set[str], attributes: set[str], declared: Declared
+    ) -> None:
         info = self.functions.setdefault(
             declared.name, FunctionInfo(declared.name, declared.offset)
         )
         info.entries.append(entry)
         info.system &= entry.external.system
-        info.is_static |= "static" in found.storage
-        info.is_inline |= "inline" in found.storage
-        info.is_gnu_inline |= "gnu_inline" in found.attributes
-        info.is_kept |= not found.attributes.isdisjoint({"constructor", "destructor", "used"})
+        info.is_static |= "static" in storage
+        info.is_inline |= "inline" in storage
+        info.is_gnu_inline |= "gnu_inline" in attributes
+        info.is_kept |= not attributes.isdisjoint({"constructor", "destructor", "used"})
         # A declaration without `inline`, or with `extern`, makes C99 emit the function here.
-        info.is_extern |= "extern" in found.storage or "inline" not in found.storage
+        info.is_extern |= "extern" in storage or "inline" not in storage
         if entry.external.body:
             info.definition = entry
             info.offset = declared.offset

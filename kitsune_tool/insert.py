@@ -126,7 +126,7 @@ def _outer(variable: Variable) -> bool:
 
 
 def _value(unit: Unit, namer: Namer, slot: Slot) -> str | None:
-    if slot.kind == "variable" and not _outer(unit.variables[slot.index]):
+    if slot.kind == "variable" and not _outer(unit.variables[slot.of]):
         return None
     return namer.expression(slot)
 
@@ -177,7 +177,7 @@ def _locals(extracted: Extracted, namer: Namer, slots: list[Slot]) -> list[Inser
         if variable.thread_local:
             continue
         named = set(namer.name_from(variable))
-        wanted = [slot for slot in slots if slot.index in named and slot.kind != "variable"]
+        wanted = [slot for slot in slots if slot.of in named and slot.kind != "variable"]
         wanted.append(Slot("variable", local.variable))
         text = _symbol(local.variable, variable, extracted.unsized)
         segments = _segments(unit, namer, wanted, places, f"__kt_layout_{local.variable}")

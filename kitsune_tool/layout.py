@@ -42,10 +42,10 @@ SlotKind = Literal["size", "align", "signed", "offset", "field", "width", "value
 
 
 class Slot(NamedTuple):
-    """An unknown number: of type `index` (its `part`-th field or enumerator) or of a variable."""
+    """An unknown number: of type `of` (its `part`-th field or enumerator) or of a variable."""
 
     kind: SlotKind
-    index: int
+    of: int
     part: int = 0
 
 
@@ -120,7 +120,11 @@ class Namer:
 
     def _type_of(self, at: int) -> str:
         name = self.unit.variables[at].name
-        return f"__typeof__(__typeof__({name}[0])[1])" if at in self._unsized else f"__typeof__({name})"
+        return (
+            f"__typeof__(__typeof__({name}[0])[1])"
+            if at in self._unsized
+            else f"__typeof__({name})"
+        )
 
     def name_from(self, variable: Variable) -> list[TypeIndex]:
         """Name what `variable` reaches and has no name so far; return those types."""
@@ -229,10 +233,10 @@ class Namer:
     def expression(self, slot: Slot) -> str | None:
         """Return the C constant expression of a slot, None if it has none at this place."""
         if slot.kind == "variable":
-            name = self.unit.variables[slot.index].name
-            return f"sizeof({name}[0])" if slot.index in self._unsized else f"sizeof({name})"
-        node = self.unit.types[slot.index]
-        name = self.names.get(slot.index, "")
+            name = self.unit.variables[slot.of].name
+            return f"sizeof({name}[0])" if slot.of in self._unsized else f"sizeof({name})"
+        node = self.unit.types[slot.of]
+        name = self.names.get(slot.of, "")
         if not name:
             return None
         match slot.kind:
@@ -251,9 +255,9 @@ class Namer:
 
     def _field(self, slot: Slot, field: Field, name: str) -> str | None:
         if slot.kind == "width":
-            expression = self._widths.get((slot.index, slot.part), str(field.bits))
+            expression = self._widths.get((slot.of, slot.part), str(field.bits))
             return f"(unsigned long long)({expression})"
-        path = self._path(slot.index, name, slot.part, field)
+        path = self._path(slot.of, name, slot.part, field)
         if slot.kind == "field":
             return "0" if self._is_open(field.type) else f"sizeof({path})"
         whole, _, member = path.rpartition(" *)0)->")

@@ -141,7 +141,7 @@ _STORAGE = {
     "typedef": "TYPEDEF", "extern": "EXTERN", "static": "STATIC", "_Thread_local": "_THREAD_LOCAL",
     "__thread": "_THREAD_LOCAL",
 }  # fmt: skip
-_INLINE = {"inline", "__inline", "__inline__"}
+INLINE_WORDS = {"inline", "__inline", "__inline__"}
 _DROPPED = {"__extension__", "_Noreturn", "register", "auto"}
 _ATTRIBUTE = {"__attribute__", "__attribute"}
 _ASM = {"asm", "__asm", "__asm__"}
@@ -158,7 +158,7 @@ _OPEN = {"(": ")", "[": "]", "{": "}"}
 _PLAIN_INTEGER = re.compile(r"(?:0[xX][0-9a-fA-F']+|0[bB][01']+|[0-9'][0-9']*)[uUlL]*\Z")
 
 TYPE_WORDS = frozenset(
-    {*_BASE, *_QUALIFIERS, *_STORAGE, *_INLINE, *_DROPPED, *_ATTRIBUTE, *_TYPEOF, *_ALIGNAS}
+    {*_BASE, *_QUALIFIERS, *_STORAGE, *INLINE_WORDS, *_DROPPED, *_ATTRIBUTE, *_TYPEOF, *_ALIGNAS}
     | {*_RECORDS, "enum", "_BitInt", "__auto_type"}
 )
 """Keywords with which a declaration or a type's name can start."""
@@ -373,7 +373,7 @@ class _Walker:
             if text in _DROPPED:
                 storage.add(text)
                 self.take()
-            elif text in _INLINE:
+            elif text in INLINE_WORDS:
                 storage.add("inline")
                 self.take()
             elif text in _STORAGE:

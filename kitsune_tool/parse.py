@@ -1,8 +1,8 @@
 """Give one normalised declaration to pycparser and return its syntax tree.
 
-In: the ready tokens of a `Normalised` and the typedef names that it uses. Out: pycparser's nodes; the
-`line` of a node's coordinate is the offset in the unit's text. extract.py calls it and is the only
-module that sees the nodes.
+In: the ready tokens of a `Normalised` and the typedef names that it uses. Out: pycparser's nodes;
+the `line` of a node's coordinate is the offset in the unit's text. typegraph.py calls it and is the
+only other module that sees the nodes.
 
 The coupling to pycparser is its documented lexer hook (`CParser(lexer=…)`: a class with `input` and
 `token`), the names of its token types, and its tree.
@@ -14,19 +14,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from pycparser import c_ast
-from pycparser.c_lexer import CLexer, Token
+from pycparser.c_lexer import Token
 from pycparser.c_parser import CParser, ParseError
 
 from kitsune_tool.normalise import Misunderstood, Ready
 
 
-class _ReadyLexer(CLexer):
+class _ReadyLexer:
     """Hands out ready tokens; the text that pycparser would lex is ignored."""
 
-    def __init__(self, error_func: Any, *, dialect: Any = "c23") -> None:
+    filename = ""
+
+    def __init__(self, error_func: Any, *, dialect: str = "c23") -> None:
         self._ready: list[Token] = []
         self._next = 0
-        self._filename = ""
 
     def feed(self, ready: list[Token]) -> None:
         """Take the tokens that `token` will hand out."""

@@ -15,8 +15,8 @@ from kitsune_tool.errors import KitsuneError
 
 _PACKAGE = Path(__file__).resolve().parent
 FRONT_END_MODULES = (
-    "cc", "edits", "errors", "extract", "frontend", "insert", "model", "normalise", "objects",
-    "parse", "preprocess", "scan", "toolchain",
+    "bodies", "cc", "edits", "errors", "extract", "frontend", "index", "insert", "layout", "model",
+    "normalise", "parse", "preprocess", "resources", "scan", "statements", "toolchain", "typegraph",
 )  # fmt: skip
 """The modules that decide what an object file contains."""
 
@@ -39,8 +39,8 @@ def runtime_source_dir() -> Path:
 def front_end_files() -> tuple[Path, ...]:
     """Return the tool's files that an object file depends on, in a fixed order."""
     modules = (_PACKAGE / f"{name}.py" for name in FRONT_END_MODULES)
-    abi = include_dir() / "kitsune_abi.h"
-    return tuple(path for path in (*modules, abi) if path.is_file())
+    headers = (include_dir() / name for name in ("kitsune_abi.h", "kitsune_annotations.h"))
+    return tuple(path for path in (*modules, *headers) if path.is_file())
 
 
 def generator_files() -> tuple[Path, ...]:

@@ -52,7 +52,8 @@ class External:
     """An external declaration: `text[start:end]`, its `;` or closing brace included.
 
     `body` of a function definition is the place of its `{` and the place just past its `}`.
-    `system` says that it stands in a system header.
+    `system` says that it stands in a system header; a declaration that only begins with what a
+    macro of one expands to (`bool x;`) does not.
     """
 
     start: int
@@ -103,7 +104,8 @@ def scan(text: str) -> Scan:
     bare = Scan(text, (), markers, offsets)
     spans = _glue(text, _spans(text))
     externals = tuple(
-        External(start, end, body, bare.in_system(start)) for start, end, body in spans
+        External(start, end, body, bare.in_system(start) and bare.in_system(end - 1))
+        for start, end, body in spans
     )
     return Scan(text, externals, markers, offsets)
 
