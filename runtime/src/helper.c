@@ -1234,6 +1234,37 @@ static void close_everything(void)
             break;
 }
 
+/* Field `wanted` (from 1) of /proc/self/stat as a number; 0 if it cannot be read. */
+static uintptr_t own_stat_field(const char *text, unsigned wanted)
+{
+    const char *at = strrchr(text, ')');
+    uintptr_t number = 0;
+
+    for (unsigned field = 2; at && field < wanted; field++)
+        at = strchr(at + 1, ' ');
+    for (at = at ? at + 1 : ""; *at >= '0' && *at <= '9'; at++)
+        number = number * 10 + (uintptr_t)(*at - '0');
+    return number;
+}
+
+/* Shows what we are in the list of processes: else `pidof` and `ps` find the program twice. */
+static void show_title(struct helper *helper)
+{
+    char *text = helper->answer, title[64];
+    uintptr_t start, end_;
+
+    read_proc(getpid(), "stat", text, 4096);
+    start = own_stat_field(text, 48);
+    end_ = own_stat_field(text, 49);
+    if (!start || end_ <= start)
+        return;
+    kitsune__format(title, sizeof title, "kitsune-helper of %d", helper->control->owner);
+    if (end_ - start <= strlen(title))
+        title[end_ - start - 1] = '\0';
+    memset((char *)start, 0, end_ - start);
+    memcpy((char *)start, title, strlen(title));
+}
+
 static void become_a_process_of_its_own(void)
 {
     struct rlimit no_core = {0, 0};
@@ -1284,6 +1315,7 @@ void kitsune__helper_main(struct kitsune__control *control, struct kitsune_gate 
         helper->clients[i].fd = -1;
     become_a_process_of_its_own();
     give_back_memory(helper, kept);
+    show_title(helper);
     helper->owner_fd = (int)syscall(SYS_pidfd_open, control->owner, 0);
     if (getppid() != control->owner)
         end();

@@ -1,0 +1,139 @@
+/*
+ * Delivers a kick at every single instruction of a wrapped call, and while it sleeps in the kernel: each
+ * must end the call. Prints the number of places; exit status 1 names the first that slept on.
+ */
+#define _GNU_SOURCE
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ptrace.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "calls.h"
+#include "control.h"
+#include "request.h"
+
+extern const char kitsune__wait_call[], kitsune__wait_end[];
+
+enum { GIVEN_UP = 14, LIMIT_S = 5 };
+
+static void on_kick(int number, siginfo_t *info, void *context)
+{
+    (void)number;
+    (void)info;
+    kitsune__request_raise(KITSUNE__PENDING_UPDATE);
+    kitsune__wait_interrupt(context);
+}
+
+/* Waits for ever, unless it is kicked. Ends with the result: 0. */
+static void child(void)
+{
+    struct sigaction action = {.sa_sigaction = on_kick, .sa_flags = SA_SIGINFO | SA_RESTART};
+    struct pollfd none = {-1, POLLIN, 0};
+
+    sigaction(SIGURG, &action, NULL);
+    alarm(LIMIT_S);
+    ptrace(PTRACE_TRACEME, 0, 0, 0);
+    raise(SIGSTOP);
+    _exit(kitsune__call_poll(&none, 1, -1) == 0 ? 0 : 1);
+}
+
+static long place(pid_t pid)
+{
+    struct user_regs_struct registers;
+
+    ptrace(PTRACE_GETREGS, pid, 0, &registers);
+    return (long)registers.rip;
+}
+
+static int step(pid_t pid)
+{
+    int status;
+
+    ptrace(PTRACE_SINGLESTEP, pid, 0, 0);
+    waitpid(pid, &status, 0);
+    return WIFSTOPPED(status);
+}
+
+/* Steps to the block's first instruction and `steps` further. Returns 0 if that would be beyond the
+ * system call, which does not come back by itself. */
+static int step_to(pid_t pid, int steps)
+{
+    int status;
+
+    waitpid(pid, &status, 0);
+    while (place(pid) != (long)kitsune__wait_call)
+        if (!step(pid))
+            return 0;
+    for (int i = 0; i < steps; i++) {
+        if (place(pid) == (long)kitsune__wait_end - 2) /* the syscall instruction has two bytes */
+            return 0;
+        step(pid);
+    }
+    return 1;
+}
+
+static int finish(pid_t pid, int number)
+{
+    int status;
+
+    ptrace(PTRACE_CONT, pid, 0, number);
+    waitpid(pid, &status, 0);
+    while (WIFSTOPPED(status)) {
+        int stopped_by = WSTOPSIG(status);
+
+        ptrace(PTRACE_CONT, pid, 0, stopped_by);
+        waitpid(pid, &status, 0);
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static void sleep_ms(long ms)
+{
+    nanosleep(&(struct timespec){0, ms * 1000000}, NULL);
+}
+
+/* Kicked in the kernel's sleep: no tracing, just later. */
+static int kick_asleep(void)
+{
+    pid_t pid = fork();
+    int status;
+
+    if (pid == 0)
+        child();
+    waitpid(pid, &status, 0);
+    ptrace(PTRACE_DETACH, pid, 0, 0);
+    sleep_ms(200);
+    kill(pid, SIGURG);
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+int main(void)
+{
+    int steps, result;
+
+    for (steps = 0;; steps++) {
+        pid_t pid = fork();
+
+        if (pid == 0)
+            child();
+        if (!step_to(pid, steps)) {
+            kill(pid, SIGKILL);
+            waitpid(pid, &result, 0);
+            break;
+        }
+        result = finish(pid, SIGURG);
+        if (result != 0) {
+            printf("slept on after a kick at instruction %d: %d\n", steps, result);
+            return 1;
+        }
+    }
+    result = kick_asleep();
+    printf("%d places, asleep: %d\n", steps, result);
+    return result != 0;
+}
