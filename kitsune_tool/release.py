@@ -38,6 +38,7 @@ from kitsune_tool.errors import KitsuneError
 from kitsune_tool.model import Program, Record, Unit, from_json, to_json
 
 DEFAULT_COMPILER = ("gcc", "-O2")
+_TRIAL = "#include <kitsune_release.h>\nKITSUNE_DEFINE_RELEASE(0, 0, 0);\n"
 _EXPORTED = "kitsune_release"
 _MOST_PARENTS = 16
 """Entries of `parents` in `struct kitsune_identity`."""
@@ -133,26 +134,8 @@ class _Work:
 
     def link(self, new: Program, sources: dict[str, str]) -> Path:
         """Return the linked release, in the work directory."""
-        for name, text in sources.items():
-            (self.directory / name).write_text(text, encoding="utf-8")
-        (self.directory / "program.s").write_text(objects.program_assembly(self._unplaced(new)))
-        made = [self._compile(name) for name in (*sources, "program.s")]
-        exported = self.directory / "exported"
-        exported.write_text(self._version_script())
-        output = self.directory / f"{new.name}.so"
-        self._link(
-            output,
-            (
-                *map(str, made),
-                *map(str, launcher.release_objects(self._compiler)),
-                *launcher.wrap_flags(),
-                f"-Wl,--version-script={exported}",
-                "-Wl,-Bsymbolic,-z,now,-z,defs,--build-id=sha1",
-            ),
-            "K227",
-            "the release does not link",
-        )
-        return output
+        record = objects.program_assembly(self._unplaced(new))
+        return self._link(new.name, {**sources, "program.s": record})
 
     def install(self, linked: Path, parents: tuple[_Parent, ...], generated: _Generated) -> None:
         """Put the release and what belongs to it where it was asked for, the release last."""
@@ -176,9 +159,7 @@ class _Work:
         files.write_if_changed(request.output, linked.read_bytes())
 
     def _units(self) -> tuple[Unit, ...]:
-        trial = self.directory / "trial.so"
-        self._link(trial, ("-Wl,-z,undefs",), "K228", "the objects do not link to a shared object")
-        units = objects.read_units(trial)
+        units = objects.read_units(self._link("trial", {"trial.c": _TRIAL}))
         if not units:
             raise KitsuneError(
                 "K229",
@@ -206,10 +187,25 @@ class _Work:
         self._run(command, "K230", "the compiler refuses what was generated from the rules")
         return target
 
-    def _link(self, output: Path, extra: Sequence[str], code: str, message: str) -> None:
-        inputs = self.request.inputs
-        command = (*self._compiler, "-shared", "-o", str(output), *inputs, *extra)
-        self._run(command, code, message)
+    def _link(self, name: str, sources: dict[str, str]) -> Path:
+        """Link the inputs, the release's side of the runtime and generated `sources`."""
+        for source, text in sources.items():
+            (self.directory / source).write_text(text, encoding="utf-8")
+        made = [self._compile(source) for source in sources]
+        exported = self.directory / "exported"
+        exported.write_text(self._version_script())
+        output = self.directory / f"{name}.so"
+        command = (
+            *(*self._compiler, "-shared", "-o", str(output)),
+            *map(str, made),  # first: what they refer to is what archives must supply
+            *self.request.inputs,
+            *map(str, launcher.release_objects(self._compiler)),
+            *launcher.wrap_flags(),
+            f"-Wl,--version-script={exported}",
+            "-Wl,-Bsymbolic,-z,now,-z,defs,--build-id=sha1",
+        )
+        self._run(command, "K228", "the objects do not link to a shared object")
+        return output
 
     def _run(self, command: Sequence[str], code: str, message: str) -> None:
         done = toolchain.run(command)
