@@ -108,9 +108,8 @@ int kitsune__blocks_plausible(uintptr_t address, uint64_t size_bytes) {
 int kitsune__blocks_walk(int (*visit)(void *context, uintptr_t start, uint64_t size_bytes,
                                       int in_use),
                          void *context) {
-    uintptr_t start, end;
-    kitsune__blocks_heap(&start, &end);
-    if (!start || end <= start)
+    uintptr_t start = heap_start, end = heap_start ? (uintptr_t)sbrk(0) : 0;
+    if (end <= start)
         return -1;
     for (uintptr_t chunk = start; end - chunk >= SMALLEST;) {
         uint64_t header = word_at(chunk + 8), size = header & ~(uint64_t)SIZE_FLAGS;

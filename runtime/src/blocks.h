@@ -48,6 +48,10 @@ uint64_t kitsune__blocks_slack(uint64_t block_bytes);
 /* Answers for one address. Walks the heap: O(blocks). */
 struct kitsune__block kitsune__blocks_find(uintptr_t address);
 
+/* Finds the main heap for all other functions, and says where it is; zero if unknown. To be called
+ * once before them, in a copy of the process once more. */
+void kitsune__blocks_heap(uintptr_t *start, uintptr_t *end);
+
 /*
  * Walks all blocks of the main heap in the order of addresses and calls `visit` for each: `in_use`
  * is zero for free ones. Returns 0 if the walk proved the heap's structure, -1 if it is unknown (some
@@ -56,8 +60,6 @@ struct kitsune__block kitsune__blocks_find(uintptr_t address);
 int kitsune__blocks_walk(int (*visit)(void *context, uintptr_t start, uint64_t size_bytes,
                                       int in_use),
                          void *context);
-/* Where the main heap is; zero if unknown. */
-void kitsune__blocks_heap(uintptr_t *start, uintptr_t *end);
 /* Non-zero if a chunk that was mapped alone starts at the address; then its usable size. The 16
  * bytes before the address must be readable. */
 uint64_t kitsune__blocks_mapped_size(uintptr_t address);

@@ -37,7 +37,8 @@ int kitsune__retire_slice(uint64_t budget_ns);
 void kitsune__retire_finish(uint64_t limit_ns);
 
 /* Memory that the scan skips: bookkeeping of the launcher that may name old images but is never
- * followed, stacks that are given up. Kept until `end` is passed as `start`. At most 16. */
+ * followed, stacks that are given up. A range with the same start replaces the one before; an empty
+ * one removes it. At most 16. */
 void kitsune__retire_ignore(const void *start, const void *end);
 
 /* In a child process after fork: forgets the scan; nothing is freed there. */
