@@ -168,7 +168,7 @@ def find_manifest(start: Path) -> Path:
 
 
 def load_manifest(path: Path) -> Manifest:
-    """Read a manifest. Raises `KitsuneError` K202 to K214 with the line that is wrong."""
+    """Read a manifest. Raises `KitsuneError` K202 to K213 with the line that is wrong."""
     name = files.shown(path)
     top = read_yaml(path, name, "the manifest")
     keys = ("kitsune", "program", "store", "options", "automigrate", "standing", "versions")
