@@ -81,6 +81,7 @@ struct kitsune__exchange {
     uint32_t has_failed; /* the clone could not do what it was asked */
     pid_t process;       /* the one that was cloned */
     uint64_t start, end, result;
+    uint32_t protection; /* of the chunk that is asked for */
     struct sockaddr_un address;
     socklen_t address_length;
     /* What the clone says of itself. */
@@ -379,15 +380,16 @@ static int describe(struct kitsune__exchange *exchange) {
 /* Copies the chunk's private pages; page n of the chunk goes to slot n. */
 static int supply_pages(struct kitsune__exchange *exchange, int pagemap) {
     uint64_t start = exchange->start, count = (exchange->end - start) / PAGE;
-    int is_readable = 0;
+    int is_readable = (exchange->protection & PROT_READ) != 0;
     if (read_entries(pagemap, start, exchange->entries, count) != 0)
         return -1;
     for (uint64_t page = 0; page < count; page++) {
         if (!has_private_copy(exchange->entries[page]) ||
             is_same_frame(exchange->entries[page], exchange->own_entries[page]))
             continue;
-        /* The clone's protections are of no more use once they were described. */
-        if (!is_readable && KITSUNE__SYSCALL(SYS_mprotect, start, count * PAGE, PROT_READ) != 0)
+        /* The clone's own protections are of no more use once they were described. */
+        if (!is_readable && KITSUNE__SYSCALL(SYS_mprotect, start, count * PAGE,
+                                             exchange->protection | PROT_READ) != 0)
             return -1;
         is_readable = 1;
         copy_page(exchange->pages[page], (const void *)(start + page * PAGE));
@@ -619,6 +621,7 @@ static void restore_chunk(struct restoration *work, const struct range *range, u
                           uint64_t count) {
     struct kitsune__exchange *exchange = work->exchange;
     uint8_t protection = range->protection;
+    exchange->protection = protection;
     if (read_entries(work->pagemap, start, exchange->own_entries, count) != 0 ||
         ask(work, COMMAND_PAGES, start, start + count * PAGE) != 0) {
         note_failure(work, "memory could not be compared with the snapshot");
@@ -635,13 +638,13 @@ static void restore_chunk(struct restoration *work, const struct range *range, u
         if (is_same_frame(own, kept))
             continue;
         if (!(protection & PROT_READ)) {
-            protection = PROT_READ;
+            protection |= PROT_READ;
             KITSUNE__SYSCALL(SYS_mprotect, start, count * PAGE, protection);
         }
         if (!pages_differ((const void *)address, exchange->pages[page]))
             continue;
         if (!(protection & PROT_WRITE)) {
-            protection = PROT_READ | PROT_WRITE;
+            protection |= PROT_READ | PROT_WRITE;
             KITSUNE__SYSCALL(SYS_mprotect, start, count * PAGE, protection);
         }
         copy_page((void *)address, exchange->pages[page]);
