@@ -8,6 +8,7 @@
 #include "version.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -308,6 +309,18 @@ static void run_incrby(struct client *client)
         add_to_value(client, amount);
 }
 
+static void run_decrby(struct client *client)
+{
+    long long amount;
+
+    if (!number_argument(client, 2, &amount))
+        return;
+    if (amount == LLONG_MIN)
+        reply_error(client, not_a_number);
+    else
+        add_to_value(client, -amount);
+}
+
 /* -- expiry -- */
 
 static void expire_in(struct client *client, long long unit_ms)
@@ -497,6 +510,7 @@ static const struct command commands[] = {
     {"dbsize", 1, run_dbsize},
     {"debug", 2, run_debug},
     {"decr", 2, run_decr},
+    {"decrby", 3, run_decrby},
     {"del", -2, run_del},
     {"echo", 2, run_echo},
     {"exists", -2, run_exists},
