@@ -188,11 +188,11 @@ struct kitsune__block kitsune__blocks_find(uintptr_t address) {
 
 /* ---- the thread's cache --------------------------------------------------------------------- */
 
-/* Hides from the compiler that the block was freed. */
-static uintptr_t second_word(void *block) {
-    uintptr_t address = (uintptr_t)block;
-    __asm__ volatile("" : "+r"(address));
-    return word_at(address + 8);
+/* The block's address, of which the compiler does not know that it is freed later. */
+static uintptr_t address_of(void *block) {
+    uintptr_t address;
+    __asm__ volatile("" : "=r"(address) : "0"(block));
+    return address;
 }
 
 static void set_second_word(void *block, uintptr_t value) {
@@ -210,11 +210,10 @@ static uintptr_t learn_key(size_t size) {
         return 0;
     set_second_word(one, 1);
     set_second_word(other, 2);
-    uintptr_t one_address = (uintptr_t)one, other_address = (uintptr_t)other;
+    uintptr_t first = address_of(one), second = address_of(other);
     free(one);
     free(other);
-    uintptr_t first = second_word((void *)one_address);
-    return first == second_word((void *)other_address) ? first : 0;
+    return word_at(first + 8) == word_at(second + 8) ? word_at(first + 8) : 0;
 }
 
 void kitsune__blocks_settle(void) {

@@ -281,8 +281,8 @@ static struct span cut_span(const struct kitsune_xf *xf, uintptr_t address, stru
     return span;
 }
 
-/* Finds out what an address belongs to, and keeps it in `near` if that is ordinary memory. */
-static struct span find_span(struct kitsune_xf *xf, uintptr_t address) {
+/* The readable memory that holds the address; empty if none does. */
+static struct span search_spans(const struct kitsune_xf *xf, uintptr_t address) {
     uint64_t low = 0, high = xf->spans.count;
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
@@ -292,16 +292,33 @@ static struct span find_span(struct kitsune_xf *xf, uintptr_t address) {
         else
             high = middle;
     }
-    struct span span = {0, ADDRESS_LIMIT, 0};
-    if (xf->spans.count) {
-        if (low == xf->spans.count)
-            return (struct span){0, 0, 0};
-        span = *(const struct span *)kitsune__log_at(&xf->spans, low);
-        if (address < span.start)
-            return (struct span){0, 0, 0};
+    if (low < xf->spans.count) {
+        struct span span = *(const struct span *)kitsune__log_at(&xf->spans, low);
+        if (address >= span.start)
+            return span;
     }
-    span = cut_span(xf, address, span);
-    if (!span.foreign)
+    return (struct span){0, 0, 0};
+}
+
+static void read_spans(struct kitsune_xf *xf) {
+    xf->spans.count = 0;
+    if (kitsune__mappings(note_mapping, xf) == 0 && xf->spans.count)
+        return;
+    /* All addresses are taken as possible; a fault ends the update too. */
+    struct span *everything = need(xf, kitsune__log_push(&xf->spans));
+    *everything = (struct span){4096, ADDRESS_LIMIT, 0};
+}
+
+/* Finds out what memory of `bytes` belongs to, and keeps it in `near` if it is ordinary. */
+static struct span find_span(struct kitsune_xf *xf, uintptr_t address, uint64_t bytes) {
+    struct span span = search_spans(xf, address);
+    if (bytes > span.end - address || address >= span.end) {
+        read_spans(xf); /* it may be new */
+        span = search_spans(xf, address);
+    }
+    if (span.start != span.end)
+        span = cut_span(xf, address, span);
+    if (!span.foreign && span.start != span.end)
         xf->near = span;
     return span;
 }
@@ -366,8 +383,7 @@ int kitsune__xf_begin(struct kitsune_xf **result, const struct kitsune__xf_optio
     resolve_plan(xf);
     note_places(xf);
     dl_iterate_phdr(note_object, xf);
-    if (kitsune__mappings(note_mapping, xf) != 0)
-        xf->spans.count = 0; /* all addresses are taken as possible; a fault ends the update too */
+    read_spans(xf);
     *result = xf;
     return 0;
 }
@@ -574,7 +590,7 @@ static int is_foreign(struct kitsune_xf *xf, uintptr_t address, uint64_t bytes, 
                              address < xf->near.end,
                          1))
         return 0;
-    struct span span = find_span(xf, address);
+    struct span span = find_span(xf, address, bytes);
     if (span.foreign)
         return 1;
     if (address < span.start || address >= span.end || bytes > span.end - address)
