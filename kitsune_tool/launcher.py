@@ -139,7 +139,7 @@ def _identity(compiler: tuple[str, ...]) -> bytes:
         return toolchain.run((*compiler, "--version"), capture_stdout=True).stdout
     except OSError as error:
         raise KitsuneError(
-            "K360",
+            "K380",
             f"the compiler '{compiler[0]}' cannot be run: {error.strerror}",
             hint="install it (Debian, Ubuntu: apt install gcc), or name another in KITSUNE_CC",
         ) from error
@@ -196,7 +196,7 @@ def _run(command: Sequence[str]) -> None:
     if done.status != 0:
         complaints = done.stderr.decode(errors="replace").strip()
         raise KitsuneError(
-            "K361",
+            "K381",
             f"the compiler refuses the runtime's own sources\n{complaints}",
             hint="Kitsune's runtime needs gcc or clang for Linux on x86-64, with glibc's headers",
         )

@@ -16,6 +16,7 @@
 #define NS_PER_S 1000000000ull
 #define SIDE_STACK_SIZE ((size_t)256 << 10)
 #define KERNEL_TIMERS_MAX 32
+#define MEMORY_PROBE ((size_t)4 << 20)
 #define SIGNALS 64
 #define KERNEL_SET_SIZE 8
 
@@ -395,10 +396,30 @@ static void roll_back(void *argument) {
     kitsune__resume(&of->old, 1);
 }
 
+/* Programs crash or exit when they get no memory: then that is the cause to be named. */
+static int is_out_of_memory(void) {
+    long block = KITSUNE__SYSCALL(SYS_mmap, 0, MEMORY_PROBE, PROT_READ | PROT_WRITE,
+                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == -ENOMEM)
+        return 1;
+    KITSUNE__SYSCALL(SYS_munmap, block, MEMORY_PROBE);
+    return 0;
+}
+
+static void add_reason(struct journal *of, const char *text) {
+    char *reason = of->verdict.reason;
+    size_t length = 0;
+    while (reason[length] != '\0')
+        length++;
+    kitsune__format(reason + length, sizeof of->verdict.reason - length, "%s", text);
+}
+
 static void give_up(struct journal *of, uint32_t code) {
     uint64_t all = ~0ull;
     kernel_mask(SIG_SETMASK, &all, NULL);
     of->verdict.code = code;
+    if (is_out_of_memory())
+        add_reason(of, "; the process was out of memory");
     kitsune__leave_for(of->abort_stack + sizeof of->abort_stack, roll_back, of);
 }
 
@@ -408,7 +429,11 @@ void kitsune__journal_abortv(uint32_t code, const char *format, va_list argument
      * here (it was forked before the commit and then failed), and it ends as it would have. */
     while (of == NULL || of->is_committed)
         KITSUNE__SYSCALL(SYS_exit_group, 70);
-    kitsune__formatv(of->verdict.reason, sizeof of->verdict.reason, format, arguments);
+    char *reason = of->verdict.reason;
+    size_t size = sizeof of->verdict.reason;
+    size_t length = kitsune__formatv(reason, size, format, arguments);
+    if (code == KITSUNE__EXITED || code == KITSUNE__REFUSED_CALL)
+        describe_phase(of, reason + length, size - length);
     give_up(of, code);
 }
 

@@ -309,6 +309,16 @@ static void commit(void) {
 
 /* ---- the old version's side ------------------------------------------------------------------ */
 
+/* Of the transaction: what the request says, or $KITSUNE_LIMIT_MS, or the default. */
+static uint64_t limit_ns(void) {
+    const char *text = getenv("KITSUNE_LIMIT_MS");
+    uint64_t limit_ms = update.request.limit_ms;
+    if (limit_ms == 0 && text != NULL)
+        limit_ms = strtoull(text, NULL, 10);
+    return limit_ms > 0 && limit_ms < UINT64_MAX / NS_PER_MS ? limit_ms * NS_PER_MS
+                                                             : DEFAULT_LIMIT_NS;
+}
+
 static int is_possible(struct kitsune__verdict *verdict) {
     int threads = kitsune__thread_count();
     if (threads <= 1)
@@ -327,10 +337,9 @@ static void update_now(const char *name) {
         return;
     snprintf(update.old_point, sizeof update.old_point, "%s", name);
     if (is_possible(&verdict)) {
-        uint64_t limit = update.request.limit_ms * NS_PER_MS;
         kitsune__retire_finish(FINISH_LIMIT_NS);
         kitsune__request_raise(KITSUNE__PENDING_TRANSACTION);
-        kitsune__journal_run(run_new_version, NULL, limit ? limit : DEFAULT_LIMIT_NS, &verdict);
+        kitsune__journal_run(run_new_version, NULL, limit_ns(), &verdict);
         kitsune__request_lower(KITSUNE__PENDING_TRANSACTION);
         if (kitsune__journal_snapshot_off())
             kitsune__signals_forget();

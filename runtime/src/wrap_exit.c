@@ -123,8 +123,7 @@ void kitsune__exit_carry_over(const struct kitsune__image *old,
 static void refuse_end(const char *name, int status) {
     if (kitsune__journal_active())
         kitsune__journal_abort(KITSUNE__EXITED,
-                               "the new version called %s(%d) before its update point", name,
-                               status);
+                               "the new version called %s(%d)", name, status);
 }
 
 void kitsune__call_exit(int status) {
@@ -167,7 +166,7 @@ int kitsune__call_at_quick_exit(kitsune__exit_function *function) {
 int kitsune__call_daemon(int nochdir, int noclose) {
     if (kitsune__journal_active())
         kitsune__journal_abort(KITSUNE__REFUSED_CALL,
-                               "the new version called daemon() before its update point: guard it "
-                               "with if (!kitsune_is_updating())");
+                               "the new version called daemon(), which needs a guard "
+                               "if (!kitsune_is_updating()),");
     return daemon(nochdir, noclose);
 }

@@ -187,7 +187,7 @@ static void act(const char *action) {
         char *at = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
         zero = *(volatile char *)at;
     } else if (!strcmp(action, "fpe"))
-        zero = 1 / zero;
+        zero = 7 / zero;
     else if (!strcmp(action, "ill"))
         __builtin_trap();
     else if (!strcmp(action, "abort"))
