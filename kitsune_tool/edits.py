@@ -651,14 +651,13 @@ class _Definition:
         return list(paths.values())
 
     def _no_statement(self, edit: Edit, text: str, expanded: str) -> KitsuneError:
-        names = [token.text for token in tokenize(f"{text} {expanded}")]
-        names = [name for name in names if re.match(r"[A-Za-z_$]", name)]
+        firsts = {name for name in (_first_name(text), _first_name(expanded)) if name}
         statements = [each for each in self._statements() if each.kind not in ("block", "label")]
-        near = [each for each in statements if {t.text for t in self._head(each)} & set(names[:1])]
+        near = [each for each in statements if {t.text for t in self._head(each)} & firsts]
         hint = "what is shown here has macros expanded: copy a part of it" if near else None
-        if not near and names:
+        if not near:
             known = {token.text for token in self._tokens}
-            close = difflib.get_close_matches(names[0], known, n=3)
+            close = [c for name in sorted(firsts) for c in difflib.get_close_matches(name, known)]
             hint = f"did you mean {' or '.join(map(repr, close))}?" if close else None
         meant = _one_line(expanded)
         also = f", nor '{meant}', which it expands to" if _differ(text, expanded) else ""
@@ -780,6 +779,11 @@ def is_declaration(tokens: Sequence[Token]) -> bool:
         index += 1
     following = texts[index] if index < len(texts) else ""
     return re.match(r"[A-Za-z_$]", following) is not None
+
+
+def _first_name(text: str) -> str:
+    names = (token.text for token in tokenize(text) if re.match(r"[A-Za-z_$]", token.text))
+    return next(names, "")
 
 
 def _line_of(scanned: Scan, offset: int) -> Location:
