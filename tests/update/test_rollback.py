@@ -1,9 +1,9 @@
 """Whatever goes wrong before the commit, the old version serves on with its state untouched.
 
-One release fails in the place and the way that a file tells it; others are spoilt as files. After
-each attempt the same process must answer as version 1, with a checksum over its values and addresses
-that is the same as before, and the answer to the request must name the cause. Then the same
-release, told not to fail, is taken.
+One release fails in the place and the way that a file tells it; others are spoilt as files.
+After each attempt the same process must answer as version 1, with a checksum over its values and
+addresses that is the same as before, and the answer to the request must name the cause. Then the
+same release, told not to fail, is taken.
 """
 
 from __future__ import annotations
