@@ -137,7 +137,7 @@ def _under_load(
 def _update(pid: int, version: str, options: argparse.Namespace, clients: traffic.Traffic) -> Row:
     _say(f"update to {version}")
     answer, seen = _under_load(pid, version, options, clients)
-    if not answer["committed"]:
+    if answer["outcome"] != "updated":
         raise SystemExit(f"the update to {version} failed: {answer['reason']}")
     row = Row(version, "updated", f"{answer['objects']:,}", answer["pause_ns"], seen)
     _say(f"runs {version}: {row.objects} objects transformed, {row.server_pause_ns / 1e6:.1f} ms")
@@ -149,7 +149,7 @@ def _attempt(
 ) -> Row:
     _say(f"a broken release, in which {what}")
     answer, seen = _under_load(pid, version, options, clients)
-    if answer["committed"]:
+    if answer["outcome"] == "updated":
         raise SystemExit(f"the broken release {version} was taken")
     _say(f"refused: {answer['reason']}")
     return Row(version, f"rolled back ({answer['code']})", "", answer["pause_ns"], seen)

@@ -212,7 +212,7 @@ def update(pid: int, release: Path) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     lines = done.stdout.splitlines() or ["{}"]
     answer: dict[str, Any] = json.loads(lines[-1])
-    if not answer.get("committed"):
+    if answer.get("outcome") != "updated":
         raise SystemExit(f"the update failed: {answer.get('reason')}\n{done.stderr}")
     return answer
 

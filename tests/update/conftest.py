@@ -148,7 +148,7 @@ def answer_of(done: subprocess.CompletedProcess[str]) -> Answer:
     except (ValueError, IndexError):
         raise AssertionError(f"no answer to the request:\n{text}") from None
     return Answer(
-        bool(last.get("committed")),
+        last.get("outcome") == "updated",
         str(last.get("code", "")),
         str(last.get("reason", "")),
         int(last.get("objects", 0)),
