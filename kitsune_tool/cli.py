@@ -152,10 +152,8 @@ def _add_report(parsers: _Parsers) -> None:
 
 
 def _add_control(parsers: _Parsers) -> None:
-    try:  # TEMPORARY until control.py is there
-        from kitsune_tool import control
-    except ImportError:
-        return
+    from kitsune_tool import control
+
     control.add_parsers(parsers)
 
 

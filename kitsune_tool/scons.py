@@ -32,7 +32,7 @@ from SCons.Errors import UserError
 from SCons.Util import CLVar, flatten
 
 from kitsune_tool import config, files, resources
-from kitsune_tool.errors import KitsuneError
+from kitsune_tool.errors import EXIT_USAGE, KitsuneError, Location
 from kitsune_tool.store import DESCRIPTION, REPORT_JSON, REPORT_TEXT, Store
 
 _Environment = Any
@@ -116,6 +116,7 @@ def kitsune_program(
     its parents are there already; otherwise it can be started, but no running server become it.
     """
     build = _Build.of(env.Clone(**variables), None)
+    _check_undeclared(build)
     inputs = build.link_inputs(source)
     release = _declare_release(build, inputs)
     program = env.File(f"{target}.so")
@@ -138,6 +139,7 @@ def kitsune_release(
     declared before.
     """
     build = _Build.of(env.Clone(**variables), str(version))
+    _check_undeclared(build)
     return [_declare_release(build, build.link_inputs(source))]
 
 
@@ -190,6 +192,11 @@ class _Build:
     @property
     def store(self) -> Store:
         return Store(self.manifest.store, self.manifest.program)
+
+    @property
+    def stamp(self) -> _Node:
+        """The file that says that the version is in the store."""
+        return self.directory.File("published")
 
     @property
     def is_last(self) -> bool:
@@ -263,16 +270,29 @@ class _Build:
         ]
 
 
+def _check_undeclared(build: _Build) -> None:
+    if build.stamp.has_builder():
+        raise KitsuneError(
+            "K240",
+            f"version {build.version.name} of {build.manifest.program} is declared twice",
+            at=_caller(),
+            hint="KitsuneProgram declares the last version; use KitsuneRelease for earlier ones",
+        )
+
+
+def _caller() -> Location:
+    """Return the line of the SConscript that called us."""
+    frame = sys._getframe()
+    ours = (__file__, os.sep + "SCons" + os.sep)
+    while frame.f_back and any(part in frame.f_code.co_filename for part in ours):
+        frame = frame.f_back
+    return Location(files.shown(Path(frame.f_code.co_filename)), frame.f_lineno)
+
+
 def _declare_release(build: _Build, inputs: list[_Node]) -> _Node:
     """Declare a version's release, its way into the store, and the aliases; return the release."""
     env, store, version = build.env, build.store, build.version
-    stamp = build.directory.File("published")
-    if stamp.has_builder():
-        raise KitsuneError(
-            "K240",
-            f"version {version.name} of {store.program} is declared twice",
-            hint="KitsuneProgram declares the last version; use KitsuneRelease for earlier ones",
-        )
+    stamp = build.stamp
     release = _chained(build, inputs)
     stored = env.File(str(store.release(version.name)))
     targets = [stamp] if store.has(version.name) else [stamp, stored]
@@ -361,14 +381,18 @@ def _check(env: _Environment) -> None:
 
 
 def _guarded(function: Callable[..., _Result]) -> Callable[..., _Result]:
-    """Turn a user's mistake into the error that SCons shows without a traceback."""
+    """End SCons with our words for a user's mistake.
+
+    Its own `UserError` would add the line of this module, as if the mistake were there.
+    """
 
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> _Result:
         try:
             return function(*arguments, **named)
         except KitsuneError as error:
-            raise UserError(error.report()) from error
+            print(error.report(), file=sys.stderr)
+            raise SystemExit(EXIT_USAGE) from error
 
     return call
 
