@@ -1,0 +1,306 @@
+"""The commands for running programs: `run`, `update`, `status`.
+
+In: parsed options; out: text or JSON lines on standard output, and an exit status that tells each
+outcome apart (`OUTCOMES`). Called by cli.py, which registers them through `add_parsers`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kitsune_tool import channel
+from kitsune_tool.channel import Answer
+from kitsune_tool.errors import EXIT_BUG, EXIT_DONE, EXIT_INPUT_WRONG, KitsuneError
+
+if TYPE_CHECKING:
+    _Parsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+EXIT_REJECTED = 10
+EXIT_ROLLED_BACK = 11
+EXIT_WITHDRAWN = 12
+EXIT_NO_CHANNEL = 13
+EXIT_BUSY = 14
+EXIT_ENDED = 15
+
+OUTCOMES = {
+    "updated": EXIT_DONE,
+    "already-running": EXIT_DONE,
+    "rejected": EXIT_REJECTED,
+    "rolled-back": EXIT_ROLLED_BACK,
+    "withdrawn": EXIT_WITHDRAWN,
+    "busy": EXIT_BUSY,
+}
+"""Exit statuses of an update's outcomes; "error" is told apart by its code."""
+
+_ERRORS = {
+    "K300": EXIT_NO_CHANNEL,
+    "K302": EXIT_NO_CHANNEL,
+    "K303": EXIT_NO_CHANNEL,
+    "K363": EXIT_ENDED,
+    "K364": EXIT_BUG,
+    "K365": EXIT_NO_CHANNEL,
+}
+_DEFAULT_WAIT_MS = 10_000
+_DEFAULT_LIMIT_MS = 600_000
+"""How long a transaction may take as far as the client is concerned; the launcher's is shorter."""
+_MARGIN_S = 30.0
+
+
+def add_parsers(parsers: _Parsers) -> None:
+    """Register the commands of this module."""
+    _add_run(parsers)
+    _add_update(parsers)
+    _add_status(parsers)
+
+
+def _add_run(parsers: _Parsers) -> None:
+    parser = parsers.add_parser("run", help="start a program from one of its releases")
+    _add_release(parser)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENTS")
+    parser.set_defaults(run=_guarded(_run), json=False)
+
+
+def _add_update(parsers: _Parsers) -> None:
+    parser = parsers.add_parser("update", help="make a running program its next release")
+    parser.add_argument("program", metavar="PID|NAME")
+    _add_release(parser)
+    parser.add_argument("--json", action="store_true", help="print each answer as a line of JSON")
+    parser.add_argument(
+        "--limit-ms",
+        type=_milliseconds,
+        default=0,
+        metavar="N",
+        help="time that the new version has for its start and the state; default: the launcher's",
+    )
+    parser.add_argument(
+        "--wait-ms",
+        type=_milliseconds,
+        default=_DEFAULT_WAIT_MS,
+        metavar="N",
+        help="time that the program has to reach an update point; default: %(default)s",
+    )
+    parser.set_defaults(run=_guarded(_update))
+
+
+def _add_status(parsers: _Parsers) -> None:
+    parser = parsers.add_parser("status", help="tell what runs, and what became of its updates")
+    parser.add_argument("program", nargs="?", metavar="PID|NAME", help="default: all")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=_guarded(_status))
+
+
+def _add_release(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "release",
+        metavar="RELEASE",
+        help="a file, or a version in the store of the manifest here or above",
+    )
+
+
+def _milliseconds(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 86_400_000:
+        raise ValueError
+    return number
+
+
+def _guarded(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """Give errors of a command their own exit statuses, and the form that was asked for."""
+
+    def guarded(options: argparse.Namespace) -> int:
+        try:
+            return command(options)
+        except KitsuneError as error:
+            if options.json:
+                _print_json(_error_answer(error))
+            else:
+                print(error.report(), file=sys.stderr)
+            return _ERRORS.get(error.code, EXIT_INPUT_WRONG)
+
+    return guarded
+
+
+def _error_answer(error: KitsuneError) -> Answer:
+    answer = {"event": "done", "outcome": "error", "code": error.code, "reason": error.message}
+    return answer | ({"hint": error.hint} if error.hint else {})
+
+
+def _print_json(answer: Answer) -> None:
+    print(json.dumps(answer), flush=True)
+
+
+# -- run -----------------------------------------------------------------------------------------
+
+
+def _run(options: argparse.Namespace) -> int:
+    from kitsune_tool import launcher
+
+    release = _release_path(options.release)
+    program = launcher.launcher_path()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execv(program, [str(program), "--", str(release), *options.arguments])
+    except OSError as error:
+        raise KitsuneError(
+            "K305",
+            f"the launcher cannot be started: {error.strerror}: {program}",
+            hint="the cache of built parts must allow programs to run; $XDG_CACHE_HOME moves it",
+        ) from None
+
+
+def _release_path(text: str) -> Path:
+    """Return the release that is meant, as an absolute path without links."""
+    path = Path(text)
+    if path.is_file():
+        return path.resolve()
+    if os.sep not in text and (stored := _stored_release(text)):
+        return stored.resolve()
+    raise KitsuneError(
+        "K304",
+        f"there is no release '{text}'",
+        hint="name a release's file, or a version that the store of the manifest here has",
+    )
+
+
+def _stored_release(version: str) -> Path | None:
+    from kitsune_tool import config
+    from kitsune_tool.store import Store
+
+    try:
+        manifest = config.load_manifest(config.find_manifest(Path()))
+    except KitsuneError:
+        return None
+    path = Store(manifest.store, manifest.program).release(version)
+    return path if path.is_file() else None
+
+
+# -- update --------------------------------------------------------------------------------------
+
+
+def _update(options: argparse.Namespace) -> int:
+    release = _release_path(options.release)
+    program = channel.find(options.program)
+    limit_s = (options.wait_ms + (options.limit_ms or _DEFAULT_LIMIT_MS)) / 1000 + _MARGIN_S
+    words = ["update", os.fspath(release), str(options.limit_ms), str(options.wait_ms)]
+    answer = channel.ask(program, words, limit_s, _print_json if options.json else _show_progress)
+    if options.json:
+        _print_json(answer)
+    else:
+        _show_outcome(answer, release)
+    return _exit_status(answer)
+
+
+def _exit_status(answer: Answer) -> int:
+    outcome = answer.get("outcome")
+    if outcome in OUTCOMES:
+        return OUTCOMES[str(outcome)]
+    return _ERRORS.get(str(answer.get("code")), EXIT_BUG)
+
+
+def _show_progress(answer: Answer) -> None:
+    texts = {
+        "checked": "the release is right for it",
+        "requested": "waiting for its update point",
+    }
+    event = str(answer.get("event"))
+    print(f"{_who(answer)}: {texts.get(event, event)}", file=sys.stderr, flush=True)
+
+
+def _who(answer: Answer) -> str:
+    return f"{answer.get('program', '?')} ({answer.get('pid', '?')})"
+
+
+def _show_outcome(answer: Answer, release: Path) -> None:
+    outcome = answer.get("outcome")
+    if outcome == "updated":
+        print(f"{_who(answer)}: {answer.get('from')} → {answer.get('to')}: updated")
+        print(f"  {_durations(answer)}")
+        _show_not_undone(answer)
+    elif outcome == "already-running":
+        print(f"{_who(answer)}: {answer.get('from')} is running already")
+    else:
+        print(f"{_who(answer)}: {_failure_line(answer)}", file=sys.stderr)
+        error = KitsuneError(str(answer.get("code", "K303")), str(answer.get("reason")))
+        print(f"{release}: {error.report().partition(': ')[2]}", file=sys.stderr)
+        _show_not_undone(answer)
+
+
+def _failure_line(answer: Answer) -> str:
+    texts = {
+        "rejected": "not asked to update",
+        "rolled-back": "the update was undone",
+        "withdrawn": "the request was withdrawn",
+        "busy": "not asked to update",
+    }
+    text = texts.get(str(answer.get("outcome")), "no update")
+    return f"{text}; version {answer.get('from', '?')} runs on"
+
+
+def _show_not_undone(answer: Answer) -> None:
+    if answer.get("not_undone"):
+        print(f"  not undone: {answer['not_undone']}", file=sys.stderr)
+
+
+def _durations(answer: Answer) -> str:
+    parts = [
+        (name, answer.get(key, 0))
+        for name, key in (
+            ("snapshot", "snapshot_ns"),
+            ("loading", "load_ns"),
+            ("migration", "migrate_ns"),
+        )
+    ]
+    shares = ", ".join(f"{name} {_ms(value)}" for name, value in parts)
+    objects = f"{answer.get('objects', 0)} objects ({answer.get('bytes', 0)} bytes) transformed"
+    return f"{objects}; pause {_ms(answer.get('pause_ns', 0))} ({shares})"
+
+
+def _ms(duration_ns: Any) -> str:
+    return f"{duration_ns / 1e6:.1f} ms"
+
+
+# -- status --------------------------------------------------------------------------------------
+
+
+def _status(options: argparse.Namespace) -> int:
+    if options.program is None:
+        answers = [answer for _, answer in channel.find_all()]
+    else:
+        found = channel.find(options.program)
+        answers = [channel.ask(found, ["status"], channel.CONNECT_LIMIT_S)]
+    if options.json:
+        print(json.dumps({"programs": answers}))
+        return EXIT_DONE
+    if not answers:
+        print("no program is under control")
+    for answer in answers:
+        _show_status(answer)
+    return EXIT_DONE
+
+
+def _show_status(answer: Answer) -> None:
+    since = _clock(answer.get("since", 0))
+    print(f"{_who(answer)}: version {answer.get('version')} since {since}, {answer.get('state')}")
+    for update in answer.get("updates", []):
+        print(
+            f"  {_clock(update['at'])}  {update['from']} → {update['to'] or '?'}: {_past(update)}"
+        )
+
+
+def _past(update: dict[str, Any]) -> str:
+    if update["outcome"] != "updated":
+        return f"failed [{update['code']}]: {update['reason']}"
+    image = f", old image {update['old_image']}" if update["old_image"] else ""
+    return f"updated, {update['objects']} objects, pause {_ms(update['pause_ns'])}{image}"
+
+
+def _clock(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
