@@ -16,7 +16,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from kitsune_tool.errors import KitsuneError, KitsuneErrors, Note
+from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location, Note
 from kitsune_tool.model import Enum, FunctionSymbol, Program, Record, Typedef, Variable
 from kitsune_tool.paths import Path, key_splits, matches_key
 from kitsune_tool.resolve import Compound, Instance, Ref, Vector, World
@@ -118,16 +118,16 @@ def compare(old: World, new: World, rules: RuleSet, *, strict: bool = False) -> 
 
 
 def _place(comparison: Comparison, rule: Rule) -> None:
-    new = find_place(comparison.new, rule.new, rule)
+    new = find_place(comparison.new, rule.new, rule.at)
     if new is None:
-        if rule.old is None and find_place(comparison.old, rule.new, rule) is not None:
+        if rule.old is None and find_place(comparison.old, rule.new, rule.at) is not None:
             comparison.unmatched.append((rule, f"'{rule.new}' is only in the old version"))
         else:
             comparison.unmatched.append((rule, _missing(comparison.new, rule.new, "new")))
         return
     old: tuple[str, tuple[str, ...]] | None = None
     if rule.old is not None:
-        old = find_place(comparison.old, rule.old, rule)
+        old = find_place(comparison.old, rule.old, rule.at)
         if old is None:
             comparison.unmatched.append((rule, _missing(comparison.old, rule.old, "old")))
             return
@@ -160,7 +160,7 @@ def _matches_nothing(rule: Rule, why: str) -> KitsuneError:
 
 
 def find_place(
-    world: World, path: Path, rule: Rule | None = None
+    world: World, path: Path, at: Location | None = None
 ) -> tuple[str, tuple[str, ...]] | None:
     """Return the place of `path`'s head and its members, None if there is no such thing."""
     if path.kind != "key":
@@ -171,7 +171,7 @@ def find_place(
             return None
         return type_place(world, Instance(index)) or f"typedef {path.name}", path.fields
     for split in key_splits(path):
-        key = _find_key(world.program, split.name, rule)
+        key = _find_key(world.program, split.name, at)
         if key is None:
             continue
         variable = variable_of(world.program, key)
@@ -182,7 +182,7 @@ def find_place(
     return None
 
 
-def _find_key(program: Program, text: str, rule: Rule | None) -> str | None:
+def _find_key(program: Program, text: str, at: Location | None) -> str | None:
     keys = {v.key for v in program.variables} | {f.key for f in program.functions if f.defined}
     if text in keys:
         return text
@@ -191,7 +191,7 @@ def _find_key(program: Program, text: str, rule: Rule | None) -> str | None:
         raise KitsuneError(
             "K104",
             f"'{text}' fits several files: {', '.join(found)}",
-            at=rule.at if rule else None,
+            at=at,
             hint=f"write more of the path, as in '{found[0]}'",
         )
     return found[0] if found else None

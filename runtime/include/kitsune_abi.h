@@ -110,7 +110,8 @@ struct kitsune_migration {
  * list go to the new version's registered function of the same key. */
 struct kitsune_function_pair {
     const char *old_key;
-    const void *new_function; /* NULL: a pointer to it is an error that names it */
+    const void *new_function;
+    const char *new_key; /* without new_function: the registered one; NULL: a pointer is an error */
 };
 
 /* What leads from the parent to this release. NULL in a first release. */

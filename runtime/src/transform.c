@@ -73,10 +73,10 @@ struct kitsune_xf {
     struct pointer_map by_new;    /* new variable's address -> number + 1 */
     struct pointer_map functions; /* old function -> its entry in the plan */
 
-    uint64_t visited, transformed; /* claims, entries of the queue */
+    uint64_t visited, transformed; /* claims, places in the queue */
     uint64_t stored;               /* entries of `stores` that were carried out */
     struct kitsune__claims claims;
-    struct kitsune__log queue;    /* uint32_t: claims to transform */
+    struct kitsune__log queue;    /* uint32_t: claims to transform, if not all in their order */
     struct kitsune__log stores;   /* struct store */
     struct kitsune__log spans;    /* struct span: readable memory, by address */
     struct kitsune__log foreign;  /* struct span: loaded objects */
@@ -448,16 +448,15 @@ static void *new_function(struct kitsune_xf *xf, const struct kitsune_symbol *sy
         (void *)map_get(&xf->functions, (uintptr_t)symbol->address);
     if (pair && pair->new_function)
         return (void *)(uintptr_t)pair->new_function;
+    const char *key = pair ? pair->new_key : symbol->key;
     const struct kitsune_symbol *to =
-        pair ? NULL : kitsune__registry_find(xf->options.to, symbol->key, NULL);
+        key ? kitsune__registry_find(xf->options.to, key, NULL) : NULL;
     if (!to || !(to->flags & KITSUNE_SYMBOL_FUNCTION))
         fail(xf, "a pointer to the function '%s', which the new version does not have",
              symbol->key);
     return (void *)(uintptr_t)to->address;
 }
 
-static void *meet(struct kitsune_xf *xf, uintptr_t address, uint64_t count,
-                  const struct kitsune_type *type);
 static void *claim_new(struct kitsune_xf *xf, uintptr_t address, uint64_t count,
                        const struct kitsune_type *type, uint16_t flags);
 static void *find_met(struct kitsune_xf *xf, uintptr_t address, uint64_t count,
@@ -556,8 +555,8 @@ static void *reach(struct kitsune_xf *xf, uint32_t number) {
     if (claim->flags & (KITSUNE__CLAIM_MOVES | KITSUNE__CLAIM_COPIED))
         claim->new =
             (uintptr_t)kitsune__xf_allocate(xf, new_bytes(xf, claim, type), type->new_align);
-    uint32_t *entry = need(xf, kitsune__log_push(&xf->queue));
-    *entry = number;
+    if (xf->phase == KNOWN)
+        *(uint32_t *)need(xf, kitsune__log_push(&xf->queue)) = number;
     return (void *)claim->new;
 }
 
@@ -678,18 +677,47 @@ static void *meet_slowly(struct kitsune_xf *xf, uintptr_t address, uint64_t coun
     return claim_new(xf, address, count, type, 0);
 }
 
-static void *meet(struct kitsune_xf *xf, uintptr_t address, uint64_t count,
-                  const struct kitsune_type *type) {
+/* claim_new for what nearly all objects are: one of a fixed size in ordinary memory, met first. NULL
+ * if it is none of these. */
+static inline void *claim_common(struct kitsune_xf *xf, uint32_t *cell, uintptr_t address,
+                                 const struct kitsune_type *type) {
+    uint64_t bytes = type->old_size, offset = address - xf->near.start;
+    uint32_t number = (uint32_t)xf->claims.log.count;
+    if (type->old_tail || !bytes || offset >= xf->near.end - xf->near.start ||
+        bytes > xf->near.end - address || number >= KITSUNE__CELL_CHAIN - 1)
+        return NULL;
+    struct kitsune__claim *claim = need(xf, kitsune__log_push(&xf->claims.log));
+    uint16_t type_number = kitsune__claims_type(&xf->claims, type);
+    if (!type_number || !kitsune__claims_enter_free(cell, address, bytes, number)) {
+        xf->claims.log.count--;
+        return NULL;
+    }
+    *claim = (struct kitsune__claim){.old = address, .new = address, .bytes = bytes,
+                                     .from = xf->current, .type = type_number};
+    if (type->how == KITSUNE_MOVE) {
+        claim->flags = KITSUNE__CLAIM_MOVES;
+        claim->new = (uintptr_t)kitsune__xf_allocate(xf, type->new_size, type->new_align);
+    }
+    return (void *)claim->new;
+}
+
+static inline void *meet(struct kitsune_xf *xf, uintptr_t address, uint64_t count,
+                         const struct kitsune_type *type) {
     if (!address)
         return NULL;
     if (__builtin_expect(is_special(xf, address) || address >= ADDRESS_LIMIT, 0))
         return meet_slowly(xf, address, count, type);
-    const uint32_t *cell = kitsune__side_cell(&xf->claims.side, address);
-    if (!cell || !*cell || (*cell & KITSUNE__CELL_CHAIN))
+    uint32_t *cell = kitsune__side_cell(&xf->claims.side, address);
+    if (!cell || count != 1)
+        return meet_slowly(xf, address, count, type);
+    if (!*cell) {
+        void *new = xf->phase == ONE_PASS ? claim_common(xf, cell, address, type) : NULL;
+        return new ? new : meet_slowly(xf, address, count, type);
+    }
+    if (*cell & KITSUNE__CELL_CHAIN)
         return meet_slowly(xf, address, count, type);
     const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, *cell);
-    if (claim->old == address && claim->new && count == 1 &&
-        kitsune__claim_type(&xf->claims, claim) == type)
+    if (claim->old == address && claim->new && kitsune__claim_type(&xf->claims, claim) == type)
         return (void *)claim->new;
     return meet_slowly(xf, address, count, type);
 }
@@ -819,12 +847,25 @@ static void check_block(struct kitsune_xf *xf, uint32_t number,
     *suspect = number;
 }
 
+/* Clears a new object. Most are a few words, for which a call costs more than the work. */
+static inline void clear(void *object, uint64_t bytes) {
+    uint64_t *word = object;
+    if (bytes > 128 || bytes % sizeof *word) {
+        memset(object, 0, bytes);
+        return;
+    }
+    for (uint64_t i = 0; i < bytes / sizeof *word; i++) {
+        word[i] = 0;
+        __asm__ volatile("" : : : "memory"); /* or the compiler makes the call again */
+    }
+}
+
 static void transform_claim(struct kitsune_xf *xf, uint32_t number) {
     struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, number);
     if (claim->flags & (KITSUNE__CLAIM_DONE | KITSUNE__CLAIM_ABSORBED))
         return;
     claim->flags |= KITSUNE__CLAIM_DONE;
-    struct kitsune__type_entry *entry = kitsune__log_at(&xf->claims.types, claim->type);
+    struct kitsune__type_entry *entry = kitsune__type_at(&xf->claims, claim->type);
     const struct kitsune_type *type = entry->type;
     uint64_t count = kitsune__claim_count(claim, type);
     const void *in = (const void *)claim->old;
@@ -832,7 +873,7 @@ static void transform_claim(struct kitsune_xf *xf, uint32_t number) {
         uint64_t bytes = new_bytes(xf, claim, type);
         if (xf->blocks_known && !(claim->flags & KITSUNE__CLAIM_COPIED))
             check_block(xf, number, claim);
-        memset((void *)claim->new, 0, bytes);
+        clear((void *)claim->new, bytes);
         entry->moved += count;
         entry->bytes += bytes;
     } else {
@@ -840,16 +881,29 @@ static void transform_claim(struct kitsune_xf *xf, uint32_t number) {
         if (claim->flags & KITSUNE__CLAIM_COPIED)
             in = memcpy((void *)claim->new, in, claim->bytes);
     }
-    if (type->transform)
+    if (!type->transform)
+        return;
+    if (count == 1)
+        type->transform(xf, in, (void *)claim->new);
+    else
         run_elements(xf, type, count, in, (uint8_t *)claim->new);
 }
 
-static void prefetch(struct kitsune_xf *xf) {
+/* In one pass, claims are transformed in the order in which they are made. */
+static inline uint64_t queue_length(const struct kitsune_xf *xf) {
+    return xf->phase == KNOWN ? xf->queue.count : xf->claims.log.count - 1;
+}
+static inline uint32_t queue_at(const struct kitsune_xf *xf, uint64_t place) {
+    return xf->phase == KNOWN ? *(const uint32_t *)kitsune__log_at(&xf->queue, place)
+                              : (uint32_t)place + 1;
+}
+
+/* Fetches what will be read and written soon: the queue knows it, the processor cannot. */
+static inline void prefetch(const struct kitsune_xf *xf) {
     uint64_t ahead = xf->transformed + LOOK_AHEAD;
-    if (ahead >= xf->queue.count)
+    if (ahead >= queue_length(xf))
         return;
-    const uint32_t *number = kitsune__log_at(&xf->queue, ahead);
-    const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, *number);
+    const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, queue_at(xf, ahead));
     __builtin_prefetch((const void *)claim->old);
     __builtin_prefetch((const void *)claim->new, 1);
 }
@@ -857,11 +911,11 @@ static void prefetch(struct kitsune_xf *xf) {
 /* Transforms all that was met. `current` is the caller's again afterwards. */
 static void drain(struct kitsune_xf *xf) {
     uint32_t before = xf->current;
-    while (xf->transformed < xf->queue.count) {
+    while (xf->transformed < queue_length(xf)) {
         if (xf->transformed % POLL_EVERY == 0)
             poll(xf);
         prefetch(xf);
-        uint32_t number = *(const uint32_t *)kitsune__log_at(&xf->queue, xf->transformed++);
+        uint32_t number = queue_at(xf, xf->transformed++);
         xf->current = number;
         transform_claim(xf, number);
     }
@@ -880,10 +934,12 @@ static void carry_out_stores(struct kitsune_xf *xf) {
 
 /* In-place objects transformed so far now hold new pointers: they must not be looked at again. */
 static void mark_written(struct kitsune_xf *xf, uint64_t from) {
-    for (uint64_t i = from; i < xf->transformed; i++) {
-        uint32_t number = *(const uint32_t *)kitsune__log_at(&xf->queue, i);
-        kitsune__claim_at(&xf->claims, number)->flags |= KITSUNE__CLAIM_WRITTEN;
+    if (xf->phase != KNOWN) {
+        xf->claims.written_below = (uint32_t)xf->claims.log.count;
+        return;
     }
+    for (uint64_t i = from; i < xf->transformed; i++)
+        kitsune__claim_at(&xf->claims, queue_at(xf, i))->flags |= KITSUNE__CLAIM_WRITTEN;
 }
 
 void kitsune__xf_store(struct kitsune_xf *xf, void *where, void *value) {
@@ -1033,7 +1089,7 @@ static int check_suspect(struct kitsune_xf *xf, uint32_t number) {
 static void count_types(struct kitsune_xf *xf) {
     struct kitsune__xf_statistics *all = &xf->statistics;
     for (uint64_t i = 1; i < xf->claims.types.count; i++) {
-        const struct kitsune__type_entry *entry = kitsune__log_at(&xf->claims.types, i);
+        const struct kitsune__type_entry *entry = kitsune__type_at(&xf->claims, (uint16_t)i);
         struct kitsune__xf_type_count *count = kitsune__log_push(&xf->counts);
         if (!count)
             break;
@@ -1083,7 +1139,7 @@ static void hide_images(struct kitsune_xf *xf) {
 struct kitsune__retired *kitsune__xf_end(struct kitsune_xf *xf) {
     int moved = 0;
     for (uint64_t i = 1; i < xf->claims.types.count && !moved; i++)
-        moved = ((struct kitsune__type_entry *)kitsune__log_at(&xf->claims.types, i))->moved != 0;
+        moved = kitsune__type_at(&xf->claims, (uint16_t)i)->moved != 0;
     hide_images(xf);
     kitsune__log_release(&xf->queue);
     kitsune__log_release(&xf->stores);

@@ -294,8 +294,8 @@ static const struct kitsune_migration migrations[] = {
     {"src/b/main.c/number", NULL, NULL, NULL, 0, 0},
 };
 static const struct kitsune_function_pair functions[] = {
-    {"renamed", &new_image.functions[6]},
-    {"refused", NULL},
+    {"renamed", &new_image.functions[6], NULL},
+    {"refused", NULL, NULL},
 };
 static struct kitsune_plan plan = {
     .abi = KITSUNE_ABI, .size = sizeof plan,

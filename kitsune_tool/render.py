@@ -1,0 +1,87 @@
+"""Generated C, printed from views by the templates.
+
+In: a `Plan` (or, for a first release, only the program) and the release's `Identity`. Out: texts by
+file name; the `.c` ones are to be compiled into the release, the others lie beside them. Called by
+release.py. The same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jinja2
+
+from kitsune_tool import resources
+from kitsune_tool.errors import KitsuneError
+from kitsune_tool.model import Program
+from kitsune_tool.plan import Plan
+from kitsune_tool.program import layout_digest
+from kitsune_tool.views import make_views
+
+_LONGEST_NAME = 63
+"""Of `program` and `version` in `struct kitsune_identity`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a release is. `parents` are the build-ids (20 bytes each) that it may follow."""
+
+    program: str
+    version: str
+    parents: tuple[bytes, ...] = ()
+
+
+def render_first(program: Program, identity: Identity) -> dict[str, str]:
+    """Return the generated files of a release that follows no other."""
+    return {"version.c": _version(program, identity, None)}
+
+
+def render_release(plan: Plan, identity: Identity) -> dict[str, str]:
+    """Return the generated files of a release that `plan` leads to.
+
+    Raises `KitsuneError` (K112, K132) for what rules' code and lengths get wrong.
+    """
+    views = make_views(plan)
+    files = {"kitsune_types.h": _print("types.h.j2", views=views)}
+    for unit in views.units:
+        files[unit.file] = _print("transform.c.j2", unit=unit)
+    if views.rules or views.preambles:
+        files["rules.c"] = _numbered(_print("rules.c.j2", views=views))
+    files["version.c"] = _version(plan.new.program, identity, views)
+    return files
+
+
+def _version(program: Program, identity: Identity, views: object) -> str:
+    for name, text in (("program", identity.program), ("version", identity.version)):
+        if len(text.encode()) > _LONGEST_NAME:
+            message = f"the {name}'s name '{text}' is longer than {_LONGEST_NAME} bytes"
+            raise KitsuneError("K135", message)
+    digest = layout_digest(program)
+    return _print("version.c.j2", identity=identity, views=views, layout_digest=digest)
+
+
+def _print(template: str, **values: object) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(resources.templates_dir()),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.globals["quoted"] = _quoted
+    return environment.get_template(template).render(**values)
+
+
+def _quoted(text: str) -> str:
+    """Return a C string, NULL for an empty text."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"' if text else "NULL"
+
+
+def _numbered(text: str) -> str:
+    """Fill in the lines at which the generated text goes on behind code of the manifest."""
+    lines = text.split("\n")
+    return "\n".join(
+        line.replace("@HERE@", str(number + 1)) for number, line in enumerate(lines, start=1)
+    )

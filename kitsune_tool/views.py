@@ -1,0 +1,919 @@
+"""A plan as flat data for the templates: every decision about the C text is taken here.
+
+In: a `Plan`. Out: `Views`: the types of both versions, functions with their statements, tables.
+Called by render.py; the templates print what they are given and decide nothing.
+
+Per pair of types up to three functions are made: `move` writes a new object, `patch` rewrites the
+pointers of one that keeps its address, `visit` only reports pointers (for the engine's first pass).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from kitsune_tool import closed, lengths
+from kitsune_tool.code import Use, expand, type_uses
+from kitsune_tool.compare import PlacedRule
+from kitsune_tool.definitions import Definitions, TypeTable, place_text
+from kitsune_tool.errors import KitsuneError
+from kitsune_tool.model import Array, Enum, Function, Pointer, Scalar, Variable
+from kitsune_tool.pairs import (
+    Coded,
+    Convert,
+    Copy,
+    Each,
+    Fields,
+    LeftAlone,
+    MapEnum,
+    Pair,
+    Point,
+    Step,
+    Words,
+)
+from kitsune_tool.plan import Migration, Plan
+from kitsune_tool.resolve import Compound, Instance, Member, World
+
+Mode: TypeAlias = Literal["move", "patch", "visit"]
+_INDICES = "ijklmnpqrstuvw"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of generated C.
+
+    `assign`: `target = value`; `copy`: `size` bytes from `value` to `target`; `call`: `value` with
+    arguments `target`; `store`: `value` to address `target`; `look`: `value` for its effect;
+    `loop`: `body` for `target` below `value`; `through`: `body` in a block; `words`: a pointer
+    within a union, by the helper `size`; `remark`: only the comment.
+    """
+
+    kind: Literal["assign", "copy", "call", "store", "look", "loop", "through", "words", "remark"]
+    target: str = ""
+    value: str = ""
+    size: str = ""
+    body: tuple[Statement, ...] = ()
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionView:
+    """A function over one old and one new value; `uses` are the names its body needs."""
+
+    name: str
+    comment: str
+    in_declaration: str
+    out_declaration: str
+    body: tuple[Statement, ...]
+    uses: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PartView:
+    """An entry of a `struct kitsune_part` table, as C expressions."""
+
+    old_offset: str
+    new_offset: str
+    old_size: str
+    new_size: str
+    count: int
+    type: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class TailView:
+    """The functions that tell how long a flexible member is."""
+
+    old_name: str
+    new_name: str
+    old_pointer: str
+    length: str
+    old_offset: str
+    old_size: str
+    old_element: str
+    new_element: str
+
+
+@dataclass(frozen=True, slots=True)
+class TypeView:
+    """A `struct kitsune_type`. `transform` and `visit` are empty for NULL."""
+
+    ident: str
+    user_name: str
+    comment: str
+    old_size: int
+    new_size: int
+    new_align: int
+    how: Literal["KITSUNE_IN_PLACE", "KITSUNE_MOVE"]
+    transform: str
+    visit: str
+    parts: tuple[PartView, ...]
+    embedded: bool
+    tail: TailView | None
+
+
+@dataclass(frozen=True, slots=True)
+class EnumMapView:
+    """A function that maps the values of an enum."""
+
+    name: str
+    old: str
+    new: str
+    user_name: str
+    cases: tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationView:
+    """An entry of the table of variables; empty texts are NULL."""
+
+    comment: str
+    new_key: str
+    old_key: str
+    type: str
+    migrate: str
+    flags: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuleView:
+    """A rule's function. `lines` are its code, the first one at `line` of `file`."""
+
+    name: str
+    label: str
+    at: str
+    base: str
+    input: str
+    output: str
+    file: str
+    line: int
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreambleView:
+    """C text of the manifest in front of the rules."""
+
+    file: str
+    line: int
+    text: str
+
+
+@dataclass(slots=True)
+class UnitView:
+    """What goes into one generated file: it belongs to the variables of one unit."""
+
+    file: str
+    source: str
+    functions: list[FunctionView] = field(default_factory=list)
+    migrations: list[FunctionView] = field(default_factory=list)
+    types: list[TypeView] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionPairView:
+    """An entry of the table of functions; `symbol` is the new one's name, empty for none."""
+
+    old_key: str
+    new_key: str
+    symbol: str
+    ident: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """All that is generated for one step from version to version."""
+
+    old: Definitions
+    new: Definitions
+    units: tuple[UnitView, ...]
+    enums: tuple[EnumMapView, ...]
+    rules: tuple[RuleView, ...]
+    preambles: tuple[PreambleView, ...]
+    migrations: tuple[MigrationView, ...]
+    functions: tuple[FunctionPairView, ...]
+    update_points: tuple[tuple[str, str], ...]
+    old_layout_digest: int
+    flags: str
+
+
+def make_views(plan: Plan) -> Views:
+    """Return the views of a plan. Raises K112 and K132 for what rules and lengths get wrong."""
+    return _Maker(plan).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """An old and a new value in generated C: lvalues and addresses."""
+
+    old: str
+    new: str
+    old_address: str
+    new_address: str
+
+    def member(self, step: Step) -> _Place:
+        """Return the place of a member; one without a name is reached by its offset."""
+        if not step.new.name or step.old is None:
+            offset = step.old.offset if step.old is not None else 0
+            address = f"(const char *)in + {offset}"
+            return _Place("", "", address, f"(char *)out + {step.new.offset}")
+        old, new = f"in->{step.old.name}", f"out->{step.new.name}"
+        return _Place(old, new, f"&{old}", f"&{new}")
+
+    def element(self, index: str) -> _Place:
+        """Return the place of an array's element."""
+        old, new = f"{self.old}[{index}]", f"{self.new}[{index}]"
+        return _Place(old, new, f"&{old}", f"&{new}")
+
+
+_WHOLE = _Place("(*in)", "(*out)", "in", "out")
+
+
+class _Maker:
+    """Collects what is needed while it is needed; one per plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.old = TypeTable(plan.old, "old")
+        self.new = TypeTable(plan.new, "new")
+        self.units: dict[str, UnitView] = {}
+        self.enums: dict[tuple[int, int], EnumMapView] = {}
+        self.rules: dict[int, RuleView] = {}
+        self.rule_names: set[str] = set()
+        self.idents: set[str] = set()
+        self.pair_idents: dict[Any, str] = {}
+        self.types: dict[Any, str] = {}
+        self.functions: set[tuple[str, Any]] = set()
+        self.pointed = {self.shape(p): p for p in plan.pairs if p.pointed and self._is_object(p)}
+
+    def run(self) -> Views:
+        migrations = tuple(self._migration(each) for each in self.plan.migrations)
+        for pair, _ in self.plan.asked:
+            self.function("move", pair)
+        return Views(
+            old=self.old.definitions(),
+            new=self.new.definitions(),
+            units=tuple(self.units.values()),
+            enums=tuple(self.enums.values()),
+            rules=tuple(self.rules.values()),
+            preambles=tuple(
+                PreambleView(p.at.file, p.at.line, p.text) for p in self.plan.rules.preambles
+            ),
+            migrations=migrations,
+            functions=tuple(self._function_pairs()),
+            update_points=self.plan.update_point_renames,
+            old_layout_digest=self.plan.old_layout_digest,
+            flags=self._flags(),
+        )
+
+    def _flags(self) -> str:
+        flags = ["KITSUNE_PLAN_DISCOVER"] if self.plan.discover else []
+        flags += ["KITSUNE_PLAN_NOTHING_MOVES"] if self.plan.nothing_moves else []
+        return " | ".join(flags) or "0"
+
+    # -- names ------------------------------------------------------------------------------------
+
+    def shape(self, pair: Pair) -> Any:
+        """Return a key that pairs share for which the same C would be generated."""
+        sizes = (self.plan.old.size(pair.old), self.plan.new.size(pair.new))
+        match pair.op:
+            case Point(style=style, target=target, length=length, text=text):
+                inner = self.shape(target) if target is not None else None
+                return ("point", style, inner, length, text)
+            case Each(of=of, count=count, old_count=old_count, length=length):
+                return ("each", self.shape(of), count, old_count, length)
+            case Copy() if not isinstance(self.plan.new.resolve(pair.new), Compound):
+                return ("copy", *sizes)
+            case Convert():
+                return ("convert", self.plan.old.spell(pair.old), self.plan.new.spell(pair.new))
+            case MapEnum(cases=cases):
+                return ("enum", cases, *sizes)
+            case Coded(rule=rule):
+                return ("coded", id(rule))
+            case _:
+                return ("pair", pair.number, id(pair))
+
+    def ident(self, pair: Pair) -> str:
+        """Return the name that is in the names of all that is generated for a pair."""
+        key = self.shape(pair)
+        if key not in self.pair_idents:
+            text = self.plan.new.spell(pair.new).replace("*", " ptr ")
+            text = re.sub(r"\b(struct|union|enum)\b", "", text)
+            self.pair_idents[key] = self._unique(re.sub(r"\W+", "_", text).strip("_") or "value")
+        return self.pair_idents[key]
+
+    def _unique(self, base: str) -> str:
+        name, count = base, 1
+        while name in self.idents:
+            count += 1
+            name = f"{base}_{count}"
+        self.idents.add(name)
+        return name
+
+    def unit(self, pair: Pair) -> UnitView:
+        """Return the file for what belongs to a pair: that of the variable that leads to it."""
+        return self._unit(
+            next((v for v in self.plan.new.program.variables if v.key == pair.where.root), None)
+        )
+
+    def _unit(self, variable: Variable | None) -> UnitView:
+        source = "rules"
+        if variable is not None:
+            head = variable.key.rpartition("@")[2].rpartition("/")[0]
+            source = head or (place_text(variable.at).partition(":")[0] or "globals")
+        name = re.sub(r"\W+", "_", source.removesuffix(".c")).strip("_")
+        file = f"transform_{name}.c"
+        return self.units.setdefault(file, UnitView(file, source))
+
+    # -- what a pointer does ----------------------------------------------------------------------
+
+    def _is_object(self, pair: Pair) -> bool:
+        """Whether the engine must know objects of this pair: they change, or what moves has some."""
+        if isinstance(pair.op, LeftAlone):
+            return False
+        return pair.moved or pair.visited or pair.into_moved
+
+    def pointer(self, point: Point, place: str, pair: Pair, owner: Compound | None) -> str:
+        """Return the expression of the new pointer; `place` is the old one."""
+        engine = "kitsune__launcher->"
+        target = point.target
+        if point.style == "function":
+            return f"{engine}function(xf, (const void *){place})"
+        if point.style == "word":
+            return f"{engine}word(xf, {place})"
+        count = self.length(point.length, point, owner) if point.style == "array" else ""
+        if point.text or target is None:
+            return f"{engine}plain(xf, {place}, {count or '0'})"
+        if self._is_object(target):
+            of = f"&_kitsune_type_{self.type(target)}"
+            match point.style:
+                case "array":
+                    return f"{engine}objects(xf, {place}, {count}, {of})"
+                case "terminated":
+                    return f"{engine}objects_terminated(xf, {place}, {of})"
+                case _:
+                    return f"{engine}object(xf, {place}, {of})"
+        size = max(self.plan.old.size(target.old), 1)
+        text = f"{count} * {size}" if count else str(size)
+        return f"{engine}plain(xf, {place}, {text})"
+
+    def length(self, text: str, at: Point | Each, owner: Compound | None) -> str:
+        """Return a length in generated C."""
+        scope = lengths.LengthScope(self.plan.old, owner, self.old)
+        return f"(uint64_t)({lengths.translate(text, scope, at.at)})"
+
+    # -- functions --------------------------------------------------------------------------------
+
+    def function(self, mode: Mode, pair: Pair) -> str:
+        """Return the name of a pair's function, which is made at its first use."""
+        name = f"_kitsune_{mode}_{self.ident(pair)}"
+        key = (mode, self.shape(pair))
+        if key not in self.functions:
+            self.functions.add(key)
+            body = tuple(self.whole(pair, mode))
+            self.unit(pair).functions.append(self._function(name, pair, body, _REASONS[mode]))
+        return name
+
+    def _function(
+        self, name: str, pair: Pair, body: tuple[Statement, ...], reason: str
+    ) -> FunctionView:
+        return FunctionView(
+            name,
+            f"{self.plan.new.spell(pair.new)}: {reason}",
+            self._pointer_to(self.old, pair.old, "in", const=True),
+            self._pointer_to(self.new, pair.new, "out"),
+            body,
+            _names_used(body),
+        )
+
+    def _pointer_to(
+        self, table: TypeTable, instance: Instance, name: str, *, const: bool = False
+    ) -> str:
+        inner = f"(*{name})" if _needs_brackets(table, instance) else f"*{name}"
+        return table.spell(instance, inner, const=const)
+
+    def whole(self, pair: Pair, mode: Mode) -> Iterable[Statement]:
+        """Yield the statements for a whole value, `*in` and `*out`."""
+        if not isinstance(pair.op, Fields):
+            yield from self.value(pair, _WHOLE, mode, 0, None)
+            return
+        owner = self.plan.old.resolve(pair.old)
+        assert isinstance(owner, Compound)
+        if mode == "move" and not pair.moved:
+            yield Statement("copy", "out", "in", "sizeof *out", comment="same layout")
+        for step in pair.op.steps:
+            yield from self.step(pair, step, mode, owner)
+        if mode == "move" and pair.moved:
+            for gone in pair.op.dropped:
+                if gone.name:
+                    yield Statement("remark", comment=f"'{gone.name}' is dropped")
+
+    def step(self, pair: Pair, step: Step, mode: Mode, owner: Compound) -> Iterable[Statement]:
+        """Yield the statements for one member of a struct."""
+        if step.rule is not None:
+            if mode == "move":
+                yield self.ruled(pair, step)
+            return
+        if step.pair is None:
+            if mode == "move" and step.new.name:
+                yield Statement("remark", comment=f"'{step.new.name}': {step.reason}")
+            return
+        is_copied = mode == "move" and not pair.moved and not closed.has_pointers(step.pair)
+        if is_copied and not (isinstance(step.pair.op, Each) and step.pair.op.flexible):
+            return
+        if mode == "move" and step.new.field.bits is not None:
+            yield Statement("assign", f"out->{step.new.name}", f"in->{_old_name(step)}")
+            return
+        yield from self.value(step.pair, _WHOLE.member(step), mode, 0, owner)
+
+    def value(
+        self, pair: Pair, place: _Place, mode: Mode, depth: int, owner: Compound | None
+    ) -> Iterable[Statement]:
+        """Yield the statements for one value."""
+        op = pair.op
+        if mode != "move" and not closed.has_pointers(pair):
+            return
+        match op:
+            case Point():
+                yield from self.point(pair, op, place, mode, owner)
+            case Each():
+                yield from self.each(pair, op, place, mode, depth, owner)
+            case Fields():
+                yield from self.nested(pair, place, mode)
+            case Words():
+                yield from self.union(op, place, mode)
+            case _ if mode == "move":
+                yield self.plain_value(pair, place)
+
+    def plain_value(self, pair: Pair, place: _Place) -> Statement:
+        """Return the statement for a value without pointers that is no struct or array."""
+        match pair.op:
+            case MapEnum(cases=cases):
+                name = self.enum_map(pair, cases)
+                return Statement("assign", place.new, f"{name}(xf, {place.old})")
+            case Coded(rule=rule):
+                rule_name = self.rule(rule, None, pair.old, pair.new)
+                return Statement(
+                    "call", f"xf, NULL, {_loose(place.old_address)}, {place.new_address}", rule_name
+                )
+            case LeftAlone(reason=reason):
+                return Statement("remark", comment=f"keeps its initial value: {reason}")
+            case _:
+                return self.copied(pair, place)
+
+    def copied(self, pair: Pair, place: _Place) -> Statement:
+        """Return the statement that copies a value: an assignment where C allows it."""
+        pointers = self._is_pointer(self.plan.old, pair.old)
+        node = None if pair.new.stars else self.plan.new.node(pair.new)
+        if place.new and self.new.bytes_of(pair.new.type) is None:
+            if isinstance(node, Scalar | Enum) and not pointers:
+                return Statement("assign", place.new, place.old)
+            if isinstance(node, Pointer) and pointers and not self._is_callable(node):
+                return Statement("assign", place.new, f"(void *){place.old}")
+        size = str(self.plan.new.size(pair.new))
+        return Statement("copy", place.new_address, place.old_address, size)
+
+    def _is_callable(self, node: Pointer) -> bool:
+        return isinstance(self.plan.new.node(Instance(node.to)), Function)
+
+    def _is_pointer(self, world: World, instance: Instance) -> bool:
+        return bool(instance.stars) or isinstance(world.node(instance), Pointer)
+
+    def point(
+        self, pair: Pair, point: Point, place: _Place, mode: Mode, owner: Compound | None
+    ) -> Iterable[Statement]:
+        value = self.pointer(point, place.old, pair, owner)
+        match mode:
+            case "move":
+                if point.style == "function":
+                    value = f"(__typeof__({place.new})){value}"
+                yield Statement("assign", place.new, value)
+            case "patch":
+                yield Statement("store", place.new_address, value)
+            case "visit" if "->object" in value:
+                yield Statement("look", "", value)
+
+    def each(
+        self,
+        pair: Pair,
+        each: Each,
+        place: _Place,
+        mode: Mode,
+        depth: int,
+        owner: Compound | None,
+    ) -> Iterable[Statement]:
+        if each.flexible and not each.length:
+            return
+        count = str(min(each.count, each.old_count))
+        if each.length:
+            count = self.length(each.length, each, owner)
+        if not each.of.moved and not closed.has_pointers(each.of):
+            if mode == "move":
+                size = self.plan.new.size(each.of.new)
+                text = f"{count} * {size}" if size != 1 else count
+                yield Statement("copy", place.new_address, place.old_address, text)
+            return
+        index = _INDICES[depth]
+        body = tuple(self.value(each.of, place.element(index), mode, depth + 1, owner))
+        if body:
+            yield Statement("loop", index, count, body=body)
+
+    def nested(self, pair: Pair, place: _Place, mode: Mode) -> Iterable[Statement]:
+        if mode == "move" and not pair.moved and not closed.has_pointers(pair):
+            size = str(self.plan.new.size(pair.new))
+            yield Statement("copy", place.new_address, place.old_address, size)
+            return
+        name = self.function(mode, pair)
+        second = {"move": f", {place.new_address}", "patch": f", {place.new_address}", "visit": ""}
+        yield Statement("call", f"xf, {place.old_address}{second[mode]}", name)
+
+    def union(self, op: Words, place: _Place, mode: Mode) -> Iterable[Statement]:
+        if mode == "move":
+            yield Statement("copy", place.new_address, place.old_address, str(op.size))
+        if mode != "visit":
+            how = "function" if op.functions else "word"
+            for offset in op.offsets:
+                inner = (
+                    f"{address} + {offset}" if offset else address
+                    for address in (
+                        f"(const char *)({place.old_address})",
+                        f"(char *)({place.new_address})",
+                    )
+                )
+                old, new = inner
+                yield Statement(
+                    "words", new, old, f"{how}_{mode}", comment="which member is not known"
+                )
+
+    # -- enums ------------------------------------------------------------------------------------
+
+    def enum_map(self, pair: Pair, cases: tuple[tuple[str, int, int], ...]) -> str:
+        """Return the name of the function that maps an enum's values."""
+        key = (self.plan.old.stripped(pair.old), self.plan.new.stripped(pair.new))
+        if key not in self.enums:
+            self.enums[key] = EnumMapView(
+                f"_kitsune_map_{self.ident(pair)}",
+                self.old.spell(pair.old),
+                self.new.spell(pair.new),
+                self.plan.new.spell(pair.new),
+                tuple({case[1]: case for case in cases}.values()),
+            )
+        return self.enums[key].name
+
+    # -- rules ------------------------------------------------------------------------------------
+
+    def ruled(self, pair: Pair, step: Step) -> Statement:
+        """Return the call of a member's rule."""
+        assert step.rule is not None
+        old = self._source(pair, step)
+        name = self.rule(step.rule, pair.old, old.instance if old else pair.old, step.new.instance)
+        out = f"out->{step.new.name}"
+        path = ".".join(step.source)
+        is_bits = step.new.field.bits is not None or (old and old.field.bits is not None)
+        if is_bits:
+            return self._ruled_bits(step, old, path, out, name)
+        address = "(void *)in"
+        if old is not None:
+            address = f"(void *)&in->{path or old.name}"
+        return Statement("call", f"xf, (void *)in, {address}, &{out}", name)
+
+    def _ruled_bits(
+        self, step: Step, old: Member | None, path: str, out: str, name: str
+    ) -> Statement:
+        """Return the call of a rule by way of variables, since a bit-field has no address."""
+        declared = self.new.spell(step.new.instance, "value_out")
+        body: tuple[Statement, ...] = (Statement("assign", declared, "0"),)
+        if old is not None:
+            declared = self.old.spell(old.instance, "value_in")
+            body = (Statement("assign", declared, f"in->{path or old.name}"), *body)
+        source = "&value_in" if old is not None else "(void *)in"
+        call = Statement("call", f"xf, (void *)in, {source}, &value_out", name)
+        return Statement("through", body=(*body, call, Statement("assign", out, "value_out")))
+
+    def _source(self, pair: Pair, step: Step) -> Member | None:
+        """Return the old member that `$in` is; None if it is the whole old struct."""
+        view = self.plan.old.resolve(pair.old)
+        names = step.source
+        if step.rule is not None and step.rule.rule.kind == "init":
+            names = (step.new.name,)
+        found: Member | None = None
+        for name in names:
+            if not isinstance(view, Compound):
+                return None
+            members = self.plan.old.members(view)
+            found = next((m for m in members if m.name == name), None)
+            if found is None:
+                return None
+            view = self.plan.old.resolve(found.instance)
+        return found
+
+    def rule(
+        self, placed: PlacedRule, base: Instance | None, old: Instance | None, new: Instance
+    ) -> str:
+        """Return the name of a rule's function, which is made at its first use."""
+        key = id(placed)
+        if key not in self.rules:
+            rule = placed.rule
+            text = re.sub(r"\W+", "_", placed.new.replace(".c/", "_")).strip("_")
+            name = self._unique(f"_kitsune_rule_{text}")
+            whole = base if base is not None else old
+            self.rules[key] = RuleView(
+                name,
+                rule.label,
+                place_text(rule.at),
+                self._pointer_to(self.old, whole, "local_base") if whole else "void *local_base",
+                self._pointer_to(self.old, old, "local_in") if old else "void *local_in",
+                self._pointer_to(self.new, new, "local_out"),
+                rule.code_at.file,
+                rule.code_at.line,
+                self._code(placed, has_input=old is not None),
+            )
+        return self.rules[key].name
+
+    def _code(self, placed: PlacedRule, *, has_input: bool) -> str:
+        """Return a rule's code with its `$` words replaced. Raises K112."""
+        rule = placed.rule
+        try:
+            for version, text in type_uses(rule.code or ""):
+                self._need_type(version, text)
+            return expand(rule.code or "", lambda use: self._word(use, has_input=has_input))
+        except (ValueError, KitsuneError) as error:
+            message = error.message if isinstance(error, KitsuneError) else str(error)
+            raise KitsuneError(
+                "K112", f"rule '{rule.label}': {message}", at=rule.code_at
+            ) from error
+
+    def _need_type(self, version: str, text: str) -> None:
+        table = self.old if version == "old" else self.new
+        if table.need_typedef(text.strip("* ")):
+            return
+        instance = table.world.bind(text)
+        if instance is not None:
+            table.need(instance.type)
+
+    def _word(self, use: Use, *, has_input: bool) -> str:
+        match use.word, use.arguments:
+            case "out", ():
+                return "(*local_out)"
+            case (("in" | "base"), ()) if has_input:
+                return f"(*local_{use.word})"
+            case (("oldtype" | "newtype"), (text,)):
+                table = self.old if use.word == "oldtype" else self.new
+                instance = table.world.bind(text)
+                if instance is not None:
+                    return table.spell(instance)
+            case "xform", (_, _):
+                text = f"$xform({', '.join(use.arguments)})"
+                for pair, asked in self.plan.asked:
+                    if re.sub(r"\s+", "", asked) == re.sub(r"\s+", "", text):
+                        return self.function("move", pair)
+            case _:
+                pass
+        raise ValueError(f"'${use.word}' has no meaning here")
+
+    # -- types ------------------------------------------------------------------------------------
+
+    def type(self, pair: Pair) -> str:
+        """Return the ident of a pair's `struct kitsune_type`, which is made at its first use."""
+        key = self.shape(pair)
+        if key not in self.types:
+            self.types[key] = self.ident(pair)
+            self._make_type(self.pointed.get(key, pair))
+        return self.types[key]
+
+    def _make_type(self, pair: Pair) -> None:
+        transform = ""
+        if self._is_object(pair):
+            mode: Mode = "move" if pair.moved else "patch"
+            if pair.moved or (pair.visited and closed.has_pointers(pair)):
+                transform = self.function(mode, pair)
+        visit = ""
+        if self.plan.discover and any(True for _ in self.whole(pair, "visit")):
+            visit = self.function("visit", pair)
+        size = self.plan.new.size(pair.new)
+        parts = tuple(self._parts(pair))
+        self.unit(pair).types.append(
+            TypeView(
+                self.ident(pair),
+                self.plan.new.spell(pair.new),
+                _type_reason(pair),
+                self.plan.old.size(pair.old),
+                size,
+                self.plan.new.align(pair.new),
+                "KITSUNE_MOVE" if pair.moved else "KITSUNE_IN_PLACE",
+                transform,
+                visit,
+                parts,
+                pair.embedded or pair.into_moved,
+                self._tail(pair),
+            )
+        )
+
+    def _part_type(self, pair: Pair) -> str:
+        """Return the type of a part: where a pointer may lead to it, or something in it moves."""
+        found = self.pointed.get(self.shape(pair))
+        if found is not None:
+            return self.type(found)
+        if isinstance(pair.op, Fields) and (pair.moved or pair.visited):
+            return self.type(pair)
+        return ""
+
+    def _parts(self, pair: Pair) -> Iterable[PartView]:
+        if not pair.moved and not pair.embedded and not self._has_typed_parts(pair):
+            return
+        if isinstance(pair.op, Each):
+            yield self._element_part(pair.op, "0", "0", "elements")
+        elif isinstance(pair.op, Fields):
+            steps = [s for s in pair.op.steps if s.old is not None and s.pair is not None]
+            for step in sorted(steps, key=lambda s: s.old.offset if s.old else 0):
+                if step.new.field.bits is None and step.old and step.old.field.bits is None:
+                    yield self._member_part(pair, step)
+
+    def _has_typed_parts(self, pair: Pair) -> bool:
+        inner = (s.pair for s in pair.op.steps) if isinstance(pair.op, Fields) else ()
+        each = pair.op.of if isinstance(pair.op, Each) else None
+        found = [*inner, each]
+        return any(p is not None and (p.moved or self._has_typed_parts(p)) for p in found)
+
+    def _member_part(self, pair: Pair, step: Step) -> PartView:
+        assert step.pair is not None and step.old is not None
+        old, new = str(step.old.offset), str(step.new.offset)
+        if step.new.name:
+            old = f"offsetof({self.old.spell(pair.old)}, {step.old.name})"
+            new = f"offsetof({self.new.spell(pair.new)}, {step.new.name})"
+        if isinstance(step.pair.op, Each):
+            return self._element_part(step.pair.op, old, new, step.new.name)
+        sizes = (self.plan.old.size(step.pair.old), self.plan.new.size(step.pair.new))
+        kind = self._part_type(step.pair)
+        return PartView(old, new, str(sizes[0]), str(sizes[1]), 1, kind, step.new.name)
+
+    def _element_part(self, each: Each, old: str, new: str, comment: str) -> PartView:
+        """Return the part of an array; arrays of arrays are one array of their elements."""
+        of, count = each.of, min(each.count, each.old_count)
+        while isinstance(of.op, Each) and not of.op.flexible:
+            count *= min(of.op.count, of.op.old_count)
+            of = of.op.of
+        sizes = (self.plan.old.size(of.old), self.plan.new.size(of.new))
+        return PartView(old, new, str(sizes[0]), str(sizes[1]), count, self._part_type(of), comment)
+
+    def _tail(self, pair: Pair) -> TailView | None:
+        if not isinstance(pair.op, Fields) or not pair.op.steps:
+            return None
+        last = pair.op.steps[-1]
+        if last.pair is None or last.old is None or not isinstance(last.pair.op, Each):
+            return None
+        each = last.pair.op
+        if not each.flexible or not each.length:
+            return None
+        owner = self.plan.old.resolve(pair.old)
+        assert isinstance(owner, Compound)
+        old_type = self.old.spell(pair.old)
+        return TailView(
+            f"_kitsune_old_tail_{self.ident(pair)}",
+            f"_kitsune_new_tail_{self.ident(pair)}",
+            self._pointer_to(self.old, pair.old, "in", const=True),
+            self.length(each.length, each, owner),
+            f"offsetof({old_type}, {last.old.name})",
+            f"sizeof({old_type})",
+            str(self.plan.old.size(each.of.old)),
+            str(self.plan.new.size(each.of.new)),
+        )
+
+    # -- variables --------------------------------------------------------------------------------
+
+    def _migration(self, migration: Migration) -> MigrationView:
+        new, old, pair = migration.new, migration.old, migration.pair
+        if new is None:
+            assert old is not None
+            comment = f"{old.key}: dropped, nothing of the new version asks for it"
+            return MigrationView(comment, "", old.key, "", "", "0")
+        flags = ["KITSUNE_MIGRATION_AUTO"] if migration.auto else []
+        flags += ["KITSUNE_MIGRATION_ADDRESS"] if migration.address else []
+        return MigrationView(
+            f"{new.key} ({place_text(new.at)}): {describe(migration)}",
+            new.key,
+            old.key if old is not None else "",
+            f"_kitsune_type_{self.type(pair)}" if pair is not None and old is not None else "",
+            self._migrate(migration),
+            " | ".join(flags) or "0",
+        )
+
+    def _migrate(self, migration: Migration) -> str:
+        """Return the name of the function that migrates a variable, "" if bytes are copied."""
+        new, old, pair = migration.new, migration.old, migration.pair
+        assert new is not None
+        if migration.address:
+            return ""
+        if migration.rule is None and pair is not None:
+            if not pair.moved and not closed.has_pointers(pair):
+                return ""
+        elif migration.rule is None:
+            return "_kitsune_keep_initial"
+        name = self._unique("_kitsune_migrate_" + re.sub(r"\W+", "_", new.key))
+        body, instances = self._migrate_body(migration, new, old)
+        old_instance, new_instance = instances
+        function = FunctionView(
+            name,
+            describe(migration),
+            self._pointer_to(self.old, old_instance, "in", const=True) if old_instance else "",
+            self._pointer_to(self.new, new_instance, "out"),
+            body,
+            _names_used(body),
+        )
+        self._unit(new).migrations.append(function)
+        return name
+
+    def _migrate_body(
+        self, migration: Migration, new: Variable, old: Variable | None
+    ) -> tuple[tuple[Statement, ...], tuple[Instance | None, Instance]]:
+        new_instance = self.plan.new.variable_instance(new)
+        old_instance = self.plan.old.variable_instance(old) if old is not None else None
+        if migration.rule is not None:
+            name = self.rule(migration.rule, None, old_instance, new_instance)
+            source = "(void *)in" if old is not None else "NULL"
+            body = (Statement("call", f"xf, {source}, {source}, out", name),)
+            return body, (old_instance, new_instance)
+        pair = migration.pair
+        assert pair is not None
+        if isinstance(pair.op, Fields):
+            name = self.function("move", pair)
+            return (Statement("call", "xf, in, out", name),), (pair.old, pair.new)
+        return tuple(self.whole(pair, "move")), (pair.old, pair.new)
+
+    # -- functions --------------------------------------------------------------------------------
+
+    def _function_pairs(self) -> Iterable[FunctionPairView]:
+        for change in self.plan.functions:
+            new = change.new
+            direct = new is not None and new.storage == "global"
+            symbol = new.name if new is not None and direct else ""
+            yield FunctionPairView(
+                change.old.key,
+                new.key if new is not None else "",
+                symbol,
+                f"_kitsune_new_function_{symbol}" if symbol else "",
+                f"{change.old.key}: {change.reason}",
+            )
+
+
+_REASONS = {
+    "move": "written into a new object",
+    "patch": "keeps its address, its pointers are rewritten",
+    "visit": "reports its pointers",
+}
+
+
+def describe(migration: Migration) -> str:
+    """Return in a few words how a variable is carried over."""
+    pair = migration.pair
+    if migration.rule is not None:
+        rule = migration.rule.rule
+        return f"by rule '{rule.label}' ({place_text(rule.at)})"
+    if migration.address or pair is None:
+        return migration.reason or "keeps its initial value"
+    if pair.moved:
+        return "transformed"
+    if closed.has_pointers(pair):
+        return "copied, its pointers redirected"
+    return "copied"
+
+
+def _type_reason(pair: Pair) -> str:
+    if pair.moved:
+        return "changed: objects get new blocks"
+    if pair.visited:
+        return "holds pointers that change: rewritten in place"
+    return "stays as it is"
+
+
+def _old_name(step: Step) -> str:
+    return step.old.name if step.old is not None else step.new.name
+
+
+def _loose(address: str) -> str:
+    return f"(void *){address}"
+
+
+def _needs_brackets(table: TypeTable, instance: Instance) -> bool:
+    if instance.stars:
+        return False
+    return isinstance(table.world.node(instance), Array) or (
+        table.bytes_of(instance.type) is not None
+    )
+
+
+def _names_used(body: tuple[Statement, ...]) -> frozenset[str]:
+    text = " ".join(_texts(body))
+    return frozenset(re.findall(r"\b(?:in|out|xf)\b", text))
+
+
+def _texts(body: Iterable[Statement]) -> Iterable[str]:
+    for statement in body:
+        yield f"{statement.target} {statement.value} {statement.size}"
+        if statement.kind in {"store", "words"}:
+            yield "xf"
+        yield from _texts(statement.body)
