@@ -8,19 +8,23 @@ common/serve.h).
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from kitsune_tool import channel
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -57,13 +61,15 @@ class Answer:
 
 
 class Server:
-    """A running scenario, spoken to by lines."""
+    """A release that runs under the launcher, spoken to by lines."""
 
-    def __init__(self, release: Path, directory: Path, **variables: str) -> None:
+    def __init__(
+        self, release: Path, directory: Path, arguments: Sequence[str] = (), **variables: str
+    ) -> None:
         self._directory = directory
         self._errors = (directory / "server.err").open("wb+")
         self._process = subprocess.Popen(
-            [*_KITSUNE, "run", str(release)],
+            [*_KITSUNE, "run", str(release), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -91,6 +97,12 @@ class Server:
             env=environment(self._directory),
         )
         return answer_of(done)
+
+    def update_now(self, release: Path) -> Answer:
+        """The same without the start of a command: for tests that look at times."""
+        who = channel.Channel(self._directory / "run", self.pid)
+        last = channel.ask(who, ["update", str(release), "0", "10000"], 60)
+        return answer_from(last, json.dumps(last))
 
     def is_running(self) -> bool:
         """Tell whether the process that was started is still there."""
@@ -121,6 +133,10 @@ class Server:
             self._process.stdout.close()
             self._errors.close()
 
+    def line(self) -> str:
+        """Return the next line that it prints."""
+        return self._line(time.monotonic() + ANSWER_TIMEOUT_S)
+
     def _lines_to_full_stop(self) -> Iterator[str]:
         deadline = time.monotonic() + ANSWER_TIMEOUT_S
         while (line := self._line(deadline)) != ".":
@@ -140,6 +156,21 @@ class Server:
         return line.decode()
 
 
+class KvdServer(Server):
+    """A key-value server; `traffic` is the demo's module of clients."""
+
+    def __init__(self, release: Path, directory: Path) -> None:
+        super().__init__(release, directory, ("--port", "0"))
+        self.port = int(self.line().rpartition(" ")[2])
+        self.traffic = importlib.import_module("traffic")
+
+    def stop(self) -> int:
+        """End the server by a signal; return its exit status."""
+        if self.is_running():
+            os.kill(self.pid, signal.SIGTERM)
+        return super().stop()
+
+
 def answer_of(done: subprocess.CompletedProcess[str]) -> Answer:
     """Return the last answer that `kitsune update --json` printed."""
     text = done.stdout + done.stderr
@@ -147,6 +178,11 @@ def answer_of(done: subprocess.CompletedProcess[str]) -> Answer:
         last: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
         raise AssertionError(f"no answer to the request:\n{text}") from None
+    return answer_from(last, text)
+
+
+def answer_from(last: dict[str, Any], text: str) -> Answer:
+    """Return an answer from its JSON object."""
     return Answer(
         last.get("outcome") == "updated",
         str(last.get("code", "")),
@@ -196,6 +232,22 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Scenario
         return scenarios[folder]
 
     return get
+
+
+@pytest.fixture
+def kvd_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[Path], KvdServer]]:
+    """Return what starts a release of the key-value server; it ends with the test."""
+    monkeypatch.syspath_prepend(ROOT / "examples/kvd")
+    with contextlib.ExitStack() as servers:
+
+        def go(release: Path) -> KvdServer:
+            server = KvdServer(release, tmp_path)
+            servers.callback(server.stop)
+            return server
+
+        yield go
 
 
 @pytest.fixture

@@ -1,0 +1,27 @@
+#include "serve.h"
+
+struct item {
+    int value;
+    struct item *next;
+};
+
+static struct item *items;
+
+static void answer(const char *word, const char *rest)
+{
+    if (strcmp(word, "add") == 0) {
+        struct item *item = malloc(sizeof *item);
+        *item = (struct item){.value = atoi(rest), .next = items};
+        items = item;
+    } else {
+        for (const struct item *item = items; item; item = item->next)
+            printf("%d\n", item->value);
+    }
+}
+
+int main(void)
+{
+    kitsune_do_automigrate();
+    serve();
+    return 0;
+}

@@ -1,0 +1,28 @@
+#include "serve.h"
+
+struct item {
+    long extra;
+    int value;
+    struct item *next;
+};
+
+static struct item *items;
+
+static void answer(const char *word, const char *rest)
+{
+    if (strcmp(word, "add") == 0) {
+        struct item *item = malloc(sizeof *item);
+        *item = (struct item){.value = atoi(rest), .next = items};
+        items = item;
+    } else {
+        for (const struct item *item = items; item; item = item->next)
+            printf("%d %ld\n", item->value, item->extra);
+    }
+}
+
+int main(void)
+{
+    kitsune_do_automigrate();
+    serve();
+    return 0;
+}
