@@ -28,13 +28,17 @@ from kitsune_tool import (
     files,
     launcher,
     objects,
+    plan,
     program,
+    render,
+    report,
     resources,
+    rules,
     store,
     toolchain,
 )
 from kitsune_tool.config import Manifest, Version
-from kitsune_tool.errors import KitsuneError
+from kitsune_tool.errors import KitsuneError, Location
 from kitsune_tool.model import Program, Record, Unit, from_json, to_json
 
 DEFAULT_COMPILER = ("gcc", "-O2")
@@ -132,6 +136,41 @@ class _Work:
                 )
         return found
 
+    def generate(self, new: Program, parents: tuple[_Parent, ...]) -> _Generated:
+        """Plan the step from the parents, which are alike, and print it as C."""
+        manifest, version = self.request.manifest, self.request.version
+        ids = tuple(bytes.fromhex(parent.release.build_id) for parent in parents)
+        identity = render.Identity(manifest.program, version.name, ids)
+        if not parents:
+            return _Generated(
+                render.render_first(new, identity),
+                report.first_text(new),
+                _json(report.first_data(new)),
+                (),
+            )
+        wanted = rules.parse_rules(manifest.rules(version), manifest.preambles(version))
+        decided = plan.make_plan(
+            parents[0].program, new, wanted, _plan_options(manifest), self._source_line
+        )
+        return _Generated(
+            render.render_release(decided, identity),
+            report.as_text(decided),
+            _json(report.as_data(decided)),
+            (),
+        )
+
+    def _source_line(self, side: str, at: Location) -> str | None:
+        """Return the text of a line, for messages; of an old version if its sources are apart."""
+        version, parents = self.request.version, self.request.version.parents
+        sources = [self.request.manifest.version(name).source for name in parents]
+        if side == "old" and version.source in sources:
+            return None
+        try:
+            lines = Path(at.file).read_text(encoding="latin-1").splitlines()
+        except OSError:
+            return None
+        return lines[at.line - 1] if 0 < at.line <= len(lines) else None
+
     def link(self, new: Program, sources: dict[str, str]) -> Path:
         """Return the linked release, in the work directory."""
         record = objects.program_assembly(self._unplaced(new))
@@ -191,7 +230,7 @@ class _Work:
         """Link the inputs, the release's side of the runtime and generated `sources`."""
         for source, text in sources.items():
             (self.directory / source).write_text(text, encoding="utf-8")
-        made = [self._compile(source) for source in sources]
+        made = [self._compile(source) for source in sources if not source.endswith(".h")]
         exported = self.directory / "exported"
         exported.write_text(self._version_script())
         output = self.directory / f"{name}.so"
@@ -250,6 +289,21 @@ def _read_parent(path: Path) -> _Parent:
     parent = objects.read_program(path)
     release = store.ParentRelease(parent.version, objects.build_id(path).hex())
     return _Parent(release, parent)
+
+
+def _plan_options(manifest: Manifest) -> plan.Options:
+    options = manifest.options
+    return plan.Options(
+        automigrate=options.automigrate,
+        added_variables=options.added_variables,
+        widen=options.widen,
+        grow=options.grow,
+        strict=options.strict,
+    )
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, indent=1) + "\n"
 
 
 def _editable(merged: Program) -> list[str]:
