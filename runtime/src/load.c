@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "log.h"
 #include "platform.h"
 #include "request.h"
 #include "table.h"
@@ -39,7 +40,6 @@ void kitsune__image_forget(struct kitsune__image *image) {
     for (struct kitsune__image **link = &images; *link != NULL; link = &(*link)->next)
         if (*link == image) {
             *link = image->next;
-            kitsune__request_gate_remove(image->gate);
             free(image->path);
             free(image);
             return;
@@ -183,7 +183,6 @@ static uint32_t open_image(const char *file, const char *path, struct kitsune__i
     }
     image->release = release;
     image->handle = handle;
-    image->gate = release->gate;
     image->path = name;
     image->serial = images != NULL ? images->serial + 1 : 1;
     dl_iterate_phdr(inspect, image);
@@ -193,11 +192,10 @@ static uint32_t open_image(const char *file, const char *path, struct kitsune__i
     return 0;
 }
 
-static void connect(const struct kitsune__image *image) {
+/* Returns 0, or -1 if the gate cannot be shared. */
+static int connect(const struct kitsune__image *image) {
     *image->release->launcher = kitsune__launcher_table();
-    if (kitsune__request_gate_add(image->release->gate) != 0) {
-        /* Without a shared gate requests do not arrive: the program runs, that is all. */
-    }
+    return kitsune__request_gate_add(image->release->gate);
 }
 
 uint32_t kitsune__load_first(const char *path, char *reason, size_t reason_size) {
@@ -212,7 +210,8 @@ uint32_t kitsune__load_first(const char *path, char *reason, size_t reason_size)
     if (code != 0)
         return code;
     current = image;
-    connect(image);
+    if (connect(image) != 0)
+        kitsune__log("requests do not reach the program: its gate cannot be shared: %m");
     return 0;
 }
 
@@ -223,12 +222,16 @@ uint32_t kitsune__load_next(const char *file, const char *path, char *reason, si
         code = check_succession(image->release, reason, reason_size);
     if (code != 0)
         return code;
+    if (connect(image) != 0) {
+        snprintf(reason, reason_size, "the release's gate cannot be shared: %m");
+        return KITSUNE__NO_MEMORY;
+    }
     incoming = image;
-    connect(image);
     return 0;
 }
 
 void kitsune__load_commit(void) {
+    kitsune__request_gate_remove(current->release->gate); /* its update points are never called again */
     current = incoming;
     incoming = NULL;
 }

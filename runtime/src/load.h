@@ -23,7 +23,6 @@ struct kitsune__image {
     int has_build_id;
     uint32_t serial; /* 1 for the first release, then counting up: tells images of equal name apart */
     char *path; /* as the user named it; owned */
-    struct kitsune_gate *gate; /* of the release; known also when that is no longer mapped */
     struct kitsune__image *next; /* older */
 };
 

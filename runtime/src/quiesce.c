@@ -239,19 +239,20 @@ static void apply_commit(void) {
     kitsune__load_commit();
 }
 
-/* Gives the dead part of the thread's own stack back; what main's caller needs stays. */
+/* Gives the thread's own stack back, but for what lies above the frame of the launcher's main, which
+ * nobody returns to any more. What of it shares a page with that is cleared: stale words there would
+ * keep the first image mapped. */
 static void give_back_base(void) {
     struct rlimit limit;
-    uint8_t *here = base;
     uintptr_t page = kitsune__page_size();
     size_t size = 8u << 20;
-    if (here == NULL)
+    if (base == NULL)
         return;
     if (getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
         size = limit.rlim_cur;
-    /* Below the frame and its red zone; where the mapping ends earlier the rest is refused, hence
-     * page by page from the top. */
-    uint8_t *top = (uint8_t *)(((uintptr_t)here - 2 * page) / page * page);
+    uint8_t *top = (uint8_t *)((uintptr_t)base / page * page);
+    memset(top, 0, (size_t)(base - top));
+    /* The kernel does not say where the mapping ends: page by page, until one is refused. */
     for (uint8_t *at = top; size > page; at -= page, size -= page)
         if (madvise(at - page, page, MADV_DONTNEED) != 0)
             break;
@@ -358,8 +359,10 @@ static void tell_retired(void) {
     char reason[128] = "unloaded";
     if (retired_image.serial == 0)
         return;
-    if (is_loaded(retired_image.image))
+    if (is_loaded(retired_image.image)) {
         kitsune__retire_reason(retired_image.image, reason, sizeof reason);
+        kitsune__log("the old version's code stays: %s", reason);
+    }
     kitsune__request_retired(retired_image.serial, reason);
     retired_image.serial = 0;
 }
