@@ -32,6 +32,7 @@ from kitsune_tool.pairs import (
     Point,
     Step,
     Words,
+    parts,
 )
 from kitsune_tool.plan import Migration, Plan
 from kitsune_tool.resolve import Compound, Instance, Member, World
@@ -301,7 +302,7 @@ class _Maker:
         """Return the name that is in the names of all that is generated for a pair."""
         key = self.shape(pair)
         if key not in self.pair_idents:
-            text = self.plan.new.spell(pair.new).replace("*", " ptr ")
+            text = self.new.spell(pair.new).replace(self.new.prefix, "").replace("*", " ptr ")
             text = re.sub(r"\b(struct|union|enum)\b", "", text)
             self.pair_idents[key] = self._unique(re.sub(r"\W+", "_", text).strip("_") or "value")
         return self.pair_idents[key]
@@ -687,7 +688,7 @@ class _Maker:
 
     def _make_type(self, pair: Pair) -> None:
         transform = ""
-        if self._is_object(pair):
+        if self.shape(pair) in self.pointed:
             mode: Mode = "move" if pair.moved else "patch"
             if pair.moved or (pair.visited and closed.has_pointers(pair)):
                 transform = self.function(mode, pair)
@@ -695,7 +696,7 @@ class _Maker:
         if self.plan.discover and any(True for _ in self.whole(pair, "visit")):
             visit = self.function("visit", pair)
         size = self.plan.new.size(pair.new)
-        parts = tuple(self._parts(pair))
+        table = tuple(self._parts(pair))
         self.unit(pair).types.append(
             TypeView(
                 self.ident(pair),
@@ -707,7 +708,7 @@ class _Maker:
                 "KITSUNE_MOVE" if pair.moved else "KITSUNE_IN_PLACE",
                 transform,
                 visit,
-                parts,
+                table,
                 pair.embedded or pair.into_moved,
                 self._tail(pair),
             )
@@ -723,7 +724,7 @@ class _Maker:
         return ""
 
     def _parts(self, pair: Pair) -> Iterable[PartView]:
-        if not pair.moved and not pair.embedded and not self._has_typed_parts(pair):
+        if not pair.moved and not self._has_moved_parts(pair):
             return
         if isinstance(pair.op, Each):
             yield self._element_part(pair.op, "0", "0", "elements")
@@ -733,11 +734,8 @@ class _Maker:
                 if step.new.field.bits is None and step.old and step.old.field.bits is None:
                     yield self._member_part(pair, step)
 
-    def _has_typed_parts(self, pair: Pair) -> bool:
-        inner = (s.pair for s in pair.op.steps) if isinstance(pair.op, Fields) else ()
-        each = pair.op.of if isinstance(pair.op, Each) else None
-        found = [*inner, each]
-        return any(p is not None and (p.moved or self._has_typed_parts(p)) for p in found)
+    def _has_moved_parts(self, pair: Pair) -> bool:
+        return any(part.moved or self._has_moved_parts(part) for part in parts(pair.op))
 
     def _member_part(self, pair: Pair, step: Step) -> PartView:
         assert step.pair is not None and step.old is not None
