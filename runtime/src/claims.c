@@ -10,15 +10,21 @@ int kitsune__claims_start(struct kitsune__claims *claims) {
     kitsune__log_start(&claims->log, sizeof(struct kitsune__claim));
     kitsune__log_start(&claims->nodes, sizeof(struct kitsune__node));
     kitsune__log_start(&claims->types, sizeof(struct kitsune__type_entry));
+    _Static_assert(sizeof(struct kitsune__claim) << KITSUNE__CLAIMS_SHIFT == KITSUNE__SEGMENT_BYTES,
+                   "a segment of claims is full");
+    _Static_assert(sizeof(struct kitsune__type_entry) * (KITSUNE__TYPES_MAX + 1) <=
+                       KITSUNE__SEGMENT_BYTES,
+                   "types are found by one index");
     return kitsune__log_push(&claims->log) && kitsune__log_push(&claims->nodes) &&
                    kitsune__log_push(&claims->types)
                ? 0
                : -1;
 }
 
-static uint16_t find_type(struct kitsune__claims *claims, const struct kitsune_type *type) {
+uint16_t kitsune__claims_find_type(struct kitsune__claims *claims,
+                                   const struct kitsune_type *type) {
     for (uint64_t i = 1; i < claims->types.count; i++)
-        if (((struct kitsune__type_entry *)kitsune__log_at(&claims->types, i))->type == type)
+        if (kitsune__type_at(claims, (uint16_t)i)->type == type)
             return (uint16_t)i;
     if (claims->types.count > KITSUNE__TYPES_MAX)
         return 0;
@@ -27,14 +33,6 @@ static uint16_t find_type(struct kitsune__claims *claims, const struct kitsune_t
         return 0;
     entry->type = type;
     return (uint16_t)(claims->types.count - 1);
-}
-
-uint16_t kitsune__claims_type(struct kitsune__claims *claims, const struct kitsune_type *type) {
-    uint16_t *recent = &claims->recent[((uintptr_t)type / sizeof *type) & 255];
-    struct kitsune__type_entry *entry = kitsune__log_at(&claims->types, *recent);
-    if (entry->type != type)
-        *recent = find_type(claims, type);
-    return *recent;
 }
 
 static int contains(const struct kitsune__claim *claim, uintptr_t address) {
@@ -89,17 +87,23 @@ static int overlap(const struct kitsune__claim *one, const struct kitsune__claim
     return one->old < other->old + other->bytes && other->old < one->old + one->bytes;
 }
 
+static int is_written(const struct kitsune__claims *claims, const struct kitsune__claim *claim,
+                      uint32_t number) {
+    return (claim->flags & KITSUNE__CLAIM_WRITTEN) || number < claims->written_below;
+}
+
 /* The bigger claim takes the smaller one over if its type says that there is one, and if nobody has
  * been given another address for it, nor has it been rewritten. */
 static int absorb(struct kitsune__claims *claims, const struct kitsune__claim *bigger,
-                  struct kitsune__claim *smaller) {
+                  uint32_t number) {
     uint64_t ignored;
+    struct kitsune__claim *smaller = kitsune__claim_at(claims, number);
     const struct kitsune_type *type = kitsune__claim_type(claims, bigger);
     const struct kitsune_type *inner = kitsune__claim_type(claims, smaller);
     if (smaller->old < bigger->old || smaller->old + smaller->bytes > bigger->old + bigger->bytes)
         return 0;
     if ((smaller->new && (smaller->new != smaller->old || (bigger->flags & KITSUNE__CLAIM_MOVES))) ||
-        (smaller->flags & KITSUNE__CLAIM_WRITTEN))
+        is_written(claims, smaller, number))
         return 0;
     if (!kitsune__type_locate(type, kitsune__claim_count(bigger, type), smaller->old - bigger->old,
                               inner, kitsune__claim_count(smaller, inner), &ignored))
@@ -122,7 +126,7 @@ static enum kitsune__conflict enter_chained(struct kitsune__claims *claims, uint
         struct kitsune__claim *there = kitsune__claim_at(claims, node->claim);
         *other = node->claim;
         if (!(there->flags & KITSUNE__CLAIM_ABSORBED) && overlap(there, claim) &&
-            !absorb(claims, claim, there))
+            !absorb(claims, claim, node->claim))
             return KITSUNE__CONFLICT_CLAIM;
     }
     return chain(claims, cell, (struct kitsune__node){.claim = number}) == 0
@@ -141,7 +145,7 @@ static enum kitsune__conflict enter_taken(struct kitsune__claims *claims, uint32
         }
         if (overlap(there, kitsune__claim_at(claims, number))) {
             *other = *cell;
-            if (!absorb(claims, kitsune__claim_at(claims, number), there))
+            if (!absorb(claims, kitsune__claim_at(claims, number), *cell))
                 return KITSUNE__CONFLICT_CLAIM;
             *cell = number;
             return KITSUNE__NO_CONFLICT;

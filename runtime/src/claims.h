@@ -53,11 +53,14 @@ struct kitsune__type_entry {
     uint64_t moved, in_place, bytes;
 };
 
+#define KITSUNE__CLAIMS_SHIFT 16 /* log2 of the claims in a segment */
+
 struct kitsune__claims {
     struct kitsune__side side;
     struct kitsune__log log;   /* of struct kitsune__claim; number 0 is never used */
     struct kitsune__log nodes; /* of struct kitsune__node; number 0 is never used */
     struct kitsune__log types; /* of struct kitsune__type_entry; number 0 is never used */
+    uint32_t written_below;    /* all claims of smaller numbers are WRITTEN, flagged or not */
     uint16_t recent[256];      /* types by a hash of their address */
 };
 
@@ -66,15 +69,21 @@ int kitsune__claims_start(struct kitsune__claims *claims);
 
 static inline struct kitsune__claim *kitsune__claim_at(const struct kitsune__claims *claims,
                                                        uint32_t number) {
-    return kitsune__log_at(&claims->log, number);
+    return (struct kitsune__claim *)claims->log.segments[number >> KITSUNE__CLAIMS_SHIFT] +
+           (number & ((1u << KITSUNE__CLAIMS_SHIFT) - 1));
 }
 static inline struct kitsune__node *kitsune__node_at(const struct kitsune__claims *claims,
                                                      uint32_t number) {
     return kitsune__log_at(&claims->nodes, number);
 }
+/* All types fit into one segment. */
+static inline struct kitsune__type_entry *kitsune__type_at(const struct kitsune__claims *claims,
+                                                           uint16_t number) {
+    return (struct kitsune__type_entry *)claims->types.segments[0] + number;
+}
 static inline const struct kitsune_type *kitsune__claim_type(const struct kitsune__claims *claims,
                                                              const struct kitsune__claim *claim) {
-    return ((struct kitsune__type_entry *)kitsune__log_at(&claims->types, claim->type))->type;
+    return kitsune__type_at(claims, claim->type)->type;
 }
 /* Elements of an array; 1 for an object with a tail. */
 static inline uint64_t kitsune__claim_count(const struct kitsune__claim *claim,
@@ -83,7 +92,15 @@ static inline uint64_t kitsune__claim_count(const struct kitsune__claim *claim,
 }
 
 /* The number of a type, 0 if there is no memory or there are too many. */
-uint16_t kitsune__claims_type(struct kitsune__claims *claims, const struct kitsune_type *type);
+uint16_t kitsune__claims_find_type(struct kitsune__claims *claims,
+                                   const struct kitsune_type *type);
+static inline uint16_t kitsune__claims_type(struct kitsune__claims *claims,
+                                            const struct kitsune_type *type) {
+    uint16_t *recent = &claims->recent[((uintptr_t)type >> 4) & 255];
+    if (__builtin_expect(kitsune__type_at(claims, *recent)->type != type, 0))
+        *recent = kitsune__claims_find_type(claims, type);
+    return *recent;
+}
 
 /* The live claim that contains the address, or 0. */
 uint32_t kitsune__claims_find(const struct kitsune__claims *claims, uintptr_t address);
@@ -101,6 +118,21 @@ enum kitsune__conflict {
  */
 enum kitsune__conflict kitsune__claims_enter(struct kitsune__claims *claims, uint32_t number,
                                              uint32_t *other);
+/* The same where `cell` is the address's, and all cells that the object takes are free and in one leaf:
+ * nearly always. Returns zero, with nothing done, if that is not so. */
+static inline int kitsune__claims_enter_free(uint32_t *cell, uintptr_t address, uint64_t bytes,
+                                             uint32_t number) {
+    uint64_t first = address >> KITSUNE__GRANULE_BITS;
+    uint64_t cells = ((address + bytes - 1) >> KITSUNE__GRANULE_BITS) - first + 1;
+    if ((first & (KITSUNE__LEAF_CELLS - 1)) + cells > KITSUNE__LEAF_CELLS)
+        return 0;
+    for (uint64_t i = 0; i < cells; i++)
+        if (cell[i])
+            return 0;
+    for (uint64_t i = 0; i < cells; i++)
+        cell[i] = number;
+    return 1;
+}
 /* Notes that something points to an address that no claim contains. -1 if there is no memory. */
 int kitsune__claims_mark(struct kitsune__claims *claims, uintptr_t address, uint32_t from);
 

@@ -707,6 +707,9 @@ static inline void *meet(struct kitsune_xf *xf, uintptr_t address, uint64_t coun
         return NULL;
     if (__builtin_expect(is_special(xf, address) || address >= ADDRESS_LIMIT, 0))
         return meet_slowly(xf, address, count, type);
+    /* Its cell and the object are both far away: wait for them at the same time. */
+    __builtin_prefetch((const void *)address);
+    __builtin_prefetch((const void *)(address + 32));
     uint32_t *cell = kitsune__side_cell(&xf->claims.side, address);
     if (!cell || count != 1)
         return meet_slowly(xf, address, count, type);

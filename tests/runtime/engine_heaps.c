@@ -113,6 +113,7 @@ static const struct kitsune_symbol old_symbols[] = {
     FUNCTION(old_image, "renamed", 1),
     FUNCTION(old_image, "removed", 2),
     FUNCTION(old_image, "refused", 3),
+    FUNCTION(old_image, "moved.c/moved", 4),
 };
 static const struct kitsune_symbol new_symbols[] = {
     VARIABLE(new_image, "head", head),
@@ -476,6 +477,7 @@ static void functions_and_variables(void) {
     a->word = &old_image.number;
     old_image.nodes[2].id = 77, old_image.nodes[2].next = a;
     old_image.nodes[0].word = a;
+    old_image.nodes[1].word = &old_image.functions[4];
     old_image.nodes[3].word = &old_image.functions[1];
     strcpy(old_image.text, "abcdef");
     CHECK(migrate());
@@ -483,6 +485,7 @@ static void functions_and_variables(void) {
     CHECK(new->next == &new_image.nodes[2] && new->inside == &new_image.nodes[1].inner);
     CHECK(new->cursor == new_image.text + 3 && new->word == &new_image.number);
     CHECK(new_image.nodes[2].id == 77 && new_image.nodes[2].next == new);
+    CHECK(new_image.nodes[1].word == &new_image.functions[0]);
     CHECK(new_image.nodes[0].word == new && new_image.nodes[3].word == &new_image.functions[6]);
     CHECK(*(void **)&peer->callback == &new_image.functions[0]);
     CHECK(*(void **)&peer->peers[0]->callback == &new_image.functions[6]);
@@ -780,7 +783,7 @@ static void keys(void) {
     CHECK(kitsune__registry_variable_before(from, old_image.literals) == &old_symbols[6]);
     CHECK(!kitsune__registry_variable_before(from, &old_image.text[7]));
     CHECK(kitsune__registry_function_at(from, &old_image.functions[1]) == &old_symbols[10]);
-    CHECK(!kitsune__registry_function_at(from, &old_image.functions[4]));
+    CHECK(!kitsune__registry_function_at(from, &old_image.functions[5]));
     end();
 }
 
