@@ -237,6 +237,9 @@ def _compile_text(unit: _Unit, text: str, complaints: bytes) -> int:
     done = _run(_final_command(unit), made.text.encode("latin-1"))
     if done.status:
         return _fail_compiling(unit, complaints + done.stderr, bool(made.unit.edits))
+    kept = toolchain.kept_text(unit.command, unit.source)
+    if kept:
+        Path(kept).write_bytes(made.text.encode("latin-1"))
     sys.stderr.buffer.write(complaints + done.stderr)
     return 0
 

@@ -83,7 +83,8 @@ def expand(
     """
     if source.language == "cpp-output":
         return Expansion(tuple(pieces), "")
-    behind = ["#include <kitsune.h>", *(f"{_PIECE}\n{piece}" for piece in pieces), _PIECE]
+    line = f'#line 1 "{_quoted(source.path)}"'  # for __FILE__, in keys of variables
+    behind = ["#include <kitsune.h>", *(f"{_PIECE}\n{line}\n{piece}" for piece in pieces), _PIECE]
     text = "\n".join([_included(source, given), _PIECE, *behind, ""])
     options = toolchain.without_dependencies(toolchain.preprocessing_options(command))
     own = ["-w", "-D__KT__", *include_options()]
@@ -100,6 +101,10 @@ def _included(source: Source, given: bytes | None) -> str:
     if given is not None:
         return given.decode("latin-1")
     return f'#include "{Path(source.path).absolute()}"'
+
+
+def _quoted(path: str) -> str:
+    return path.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def _run(command: Command, source: Source, given: bytes | None, keep_comments: bool) -> Done:

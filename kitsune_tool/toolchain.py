@@ -66,6 +66,8 @@ _AUXILIARY = re.compile(
 )
 """Options by which the compiler writes or reads further files, named after its input or output."""
 
+_SAVE_TEMPS = ("-save-temps", "--save-temps")
+
 _LANGUAGES = {".c": "c", ".i": "cpp-output"}
 _OURS = ("c", "cpp-output")
 _LAUNCHERS = ("ccache", "sccache", "distcc", "icecc")
@@ -294,7 +296,7 @@ def preprocessing_options(command: Command) -> list[str]:
     return _without(
         command,
         (*_STEP_WORDS, *_PREPROCESSOR_OUTPUT, *dumps, "-dumpbase", "-dumpbase-ext", "-dumpdir"),
-        ("-save-temps", "--save-temps"),
+        _SAVE_TEMPS,
     )
 
 
@@ -388,12 +390,26 @@ def auxiliary_options(command: Command, source: Source) -> list[str]:
     return result
 
 
+def kept_text(command: Command, source: Source) -> str | None:
+    """Return where -save-temps keeps the preprocessed text of `source`, None if it is not given."""
+    if not any(argument.startswith(_SAVE_TEMPS) for argument in command.arguments):
+        return None
+    options = auxiliary_options(command, source)
+    named = dict(zip(options[::2], options[1::2], strict=True))
+    base = named.get("-dumpbase", PurePath(source.path).name)
+    return named.get("-dumpdir", "") + base.removesuffix(named.get("-dumpbase-ext", ".c")) + ".i"
+
+
 def _told_by_compiler(command: Command, source: Source) -> str:
     """Return the command line by which the driver would compile `source`, as -### prints it."""
     shown = run(
         [*command.compiler, "-###", *command.arguments], capture_stdout=True
     ).stderr.decode()
-    lines = [line for line in shown.splitlines() if re.match(r"\s\S*\b(cc1|clang)\b", line)]
+    lines = [
+        line
+        for line in shown.splitlines()
+        if re.match(r"\s\S*\b(cc1|clang)\b", line) and " -E " not in line
+    ]
     index = [each.position for each in command.c_sources].index(source.position)
     return lines[index] if index < len(lines) else ""
 
