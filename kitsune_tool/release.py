@@ -149,9 +149,8 @@ class _Work:
                 (),
             )
         wanted = rules.parse_rules(manifest.rules(version), manifest.preambles(version))
-        decided = plan.make_plan(
-            parents[0].program, new, wanted, _plan_options(manifest), self._source_line
-        )
+        former = annotate.annotate(parents[0].program, manifest.annotations(version), lenient=True)
+        decided = plan.make_plan(former, new, wanted, _plan_options(manifest), self._source_line)
         return _Generated(
             render.render_release(decided, identity),
             report.as_text(decided),
