@@ -225,12 +225,18 @@ static void run_new_version(void *argument) {
 static const void *successor(const void *function) {
     const struct kitsune_plan *plan = kitsune__image_incoming()->release->plan;
     const struct kitsune_symbol *old = kitsune__registry_function_at(update.from, function);
-    if (old == NULL)
+    const char *key = old != NULL ? old->key : NULL;
+    for (uint32_t index = 0; old != NULL && index < plan->function_count; index++) {
+        const struct kitsune_function_pair *pair = &plan->functions[index];
+        if (strcmp(pair->old_key, old->key) != 0)
+            continue;
+        if (pair->new_function != NULL)
+            return pair->new_function;
+        key = pair->new_key;
+    }
+    if (key == NULL)
         return NULL;
-    for (uint32_t index = 0; index < plan->function_count; index++)
-        if (strcmp(plan->functions[index].old_key, old->key) == 0)
-            return plan->functions[index].new_function;
-    const struct kitsune_symbol *new = kitsune__registry_find(update.to, old->key, NULL);
+    const struct kitsune_symbol *new = kitsune__registry_find(update.to, key, NULL);
     return new != NULL && (new->flags & KITSUNE_SYMBOL_FUNCTION) ? new->address : NULL;
 }
 

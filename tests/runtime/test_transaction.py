@@ -82,6 +82,16 @@ def check_rollback(server: Server, release: Path, *expected: str) -> str:
     return line
 
 
+def settled(server: Server) -> tuple[int, ...]:
+    """Return memory in KiB, mappings and descriptors, once the last old image is unloaded."""
+    deadline = time.monotonic() + 20
+    last: list[str] = []
+    while (now := server.ask("resources").split()) != last and time.monotonic() < deadline:
+        last = now
+        time.sleep(0.1)
+    return tuple(map(int, now))
+
+
 def check_update(server: Server, release: Path) -> None:
     """An update succeeds: same process, same state, another version."""
     name, pid, checksum, updates = server.ask("sum").split()
@@ -227,10 +237,10 @@ def test_chain_of_commits_does_not_grow(server: Server, even: Path, odd: Path, c
     """Updates in a chain: memory, mappings and descriptors stay what they were after a few."""
     for release in (odd, even) * 10:
         check_update(server, release)
-    resident, mappings, descriptors = map(int, server.ask("resources").split())
+    resident, mappings, descriptors = settled(server)
     for index in range(count):
         check_update(server, even if index % 2 else odd)
-    now = [int(value) for value in server.ask("resources").split()]
+    now = settled(server)
     assert now[0] <= resident + 1024
     assert now[1] <= mappings + 2
     assert now[2] == descriptors
@@ -242,10 +252,10 @@ def test_chain_of_rollbacks_does_not_grow(server: Server, odd: Path, count: int)
     server.ask(f"scenario migrated {SPOIL}")
     for _ in range(10):
         check_rollback(server, odd)
-    resident, mappings, descriptors = map(int, server.ask("resources").split())
+    resident, mappings, descriptors = settled(server)
     for _ in range(count):
         check_rollback(server, odd, "K354")
-    now = [int(value) for value in server.ask("resources").split()]
+    now = settled(server)
     assert now[0] <= resident + 512
     assert now[1] <= mappings + 2
     assert now[2] == descriptors
