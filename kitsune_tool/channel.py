@@ -166,7 +166,9 @@ def _connected(channel: Channel) -> Iterator[socket.socket]:
             flags = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
             directory = os.open(channel.directory, flags)
             stack.callback(os.close, directory)
-            connection.settimeout(CONNECT_LIMIT_S)
+            # Not settimeout(): a full queue would be an error at once instead of being waited for.
+            limit = struct.pack("@ll", int(CONNECT_LIMIT_S), 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
             connection.connect(f"/proc/self/fd/{directory}/{channel.name}")
         except (FileNotFoundError, ConnectionRefusedError):
             _remove_stale(channel)

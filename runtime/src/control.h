@@ -52,10 +52,12 @@ struct kitsune__past {
 
 #define KITSUNE__HISTORY 32
 
-/* A forked child that may become the heir of the channel; `pid` is 0 in a free slot. */
+/* A forked child that may become the heir of the channel; `pid` is 0 in a free slot. `settled` counts
+ * how often that child was seen to live on after forking itself: see settle_children. */
 struct kitsune__candidate {
     _Atomic int32_t pid;
     int32_t parent;
+    _Atomic uint32_t settled;
 };
 
 #define KITSUNE__CANDIDATES 64
@@ -93,6 +95,7 @@ struct kitsune__control {
 
     /* Daemonising. */
     struct kitsune__candidate candidates[KITSUNE__CANDIDATES];
+    _Atomic uint32_t settled; /* as of a candidate, of the owner */
     _Atomic int32_t forking; /* forks begun whose child has not registered itself yet */
     _Atomic int32_t heir;    /* the child that is asked to take over */
     _Atomic int32_t adopted; /* the child that did */
@@ -105,12 +108,13 @@ struct kitsune__range {
 
 struct kitsune__kept {
     unsigned count;
-    struct kitsune__range ranges[96];
+    struct kitsune__range ranges[96]; /* the last three are for the helper's own */
 };
 
-/* The helper's life; does not return. Runs in a raw clone of the launcher with all signals blocked. */
+/* The helper's life; does not return. Runs in a raw clone of the launcher with all signals blocked;
+ * `kept` is its own copy. */
 void kitsune__helper_main(struct kitsune__control *control, struct kitsune_gate *gate,
-                          const struct kitsune__kept *kept) __attribute__((noreturn));
+                          struct kitsune__kept *kept) __attribute__((noreturn));
 
 /* Adds to the history. For whoever holds the request. Async-signal-safe. */
 void kitsune__control_note(struct kitsune__control *control, const struct kitsune__outcome *outcome);

@@ -41,6 +41,8 @@
 #define ORPHAN_LIMIT_NS (30 * SECOND)
 #define FORKING_LIMIT_NS SECOND
 #define ABSENT_PIDFD_NS (SECOND / 2)
+#define STACK_BELOW 262144u
+#define STACK_ABOVE 16384u
 
 struct client {
     int fd; /* -1: free */
@@ -772,18 +774,24 @@ static int may_ask(const struct helper *helper, int fd)
            (peer.uid == 0 || peer.uid == helper->user);
 }
 
+/* Index of a free place, or -1. */
+static int free_place(const struct helper *helper)
+{
+    for (int i = 0; i < MAX_CLIENTS; i++)
+        if (helper->clients[i].fd < 0)
+            return i;
+    return -1;
+}
+
 static void accept_client(struct helper *helper)
 {
-    int fd = accept4(helper->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK), index = 0;
+    int index = free_place(helper), fd;
 
+    if (index < 0)
+        return;
+    fd = accept4(helper->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0)
         return;
-    while (index < MAX_CLIENTS && helper->clients[index].fd >= 0)
-        index++;
-    if (index == MAX_CLIENTS) {
-        close(fd);
-        return;
-    }
     helper->clients[index].fd = fd;
     helper->clients[index].used = 0;
     helper->clients[index].closing = 0;
@@ -1089,7 +1097,8 @@ static void wait_for_events(struct helper *helper, struct pollfd *fds)
     int64_t wait = next_wait(helper, kitsune__now_ns());
     struct timespec limit = {wait / (int64_t)SECOND, wait % (int64_t)SECOND};
 
-    fds[0] = (struct pollfd){helper->listener, POLLIN, 0};
+    /* Without a free place clients wait in the queue until an idle one has been sent away. */
+    fds[0] = (struct pollfd){free_place(helper) < 0 ? -1 : helper->listener, POLLIN, 0};
     fds[1] = (struct pollfd){helper->fetcher, POLLIN, 0};
     fds[2] = (struct pollfd){helper->orphan_since ? -1 : helper->owner_fd, POLLIN, 0};
     for (int i = 0; i < MAX_CLIENTS; i++) {
@@ -1169,41 +1178,43 @@ static void unmap_outside(const struct kitsune__kept *kept, uintptr_t start, uin
     }
 }
 
-static int is_needed(const struct helper *helper, uintptr_t start, uintptr_t end_)
+/* Adds [start, end), widened to whole pages. The kernel shows neighbours as one mapping: what is needed
+ * must be given exactly. */
+static void keep(struct kitsune__kept *kept, uintptr_t start, uintptr_t end_)
 {
-    uintptr_t needed[] = {(uintptr_t)helper, (uintptr_t)helper->gate,
-                          (uintptr_t)__builtin_frame_address(0),
-                          (uintptr_t)__builtin_thread_pointer()};
+    uintptr_t page = kitsune__page_size();
 
-    for (size_t i = 0; i < sizeof needed / sizeof needed[0]; i++)
-        if (needed[i] >= start && needed[i] < end_)
-            return 1;
-    return 0;
+    if (kept->count < sizeof kept->ranges / sizeof kept->ranges[0])
+        kept->ranges[kept->count++] =
+            (struct kitsune__range){start & ~(page - 1), (end_ + page - 1) & ~(page - 1)};
 }
 
 /* One line of /proc/self/maps: "start-end perms offset device inode name". */
-static void give_back_mapping(const struct helper *helper, const struct kitsune__kept *kept,
-                              const char *line)
+static void give_back_mapping(const struct kitsune__kept *kept, const char *line)
 {
     uintptr_t bounds[2] = {0, 0};
 
     for (int i = 0; i < 2; i++, line++)
         for (; digit_value(*line) >= 0; line++)
             bounds[i] = bounds[i] << 4 | (uintptr_t)digit_value(*line);
-    if (!strstr(line, "[v") && !is_needed(helper, bounds[0], bounds[1])) /* vdso, vvar, vsyscall */
+    if (!strstr(line, "[v")) /* vdso, vvar, vsyscall */
         unmap_outside(kept, bounds[0], bounds[1]);
 }
 
 /* The copy of the program's memory is not needed; kept, it would double what the program writes. */
-static void give_back_memory(struct helper *helper, const struct kitsune__kept *kept)
+static void give_back_memory(struct helper *helper, struct kitsune__kept *kept)
 {
     char *text = helper->answer;
     size_t used = 0, size = sizeof helper->answer - 1;
     int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    uintptr_t stack = (uintptr_t)__builtin_frame_address(0);
     ssize_t got;
 
     if (maps < 0)
         return;
+    keep(kept, (uintptr_t)helper, (uintptr_t)(helper + 1));
+    keep(kept, (uintptr_t)helper->gate, (uintptr_t)(helper->control + 1));
+    keep(kept, stack - STACK_BELOW, stack + STACK_ABOVE); /* nothing returns beyond */
     while ((got = read(maps, text + used, size - used)) > 0) {
         char *line = text, *line_end;
 
@@ -1211,7 +1222,7 @@ static void give_back_memory(struct helper *helper, const struct kitsune__kept *
         text[used] = '\0';
         while ((line_end = strchr(line, '\n'))) {
             *line_end = '\0';
-            give_back_mapping(helper, kept, line);
+            give_back_mapping(kept, line);
             line = line_end + 1;
         }
         used -= (size_t)(line - text);
@@ -1298,7 +1309,7 @@ static void report_ready(struct kitsune__control *control, uint32_t ready)
 }
 
 void kitsune__helper_main(struct kitsune__control *control, struct kitsune_gate *gate,
-                          const struct kitsune__kept *kept)
+                          struct kitsune__kept *kept)
 {
     struct helper *helper = mmap(NULL, sizeof *helper, PROT_READ | PROT_WRITE,
                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -136,7 +136,7 @@ static int note_mappings(void)
         return -1;
     kept.count = 0;
     while (fscanf(maps, "%lx-%lx%*[^\n]", &start, &end) == 2) {
-        if (kept.count == sizeof kept.ranges / sizeof kept.ranges[0]) {
+        if (kept.count == sizeof kept.ranges / sizeof kept.ranges[0] - 3) {
             errno = E2BIG;
             break;
         }
@@ -272,8 +272,16 @@ static struct kitsune__candidate *find_candidate(int32_t pid)
     return NULL;
 }
 
-/* A free slot, or that of a process that is gone. */
-static void register_candidate(int32_t pid, int32_t parent)
+/* The count of a process' settling; NULL for one that has no part in the channel. */
+static _Atomic uint32_t *settled_of(int32_t pid)
+{
+    struct kitsune__candidate *slot = pid == control->owner ? NULL : find_candidate(pid);
+
+    return pid == control->owner ? &control->settled : slot ? &slot->settled : NULL;
+}
+
+/* Takes a free slot, or that of a process that is gone; NULL if there is none. */
+static struct kitsune__candidate *register_candidate(int32_t pid, int32_t parent)
 {
     for (unsigned i = 0; i < KITSUNE__CANDIDATES; i++) {
         struct kitsune__candidate *slot = &control->candidates[i];
@@ -283,18 +291,26 @@ static void register_candidate(int32_t pid, int32_t parent)
             continue;
         if (atomic_compare_exchange_strong(&slot->pid, &held, pid)) {
             slot->parent = parent;
-            return;
+            return slot;
         }
     }
+    return NULL;
 }
 
-/* This process lives on after its forks: its children, and theirs, are workers and never heirs. */
+/*
+ * This process lives on after its forks: its children, and theirs, are workers and never heirs. One that
+ * has not registered itself yet sees from the count that it need not: the count is raised before
+ * the slots are looked at, and a child looks at it after it took its slot.
+ */
 static void settle_children(void)
 {
     int32_t self = (int32_t)getpid();
+    _Atomic uint32_t *settled = settled_of(self);
     int changed;
 
     has_forked = 0;
+    if (settled)
+        (*settled)++;
     do {
         changed = 0;
         for (unsigned i = 0; i < KITSUNE__CANDIDATES; i++) {
@@ -311,11 +327,17 @@ static void settle_children(void)
     } while (changed);
 }
 
+/* Of the fork under way: who forks, and that process' count. */
 static int32_t forking_parent;
+static uint32_t forking_settled;
 
 static void before_fork(void)
 {
+    _Atomic uint32_t *settled;
+
     forking_parent = (int32_t)getpid();
+    settled = settled_of(forking_parent);
+    forking_settled = settled ? *settled : 0;
     control->forking++;
 }
 
@@ -326,19 +348,28 @@ static void after_fork_in_parent(void)
     kitsune__request_raise(KITSUNE__PENDING_SERVICE);
 }
 
+static void become_candidate(void)
+{
+    struct kitsune__candidate *slot;
+    _Atomic uint32_t *settled = settled_of(forking_parent);
+
+    if (!settled)
+        return;
+    slot = register_candidate((int32_t)getpid(), forking_parent);
+    if (slot && *settled != forking_settled)
+        slot->pid = 0;
+}
+
 /* Leaves the channel to the parent. */
 static void after_fork_in_child(void)
 {
-    int is_heirs_child = !is_child || find_candidate(forking_parent);
-
     is_child = 1;
     has_forked = 0;
     mmap(kitsune__control_gate, page_size, PROT_READ | PROT_WRITE,
          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     for (unsigned i = 0; i < gate_count; i++)
         map_gate(gates[i]);
-    if (is_heirs_child)
-        register_candidate((int32_t)getpid(), forking_parent);
+    become_candidate();
     control->forking--;
 }
 

@@ -5,4 +5,4 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from control_harness import control_program, releases, start  # noqa: E402, F401
+from control_harness import control_program, releases, start  # noqa: F401

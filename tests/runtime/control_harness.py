@@ -129,7 +129,10 @@ class Channel:
     def answer(self) -> dict[str, Any]:
         """Return the next answer; an empty one if the connection has ended."""
         while b"\n" not in self.rest:
-            got = self.connection.recv(65536)
+            try:
+                got = self.connection.recv(65536)
+            except ConnectionResetError:  # it was closed before it had read all that we sent
+                got = b""
             if not got:
                 return {}
             self.rest += got
@@ -196,9 +199,12 @@ class Program:
             connection.settimeout(PATIENCE_S)
             try:
                 connection.connect(str(path))
-            except (FileNotFoundError, ConnectionRefusedError):
+            except (FileNotFoundError, ConnectionRefusedError, BlockingIOError):
                 connection.close()
                 return None
+            except OSError:
+                connection.close()
+                raise
             return connection
 
         self.channels.append(Channel(until(attempt, f"a socket at {path}")))

@@ -217,6 +217,38 @@ static void show_wait(int number)
         limit.tv_sec * 1000000 + limit.tv_usec, fds.revents);
 }
 
+/* A child that reports what its update point would see. */
+static void ask_child(void)
+{
+    pid_t child = fork();
+
+    if (child == 0) {
+        say("pending %d\n", gate.pending & KITSUNE__PENDING_UPDATE ? 1 : 0);
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+}
+
+static void fork_often(int times)
+{
+    for (int i = 0; i < times; i++) {
+        pid_t child = fork();
+
+        if (child == 0)
+            _exit(0);
+        waitpid(child, NULL, 0);
+    }
+}
+
+static void grow(size_t megabytes)
+{
+    static char *volatile block;
+
+    block = malloc(megabytes << 20);
+    memset(block, 1, megabytes << 20);
+    say("grown\n");
+}
+
 static void obey(char *line)
 {
     struct sigaction action = {.sa_handler = on_program_signal};
@@ -269,6 +301,14 @@ static void obey(char *line)
         say("slices %d\n", idle_slices);
     else if (strcmp(line, "show-wait") == 0)
         show_wait(atoi(argument));
+    else if (strcmp(line, "pending") == 0)
+        say("pending %d\n", gate.pending & KITSUNE__PENDING_UPDATE ? 1 : 0);
+    else if (strcmp(line, "child-pending") == 0)
+        ask_child();
+    else if (strcmp(line, "forks") == 0)
+        fork_often(atoi(argument)), say("forked\n");
+    else if (strcmp(line, "grow") == 0)
+        grow((size_t)atoi(argument));
     else if (strcmp(line, "chroot") == 0)
         say("chroot %d\n", chroot(argument) == 0 && chdir("/") == 0);
     else

@@ -19,7 +19,16 @@ from control_harness import (
     until,
 )
 
-CALLS = ["select", "pselect", "poll", "ppoll", "epoll_wait", "epoll_pwait", "long_select", "long_poll"]
+CALLS = [
+    "select",
+    "pselect",
+    "poll",
+    "ppoll",
+    "epoll_wait",
+    "epoll_pwait",
+    "long_select",
+    "long_poll",
+]
 
 
 def update_many_times(channel: Channel, releases: list[str], times: int) -> list[int]:
