@@ -157,7 +157,11 @@ def _state(options: Options) -> str:
 
 def _compile(command: Command, options: Options) -> int:
     if options.source is not None and len(command.c_sources) > 1:
-        raise KitsuneError("K052", f"{_SOURCE_OPTION}… names one source, and there are several")
+        raise KitsuneError(
+            "K052",
+            f"{_SOURCE_OPTION}… names one source, and there are several",
+            hint="compile one source per command",
+        )
     given = None
     if any(source.path == toolchain.STANDARD_INPUT for source in command.c_sources):
         given = sys.stdin.buffer.read()

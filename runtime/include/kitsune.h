@@ -37,7 +37,7 @@ extern unsigned int kitsune__gate_word KITSUNE__HIDDEN;
 void kitsune__update_slow(const char *name) KITSUNE__HIDDEN;
 
 /* Update point: here the program may become its next version. The name need not be a literal. */
-static inline void kitsune_update(const char *name) {
+static __inline void kitsune_update(const char *name) {
     if (__builtin_expect(__atomic_load_n(&kitsune__gate_word, __ATOMIC_RELAXED) != 0, 0))
         kitsune__update_slow(name);
 }
