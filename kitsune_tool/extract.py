@@ -38,7 +38,7 @@ from kitsune_tool.scan import External, Scan
 from kitsune_tool.typegraph import DeclaredType, Scope, TypeGraph
 
 _NAMESPACE = "KT_NAMESPACE"
-_MARKER = re.compile(rf"\b{MARKER}\b")
+_MARKER = re.compile(rf'\b{MARKER}\s*\(\s*\w+\s*,\s*(?:"(?:[^"\\]|\\.)*+"\s*)++\)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class _Extraction:
             frozenset(self.unsized),
             weak,
             {(kept[r], part): w for (r, part), w in self.graph.widths.items() if r in kept},
-            self._blanks(),
+            annotation_spans(self.text),
             tuple(self.graph.errors),
             tuple((self.locate(t.offset), str(t)) for _, t in self.index.troubles),
         )
@@ -389,26 +389,20 @@ class _Extraction:
 
     # -- annotations --------------------------------------------------------------------------
 
-    def _blanks(self) -> tuple[tuple[int, int], ...]:
-        """Return the place of each `__kt__(…)`."""
-        if self.text.find(MARKER) < 0:
-            return ()
-        blanks = []
-        for match in _MARKER.finditer(self.text):
-            depth = 0
-            for token in tokens(self.text, match.end()):
-                depth += (token.text == "(") - (token.text == ")")
-                if depth == 0:
-                    blanks.append((match.start(), token.offset + 1))
-                    break
-        return tuple(blanks)
+
+def annotation_spans(text: str) -> tuple[tuple[int, int], ...]:
+    """Return the place of each annotation, for blanking it out."""
+    if text.find(MARKER) < 0:
+        return ()
+    return tuple(match.span() for match in _MARKER.finditer(text))
 
 
 def _kept(
     types: list[Type], variables: list[Variable], functions: tuple[FunctionSymbol, ...]
 ) -> dict[TypeIndex, TypeIndex]:
     """Return the new index of each type that something named reaches, in the old order."""
-    pending = [at for at, node in enumerate(types) if isinstance(node, Typedef | Record | Enum)]
+    named = (Typedef, Record, Enum)
+    pending = [at for at, node in enumerate(types) if isinstance(node, named) and not node.scope]
     pending += [variable.type for variable in variables]
     pending += [function.type for function in functions if function.type is not None]
     seen = set()

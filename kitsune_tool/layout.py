@@ -35,8 +35,8 @@ from kitsune_tool.model import (
 )
 
 MAGIC = 0x4B495453554E4531
-_NOTHING = (1 << 64) - 1
-"""Written where there is no expression for a slot."""
+_NOTHING = MAGIC - 1
+"""Written where there is no expression for a slot; no size, offset or enumerator is like it."""
 
 SlotKind = Literal["size", "align", "signed", "offset", "field", "width", "value", "variable"]
 
@@ -117,6 +117,10 @@ class Namer:
             if variable.storage != "local_static":
                 roots.append((variable.type, self._type_of(at)))
         self._spread(roots)
+        for at, node in enumerate(self.unit.types):  # of parameters, which no route reaches
+            if isinstance(node, Array) and at not in self.names and node.of in self.names:
+                if node.length not in {None, UNKNOWN}:
+                    self._spread([(at, f"__typeof__({self.names[node.of]}[{node.length}])")])
 
     def _type_of(self, at: int) -> str:
         name = self.unit.variables[at].name

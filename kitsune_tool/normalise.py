@@ -344,6 +344,9 @@ class _Walker:
 
     def external(self) -> None:
         """Walk over an external declaration, or the head of a function definition."""
+        if self.peek() in _ASM | _ASSERT:
+            self.out.append(Ready("SEMI", ";", self.raw[self.at].offset))
+            return
         self.specifiers(self.result.storage)
         self.declarators(member=False)
         if self.peek() in {";", "{"} or self.raw[self.at].kind == "end":
@@ -542,7 +545,7 @@ class _Walker:
         first = self.at
         while self.raw[self.at].kind != "end":
             token = self.raw[self.at]
-            if token.kind == "punct" and token.text in ends:
+            if token.text in ends:
                 break
             if token.kind == "punct" and token.text in _OPEN:
                 self.group()
@@ -590,7 +593,7 @@ class _Walker:
                 self.width_attributes(place)
             elif text == "=":
                 self.take()
-                first, last = self.initializer()
+                first, last = self.skip_to({",", ";", MARKER})
                 if self.result.declared:
                     ends = (self.raw[first].offset, self.raw[last].offset)
                     self.result.declared[-1].initializer = ends
@@ -600,20 +603,6 @@ class _Walker:
     def width_attributes(self, place: int) -> None:
         if self.at_attribute():
             self.name_attributes(self.attributes(), place)
-
-    def initializer(self) -> tuple[int, int]:
-        first = self.at
-        while self.raw[self.at].kind != "end":
-            token = self.raw[self.at]
-            if token.kind == "punct" and token.text in {",", ";"}:
-                break
-            if token.text == MARKER:
-                break
-            if token.kind == "punct" and token.text in _OPEN:
-                self.group()
-            else:
-                self.at += 1
-        return first, self.at
 
     def name_attributes(self, found: list[_Attribute], place: int) -> int:
         """Write attributes behind the declarator's name at `place`; return the new place."""

@@ -194,7 +194,8 @@ def _is_body(text: str, start: int, brace: int) -> bool:
         return False
     while match := _ATTRIBUTE_END.search(head):
         head = head[: match.start()]
-    return not head.strip() or head.rstrip().endswith(("\x01", "\x02"))
+    # `int (*f(void))[3] {` ends with an array's brackets.
+    return not head.strip() or head.rstrip().endswith(("\x01", "\x02", "\x04"))
 
 
 def _collapse(head: str) -> str:

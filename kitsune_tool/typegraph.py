@@ -56,7 +56,7 @@ _ARGUMENTS: dict[str, re.Pattern[str]] = {
     "ptrarray": re.compile(r"(?s:.+)\Z"),
     "array": re.compile(r"(?s:.+)\Z"),
     "g": re.compile(r"(?s:.+)\Z"),
-    "t": re.compile(r"@?[\w$][\w$ ]*\Z"),
+    "t": re.compile(r"@[\w$]+\Z"),
     "generic": re.compile(r"@[\w$]+(?:\s*,\s*@[\w$]+)*\Z"),
     "custom": re.compile(r"[\w$]+\s*,\s*[\w$]+\Z"),
 }
@@ -702,13 +702,9 @@ def _scalar(names: list[str]) -> Scalar:
 
 
 def _bad_arguments(kind: str, text: str, at: Location) -> KitsuneError:
-    macro = f"E_{kind.upper()}"
-    wanted = _WANTED.get(kind)
-    if wanted is None:
-        return KitsuneError("K002", f"{macro} takes no argument: '{text}'", at=at)
     return KitsuneError(
-        "K002",
-        f"the argument of {macro} is not understood: '{text}'",
+        "K001",
+        f"the argument of E_{kind.upper()} is not understood: '{text}'",
         at=at,
-        hint=f"it takes {wanted}",
+        hint=f"it takes {_WANTED.get(kind, 'none')}",
     )
