@@ -364,7 +364,9 @@ def test_random_bytes_never_disturb_the_program(start: StartProgram) -> None:
 
 def test_clients_beyond_the_limit_do_not_block_later_ones(start: StartProgram) -> None:
     program = started(start)
-    idle = [program.channel() for _ in range(40)]
+    idle = [
+        program.channel() for _ in range(30)
+    ]  # more than are served at once, and no more than can queue
     assert idle[0].ask("status")["outcome"] == "status"
     for channel in idle:
         channel.connection.close()
@@ -494,7 +496,7 @@ def test_the_program_stays_single_threaded_and_its_descriptors_its_own(
 def test_the_helper_keeps_nothing_of_the_program(start: StartProgram) -> None:
     program = started(start)
     helper = program.helper()
-    targets = [os.readlink(link) for link in Path(f"/proc/{helper}/fd").iterdir()]
+    targets = [str(link.readlink()) for link in Path(f"/proc/{helper}/fd").iterdir()]
     assert not [t for t in targets if t.startswith("pipe:")], "it would keep the program's pipes"
     assert Path(f"/proc/{helper}/comm").read_text() == "kitsune-helper\n"
     title = Path(f"/proc/{helper}/cmdline").read_bytes().rstrip(b"\0")
