@@ -101,8 +101,10 @@ def program_assembly(program: Program) -> str:
     header = f"KITSUNE1 0 {len(body)}"
     rows = [body[start : start + 4096] for start in range(0, len(body), 4096)]
     lines = [f'.ascii "{header}\\n"', *(f'.ascii "{row}"' for row in rows), '.ascii "\\n"']
+    # --gc-sections keeps what is not loaded only in files of which it keeps something that is
+    kept = '.section .kitsune.kept,"aR",%progbits\n.byte 0'
     stack = '.section .note.GNU-stack,"",%progbits'
-    return "\n".join([f'.section {PROGRAM_SECTION},"",%progbits', *lines, stack, ""])
+    return "\n".join([f'.section {PROGRAM_SECTION},"",%progbits', *lines, kept, stack, ""])
 
 
 def _units(file: ElfFile) -> Iterator[Unit]:
