@@ -843,7 +843,9 @@ class _Planner:
                     if old is None or new is None:
                         raise KitsuneError("K112", f"{text}: [opaque] needs no transformer")
                     where = Where(rule.label, text, old_text, new_text, rule.at, rule.at)
-                    asked.append((self._target(old, new, where, (), array=False), text))
+                    pair = self._target(old, new, where, (), array=False)
+                    pair.pointed = True
+                    asked.append((pair, text))
                 except KitsuneError as error:
                     message = f"rule '{rule.label}': {error.message}"
                     self.diagnoses.keep(KitsuneError("K112", message, at=rule.code_at))

@@ -155,6 +155,16 @@ class RuleView:
 
 
 @dataclass(frozen=True, slots=True)
+class ClosureView:
+    """The closure that a `$xform(T, U)` in a rule's code becomes; `text` is the use."""
+
+    name: str
+    text: str
+    type: str
+    move: str
+
+
+@dataclass(frozen=True, slots=True)
 class PreambleView:
     """C text of the manifest in front of the rules."""
 
@@ -194,6 +204,7 @@ class Views:
     units: tuple[UnitView, ...]
     enums: tuple[EnumMapView, ...]
     rules: tuple[RuleView, ...]
+    closures: tuple[ClosureView, ...]
     preambles: tuple[PreambleView, ...]
     migrations: tuple[MigrationView, ...]
     functions: tuple[FunctionPairView, ...]
@@ -253,14 +264,14 @@ class _Maker:
 
     def run(self) -> Views:
         migrations = tuple(self._migration(each) for each in self.plan.migrations)
-        for pair, _ in self.plan.asked:
-            self.function("move", pair)
+        closures = tuple(self._closures())
         return Views(
             old=self.old.definitions(),
             new=self.new.definitions(),
             units=tuple(self.units.values()),
             enums=tuple(self.enums.values()),
             rules=tuple(self.rules.values()),
+            closures=closures,
             preambles=tuple(
                 PreambleView(p.at.file, p.at.line, p.text) for p in self.plan.rules.preambles
             ),
@@ -670,11 +681,21 @@ class _Maker:
             case "xform", (_, _):
                 text = f"$xform({', '.join(use.arguments)})"
                 for pair, asked in self.plan.asked:
-                    if re.sub(r"\s+", "", asked) == re.sub(r"\s+", "", text):
-                        return self.function("move", pair)
+                    if _squeezed(asked) == _squeezed(text):
+                        return f"(&_kitsune_closure_{self.ident(pair)})"
             case _:
                 pass
         raise ValueError(f"'${use.word}' has no meaning here")
+
+    def _closures(self) -> Iterable[ClosureView]:
+        made: set[str] = set()
+        for pair, text in self.plan.asked:
+            ident = self.ident(pair)
+            if ident not in made:
+                made.add(ident)
+                move = self.function("move", pair)
+                name = f"_kitsune_closure_{ident}"
+                yield ClosureView(name, text, self.type(pair), move)
 
     # -- types ------------------------------------------------------------------------------------
 
@@ -886,6 +907,10 @@ def _type_reason(pair: Pair) -> str:
     if pair.visited:
         return "holds pointers that change: rewritten in place"
     return "stays as it is"
+
+
+def _squeezed(text: str) -> str:
+    return re.sub(r"\s+", "", text)
 
 
 def _old_name(step: Step) -> str:
