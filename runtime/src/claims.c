@@ -6,6 +6,7 @@
 #define NESTING_MAX 64
 
 int kitsune__claims_start(struct kitsune__claims *claims) {
+    claims->round = 1;
     kitsune__side_start(&claims->side);
     kitsune__log_start(&claims->log, sizeof(struct kitsune__claim));
     kitsune__log_start(&claims->nodes, sizeof(struct kitsune__node));
@@ -87,23 +88,24 @@ static int overlap(const struct kitsune__claim *one, const struct kitsune__claim
     return one->old < other->old + other->bytes && other->old < one->old + one->bytes;
 }
 
-static int is_written(const struct kitsune__claims *claims, const struct kitsune__claim *claim,
-                      uint32_t number) {
-    return (claim->flags & KITSUNE__CLAIM_WRITTEN) || number < claims->written_below;
+static int is_written(const struct kitsune__claims *claims, const struct kitsune__claim *claim) {
+    if (!(claim->flags & KITSUNE__CLAIM_DONE))
+        return 0;
+    uint32_t round = claim->flags >> KITSUNE__CLAIM_ROUND_SHIFT;
+    return round < claims->round || round == KITSUNE__ROUND_MAX;
 }
 
 /* The bigger claim takes the smaller one over if its type says that there is one, and if nobody has
  * been given another address for it, nor has it been rewritten. */
 static int absorb(struct kitsune__claims *claims, const struct kitsune__claim *bigger,
-                  uint32_t number) {
+                  struct kitsune__claim *smaller) {
     uint64_t ignored;
-    struct kitsune__claim *smaller = kitsune__claim_at(claims, number);
     const struct kitsune_type *type = kitsune__claim_type(claims, bigger);
     const struct kitsune_type *inner = kitsune__claim_type(claims, smaller);
     if (smaller->old < bigger->old || smaller->old + smaller->bytes > bigger->old + bigger->bytes)
         return 0;
     if ((smaller->new && (smaller->new != smaller->old || (bigger->flags & KITSUNE__CLAIM_MOVES))) ||
-        is_written(claims, smaller, number))
+        is_written(claims, smaller))
         return 0;
     if (!kitsune__type_locate(type, kitsune__claim_count(bigger, type), smaller->old - bigger->old,
                               inner, kitsune__claim_count(smaller, inner), &ignored))
@@ -126,7 +128,7 @@ static enum kitsune__conflict enter_chained(struct kitsune__claims *claims, uint
         struct kitsune__claim *there = kitsune__claim_at(claims, node->claim);
         *other = node->claim;
         if (!(there->flags & KITSUNE__CLAIM_ABSORBED) && overlap(there, claim) &&
-            !absorb(claims, claim, node->claim))
+            !absorb(claims, claim, there))
             return KITSUNE__CONFLICT_CLAIM;
     }
     return chain(claims, cell, (struct kitsune__node){.claim = number}) == 0
@@ -145,7 +147,7 @@ static enum kitsune__conflict enter_taken(struct kitsune__claims *claims, uint32
         }
         if (overlap(there, kitsune__claim_at(claims, number))) {
             *other = *cell;
-            if (!absorb(claims, kitsune__claim_at(claims, number), *cell))
+            if (!absorb(claims, kitsune__claim_at(claims, number), there))
                 return KITSUNE__CONFLICT_CLAIM;
             *cell = number;
             return KITSUNE__NO_CONFLICT;

@@ -23,8 +23,11 @@ enum kitsune__claim_flag {
     KITSUNE__CLAIM_MOVES = 0x1u,    /* gets new memory */
     KITSUNE__CLAIM_COPIED = 0x2u,   /* lies in an old image: new memory, even if its type stays */
     KITSUNE__CLAIM_ABSORBED = 0x4u, /* part of a bigger claim */
-    KITSUNE__CLAIM_DONE = 0x8u,     /* transformed */
-    KITSUNE__CLAIM_WRITTEN = 0x10u  /* its stores have been carried out */
+    KITSUNE__CLAIM_DONE = 0x8u,     /* transformed, or begun */
+    /* In the upper byte: the round in which it was begun. The stores of earlier rounds have been
+     * carried out; in the last round, which never ends, that is assumed of all. */
+    KITSUNE__CLAIM_ROUND_SHIFT = 8,
+    KITSUNE__ROUND_MAX = 255
 };
 
 /* `from` of a claim that a variable's migration met: the variable's number, with this bit. */
@@ -60,7 +63,7 @@ struct kitsune__claims {
     struct kitsune__log log;   /* of struct kitsune__claim; number 0 is never used */
     struct kitsune__log nodes; /* of struct kitsune__node; number 0 is never used */
     struct kitsune__log types; /* of struct kitsune__type_entry; number 0 is never used */
-    uint32_t written_below;    /* all claims of smaller numbers are WRITTEN, flagged or not */
+    uint32_t round;            /* from 1 */
     uint16_t recent[256];      /* types by a hash of their address */
 };
 

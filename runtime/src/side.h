@@ -41,7 +41,7 @@ static inline void *kitsune__log_at(const struct kitsune__log *log, uint64_t ind
     return log->segments[index >> log->shift] + within * log->element_bytes;
 }
 
-/* The new last element, zeroed; NULL if there is no memory. */
+/* The new last element, of zeros if its place was never used; NULL if there is no memory. */
 static inline void *kitsune__log_push(struct kitsune__log *log) {
     if ((log->count >> log->shift) >= log->segment_count && kitsune__log_grow(log) != 0)
         return NULL;

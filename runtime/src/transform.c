@@ -18,7 +18,8 @@
 #define ADDRESS_LIMIT (1ull << KITSUNE__ADDRESS_BITS)
 #define POLL_EVERY 256u  /* objects between two looks at the cancel flag */
 #define SETTLE_DEPTH 500 /* rules that settle inside settling */
-#define LOOK_AHEAD 8u    /* objects fetched before they are transformed */
+#define LOOK_AHEAD 8u    /* objects fetched before they are transformed; a power of two */
+#define BATCH 16u        /* elements of an array between two looks at what they led to */
 #define MESSAGE_BYTES 900u
 #define PATH_RUNS 6u /* types named of a long path */
 
@@ -42,6 +43,12 @@ struct pointer_map {
 struct span {
     uintptr_t start, end;
     int foreign; /* of a loaded object that is no version of the program */
+};
+
+/* Objects of a claim to transform: BATCH elements, the first is number BATCH * batch. */
+struct work {
+    uint32_t claim; /* 0: nothing */
+    uint32_t batch;
 };
 
 /* A pointer to rewrite in place. */
@@ -73,10 +80,13 @@ struct kitsune_xf {
     struct pointer_map by_new;    /* new variable's address -> number + 1 */
     struct pointer_map functions; /* old function -> its entry in the plan */
 
-    uint64_t visited, transformed; /* claims, places in the queue */
+    uint64_t visited; /* claims, by discovery */
+    uint64_t steps;   /* works done */
+    uint32_t fetched, taken;       /* into and out of `ahead`, so far */
+    struct work ahead[LOOK_AHEAD]; /* a ring: what is being fetched into the cache */
     uint64_t stored;               /* entries of `stores` that were carried out */
     struct kitsune__claims claims;
-    struct kitsune__log queue;    /* uint32_t: claims to transform, if not all in their order */
+    struct kitsune__log work;     /* struct work: a stack */
     struct kitsune__log stores;   /* struct store */
     struct kitsune__log spans;    /* struct span: readable memory, by address */
     struct kitsune__log foreign;  /* struct span: loaded objects */
@@ -365,7 +375,7 @@ int kitsune__xf_begin(struct kitsune_xf **result, const struct kitsune__xf_optio
     xf->plan = options->plan;
     xf->variable_count = options->plan->migration_count;
     xf->variables = map_memory(xf->variable_count * sizeof *xf->variables);
-    kitsune__log_start(&xf->queue, sizeof(uint32_t));
+    kitsune__log_start(&xf->work, sizeof(struct work));
     kitsune__log_start(&xf->stores, sizeof(struct store));
     kitsune__log_start(&xf->spans, 32);
     kitsune__log_start(&xf->foreign, 32);
@@ -543,6 +553,11 @@ static uint64_t new_bytes(struct kitsune_xf *xf, const struct kitsune__claim *cl
     return kitsune__claim_count(claim, type) * type->new_size + tail;
 }
 
+static inline void push_work(struct kitsune_xf *xf, uint32_t number, uint32_t batch) {
+    struct work *work = need(xf, kitsune__log_push(&xf->work));
+    *work = (struct work){number, batch};
+}
+
 /* A pointer that is really migrated leads to the claim: it gets its new address. */
 static void *reach(struct kitsune_xf *xf, uint32_t number) {
     struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, number);
@@ -555,8 +570,7 @@ static void *reach(struct kitsune_xf *xf, uint32_t number) {
     if (claim->flags & (KITSUNE__CLAIM_MOVES | KITSUNE__CLAIM_COPIED))
         claim->new =
             (uintptr_t)kitsune__xf_allocate(xf, new_bytes(xf, claim, type), type->new_align);
-    if (xf->phase == KNOWN)
-        *(uint32_t *)need(xf, kitsune__log_push(&xf->queue)) = number;
+    push_work(xf, number, 0);
     return (void *)claim->new;
 }
 
@@ -698,6 +712,7 @@ static inline void *claim_common(struct kitsune_xf *xf, uint32_t *cell, uintptr_
         claim->flags = KITSUNE__CLAIM_MOVES;
         claim->new = (uintptr_t)kitsune__xf_allocate(xf, type->new_size, type->new_align);
     }
+    push_work(xf, number, 0);
     return (void *)claim->new;
 }
 
@@ -828,20 +843,6 @@ static void poll(struct kitsune_xf *xf) {
         fail(xf, "the update was cancelled");
 }
 
-/* Each object of a claim; `visit` instead of `transform` in discovery. */
-static void run_elements(struct kitsune_xf *xf, const struct kitsune_type *type, uint64_t count,
-                         const uint8_t *in, uint8_t *out) {
-    int visiting = xf->phase == DISCOVERING;
-    for (uint64_t i = 0; i < count; i++, in += type->old_size, out += type->new_size) {
-        if (visiting)
-            type->visit(xf, in);
-        else
-            type->transform(xf, in, out);
-        if (i % POLL_EVERY == POLL_EVERY - 1)
-            poll(xf);
-    }
-}
-
 static void check_block(struct kitsune_xf *xf, uint32_t number,
                         const struct kitsune__claim *claim) {
     if (kitsune__blocks_plausible(claim->old, claim->bytes))
@@ -863,86 +864,86 @@ static inline void clear(void *object, uint64_t bytes) {
     }
 }
 
-static void transform_claim(struct kitsune_xf *xf, uint32_t number) {
-    struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, number);
-    if (claim->flags & (KITSUNE__CLAIM_DONE | KITSUNE__CLAIM_ABSORBED))
-        return;
-    claim->flags |= KITSUNE__CLAIM_DONE;
-    struct kitsune__type_entry *entry = kitsune__type_at(&xf->claims, claim->type);
-    const struct kitsune_type *type = entry->type;
-    uint64_t count = kitsune__claim_count(claim, type);
-    const void *in = (const void *)claim->old;
-    if (claim->flags & KITSUNE__CLAIM_MOVES) {
-        uint64_t bytes = new_bytes(xf, claim, type);
-        if (xf->blocks_known && !(claim->flags & KITSUNE__CLAIM_COPIED))
-            check_block(xf, number, claim);
-        clear((void *)claim->new, bytes);
-        entry->moved += count;
-        entry->bytes += bytes;
-    } else {
+/* What is done once for a claim, before its first object. */
+static void begin_claim(struct kitsune_xf *xf, uint32_t number, struct kitsune__claim *claim,
+                        struct kitsune__type_entry *entry, uint64_t count) {
+    claim->flags |= KITSUNE__CLAIM_DONE | xf->claims.round << KITSUNE__CLAIM_ROUND_SHIFT;
+    if (!(claim->flags & KITSUNE__CLAIM_MOVES)) {
         entry->in_place += count;
         if (claim->flags & KITSUNE__CLAIM_COPIED)
-            in = memcpy((void *)claim->new, in, claim->bytes);
+            memcpy((void *)claim->new, (const void *)claim->old, claim->bytes);
+        return;
     }
-    if (!type->transform)
-        return;
-    if (count == 1)
-        type->transform(xf, in, (void *)claim->new);
-    else
-        run_elements(xf, type, count, in, (uint8_t *)claim->new);
+    if (xf->blocks_known && !(claim->flags & KITSUNE__CLAIM_COPIED))
+        check_block(xf, number, claim);
+    entry->moved += count;
+    entry->bytes += new_bytes(xf, claim, entry->type);
 }
 
-/* In one pass, claims are transformed in the order in which they are made. */
-static inline uint64_t queue_length(const struct kitsune_xf *xf) {
-    return xf->phase == KNOWN ? xf->queue.count : xf->claims.log.count - 1;
-}
-static inline uint32_t queue_at(const struct kitsune_xf *xf, uint64_t place) {
-    return xf->phase == KNOWN ? *(const uint32_t *)kitsune__log_at(&xf->queue, place)
-                              : (uint32_t)place + 1;
+/*
+ * Transforms one object, or a batch of an array's. What is left of an array goes back on the stack
+ * first, below all that this batch leads to: it is still hot then, and a rule that settles from inside
+ * finds all that there is to do.
+ */
+static void transform_claim(struct kitsune_xf *xf, struct work work) {
+    struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, work.claim);
+    if (claim->flags & KITSUNE__CLAIM_ABSORBED)
+        return;
+    struct kitsune__type_entry *entry = kitsune__type_at(&xf->claims, claim->type);
+    const struct kitsune_type *type = entry->type;
+    uint64_t count = kitsune__claim_count(claim, type), first = (uint64_t)work.batch * BATCH;
+    if (!first)
+        begin_claim(xf, work.claim, claim, entry, count);
+    uint64_t stop = count - first > BATCH ? first + BATCH : count;
+    if (stop < count)
+        push_work(xf, work.claim, work.batch + 1);
+    uint8_t *out = (uint8_t *)claim->new + first * type->new_size;
+    const uint8_t *in = (const uint8_t *)claim->old + first * type->old_size;
+    if (claim->flags & KITSUNE__CLAIM_MOVES)
+        clear(out, count == 1 ? new_bytes(xf, claim, type) : (stop - first) * type->new_size);
+    else if (claim->flags & KITSUNE__CLAIM_COPIED)
+        in = out;
+    for (; type->transform && first < stop; first++, in += type->old_size, out += type->new_size)
+        type->transform(xf, in, out);
 }
 
-/* Fetches what will be read and written soon: the queue knows it, the processor cannot. */
-static inline void prefetch(const struct kitsune_xf *xf) {
-    uint64_t ahead = xf->transformed + LOOK_AHEAD;
-    if (ahead >= queue_length(xf))
-        return;
-    const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, queue_at(xf, ahead));
-    __builtin_prefetch((const void *)claim->old);
-    __builtin_prefetch((const void *)claim->new, 1);
+/*
+ * The next work: the one that was taken off the stack a few steps ago, and has been fetched into the
+ * cache meanwhile (Cher, Hosking, Vitek: Software prefetching for mark-sweep garbage collection).
+ */
+static inline struct work next_work(struct kitsune_xf *xf) {
+    while (xf->work.count && xf->fetched - xf->taken < LOOK_AHEAD) {
+        struct work work = *(const struct work *)kitsune__log_at(&xf->work, --xf->work.count);
+        const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, work.claim);
+        __builtin_prefetch((const void *)claim->old);
+        __builtin_prefetch((const void *)claim->new, 1);
+        xf->ahead[xf->fetched++ % LOOK_AHEAD] = work;
+    }
+    if (xf->fetched == xf->taken)
+        return (struct work){0, 0};
+    return xf->ahead[xf->taken++ % LOOK_AHEAD];
 }
 
 /* Transforms all that was met. `current` is the caller's again afterwards. */
 static void drain(struct kitsune_xf *xf) {
     uint32_t before = xf->current;
-    while (xf->transformed < queue_length(xf)) {
-        if (xf->transformed % POLL_EVERY == 0)
+    for (struct work work; (work = next_work(xf)).claim;) {
+        if (xf->steps++ % POLL_EVERY == 0)
             poll(xf);
-        prefetch(xf);
-        uint32_t number = queue_at(xf, xf->transformed++);
-        xf->current = number;
-        transform_claim(xf, number);
+        xf->current = work.claim;
+        transform_claim(xf, work);
     }
     xf->current = before;
 }
 
+/* In-place objects transformed so far hold new pointers afterwards: a new round begins. */
 static void carry_out_stores(struct kitsune_xf *xf) {
-    if (xf->stored == xf->stores.count)
-        return;
     for (; xf->stored < xf->stores.count; xf->stored++) {
         const struct store *store = kitsune__log_at(&xf->stores, xf->stored);
         *store->where = store->value;
     }
     xf->statistics.stores = xf->stored;
-}
-
-/* In-place objects transformed so far now hold new pointers: they must not be looked at again. */
-static void mark_written(struct kitsune_xf *xf, uint64_t from) {
-    if (xf->phase != KNOWN) {
-        xf->claims.written_below = (uint32_t)xf->claims.log.count;
-        return;
-    }
-    for (uint64_t i = from; i < xf->transformed; i++)
-        kitsune__claim_at(&xf->claims, queue_at(xf, i))->flags |= KITSUNE__CLAIM_WRITTEN;
+    xf->claims.round += xf->claims.round < KITSUNE__ROUND_MAX;
 }
 
 void kitsune__xf_store(struct kitsune_xf *xf, void *where, void *value) {
@@ -965,6 +966,15 @@ void kitsune__xf_settle(struct kitsune_xf *xf) {
 
 /* ---- top-level calls ------------------------------------------------------------------------ */
 
+static void visit_objects(struct kitsune_xf *xf, const struct kitsune_type *type, uint64_t count,
+                          const uint8_t *in) {
+    for (uint64_t i = 0; i < count; i++, in += type->old_size) {
+        type->visit(xf, in);
+        if (i % POLL_EVERY == POLL_EVERY - 1)
+            poll(xf);
+    }
+}
+
 static void visit_claims(struct kitsune_xf *xf) {
     for (; xf->visited < xf->claims.log.count; xf->visited++) {
         uint32_t number = (uint32_t)xf->visited;
@@ -976,8 +986,7 @@ static void visit_claims(struct kitsune_xf *xf) {
         const struct kitsune_type *type = kitsune__claim_type(&xf->claims, claim);
         xf->current = number;
         if (type->visit)
-            run_elements(xf, type, kitsune__claim_count(claim, type), (const void *)claim->old,
-                         NULL);
+            visit_objects(xf, type, kitsune__claim_count(claim, type), (const void *)claim->old);
     }
 }
 
@@ -995,7 +1004,7 @@ static void discover(struct kitsune_xf *xf) {
             continue;
         uint64_t count = type->old_size ? variable->from->size / type->old_size : 1;
         xf->current = KITSUNE__FROM_VARIABLE | i;
-        run_elements(xf, type, count ? count : 1, variable->old, NULL);
+        visit_objects(xf, type, count ? count : 1, variable->old);
         visit_claims(xf);
     }
     xf->phase = KNOWN;
@@ -1028,25 +1037,22 @@ static void migrate_variable(struct kitsune_xf *xf, uint32_t number) {
     xf->statistics.variables += variable->result != 0;
 }
 
-static void end_call(struct kitsune_xf *xf, uint64_t from) {
+static void end_call(struct kitsune_xf *xf) {
     drain(xf);
     carry_out_stores(xf);
-    mark_written(xf, from);
     xf->current = 0;
 }
 
 void kitsune__xf_automigrate(struct kitsune_xf *xf) {
     begin_call(xf);
-    uint64_t from = xf->transformed;
     for (uint32_t i = 0; i < xf->variable_count; i++)
         if (xf->plan->migrations[i].flags & KITSUNE_MIGRATION_AUTO)
             migrate_variable(xf, i);
-    end_call(xf, from);
+    end_call(xf);
 }
 
 int kitsune__xf_migrate(struct kitsune_xf *xf, const char *key, void *address) {
     begin_call(xf);
-    uint64_t from = xf->transformed;
     uintptr_t number = map_get(&xf->by_new, (uintptr_t)address);
     const struct kitsune_symbol *symbol =
         number ? NULL : kitsune__registry_find(xf->options.to, key, NULL);
@@ -1056,7 +1062,7 @@ int kitsune__xf_migrate(struct kitsune_xf *xf, const char *key, void *address) {
     if (!number)
         return 0;
     migrate_variable(xf, (uint32_t)number - 1);
-    end_call(xf, from);
+    end_call(xf);
     return xf->variables[number - 1].result;
 }
 
@@ -1144,7 +1150,7 @@ struct kitsune__retired *kitsune__xf_end(struct kitsune_xf *xf) {
     for (uint64_t i = 1; i < xf->claims.types.count && !moved; i++)
         moved = kitsune__type_at(&xf->claims, (uint16_t)i)->moved != 0;
     hide_images(xf);
-    kitsune__log_release(&xf->queue);
+    kitsune__log_release(&xf->work);
     kitsune__log_release(&xf->stores);
     kitsune__log_release(&xf->spans);
     kitsune__log_release(&xf->foreign);

@@ -6,7 +6,7 @@
  *    migrate); then only by the stores that in-place transformers asked for.
  *  - Each old object has one claim, hence one new address: sharing and cycles are kept. Claims never
  *    overlap; a pointer into the middle of a claim becomes one into the middle of the new object.
- *  - Traversal is a queue over the claims in the order in which they were met: no recursion.
+ *  - Traversal is a stack of claims, in mapped memory: no recursion.
  *  - The engine's own memory is mapped; only new objects come from the program's allocator.
  *  - Failure never returns: the message names the path from the root and is handed to
  *    `kitsune__xf_options.fail`, which unwinds (the transaction's abort). Nothing is undone here; a

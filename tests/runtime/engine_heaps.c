@@ -297,6 +297,7 @@ static const struct kitsune_migration migrations[] = {
 static const struct kitsune_function_pair functions[] = {
     {"renamed", &new_image.functions[6], NULL},
     {"refused", NULL, NULL},
+    {"moved.c/moved", NULL, "main.c/kept"},
 };
 static struct kitsune_plan plan = {
     .abi = KITSUNE_ABI, .size = sizeof plan,
