@@ -1,11 +1,11 @@
 """Make a unit's model of its text.
 
-In: a `Scan`. Out: an `Extracted`: the `model.Unit` (sizes and offsets still unknown) and what insert.py
-and layout.py need to write the tables: where statics of functions are declared, what can be named at
-the end of the unit, where annotations stand. frontend.py calls it.
+In: a `Scan`. Out: an `Extracted`: the `model.Unit` (sizes and offsets still unknown) and what
+insert.py and layout.py need to write the tables: where statics of functions are declared, what can
+be named at the end of the unit, where annotations stand. frontend.py calls it.
 
-Selected is what the user's own types, the variables with static storage, the annotated functions and
-those whose address is taken reach. A declaration that is not understood costs only itself.
+Selected is what the user's own types, the variables with static storage, the annotated functions
+and those whose address is taken reach. A declaration that is not understood costs only itself.
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ class Extracted:
 
 
 def extract(scan: Scan, source: str, locate: Callable[[int], Location]) -> Extracted:
-    """Make the model of a unit. `source` is its file and `locate` gives places, both relative to the
-    version's source root.
+    """Make the model of a unit.
+
+    `source` is its file and `locate` gives places, both relative to the version's source root.
     """
     return _Extraction(scan, source, locate).run()
 
@@ -218,7 +219,7 @@ class _Extraction:
         )
 
     def _definition_offset(self, info: VariableInfo) -> int:
-        for entry, declared in info.uses:
+        for _, declared in info.uses:
             if declared.initializer:
                 return declared.offset
         for entry, declared in info.uses:

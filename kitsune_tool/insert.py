@@ -86,8 +86,8 @@ def record_section(unit: Unit) -> str:
     """Return top-level `asm` that puts the record into its section."""
     header, body, _ = record(unit).split("\n")
     rows = [f'".ascii \\"{header}\\\\n\\"\\n"']
-    for start in range(0, len(body), _ROW):
-        rows.append(f'".ascii \\"{body[start : start + _ROW]}\\"\\n"')
+    starts = range(0, len(body), _ROW)
+    rows += [f'".ascii \\"{body[start : start + _ROW]}\\"\\n"' for start in starts]
     rows.append('".ascii \\"\\\\n\\"\\n"')
     lines = "\n".join(rows)
     return (

@@ -1,13 +1,13 @@
 """Have the compiler say the sizes and offsets of a unit's types, and read them back.
 
-In: a `Unit` without numbers. Out: C constant expressions, which insert.py puts into tables; later, in
-objects.py, the tables' numbers and the unit filled in with them.
+In: a `Unit` without numbers. Out: C constant expressions, which insert.py puts into tables; later,
+in objects.py, the tables' numbers and the unit filled in with them.
 
 The *slots* of a unit are its unknown numbers in a fixed order that follows from the unit alone, so
-that writer and reader need no further agreement. The tables are segments in one section: magic, the
-unit's digest, the first slot, a count, then that many numbers (unsigned 64 bit, the target's byte
-order). Most slots are in one segment at the end of the unit; a type that only a function's block
-can name has a segment of its own there, which the compiler may drop with the function: those
+that writer and reader need no further agreement. The tables are segments in one section: magic,
+the unit's digest, the first slot, a count, then that many numbers (unsigned 64 bit, the target's
+byte order). Most slots are in one segment at the end of the unit; a type that only a function's
+block can name has a segment of its own there, which the compiler may drop with the function: those
 numbers stay unknown, as do those of what C has no name for at all.
 """
 
@@ -86,8 +86,8 @@ def _field_slots(at: int, part: int, field: Field) -> list[Slot]:
 class Namer:
     """Finds a name for each type of a unit: what can stand in `sizeof(…)` at one place in it.
 
-    `widths` are the bit-field widths that the compiler computes; `unsized` are variables whose type is
-    incomplete at the unit's end.
+    `widths` are the bit-field widths that the compiler computes; `unsized` are variables whose type
+    is incomplete at the unit's end.
     """
 
     def __init__(
@@ -118,9 +118,10 @@ class Namer:
                 roots.append((variable.type, self._type_of(at)))
         self._spread(roots)
         for at, node in enumerate(self.unit.types):  # of parameters, which no route reaches
-            if isinstance(node, Array) and at not in self.names and node.of in self.names:
-                if node.length not in {None, UNKNOWN}:
-                    self._spread([(at, f"__typeof__({self.names[node.of]}[{node.length}])")])
+            if not isinstance(node, Array) or at in self.names or node.of not in self.names:
+                continue
+            if node.length not in {None, UNKNOWN}:
+                self._spread([(at, f"__typeof__({self.names[node.of]}[{node.length}])")])
 
     def _type_of(self, at: int) -> str:
         name = self.unit.variables[at].name
@@ -239,23 +240,18 @@ class Namer:
         if slot.kind == "variable":
             name = self.unit.variables[slot.of].name
             return f"sizeof({name}[0])" if slot.of in self._unsized else f"sizeof({name})"
-        node = self.unit.types[slot.of]
         name = self.names.get(slot.of, "")
-        if not name:
-            return None
-        match slot.kind:
-            case "size":
-                return f"sizeof({name})"
-            case "align":
-                return f"_Alignof({name})"
-            case "signed":
-                return f"(({name})-1 < ({name})1)"
-            case "value":
-                assert isinstance(node, Enum)
-                return f"(unsigned long long)({node.enumerators[slot.part][0]})"
-            case _:
-                assert isinstance(node, Record)
-                return self._field(slot, node.fields[slot.part], name)
+        return self._of_type(slot, name) if name else None
+
+    def _of_type(self, slot: Slot, name: str) -> str | None:
+        node = self.unit.types[slot.of]
+        if isinstance(node, Record) and slot.kind in {"width", "offset", "field"}:
+            return self._field(slot, node.fields[slot.part], name)
+        if isinstance(node, Enum) and slot.kind == "value":
+            return f"(unsigned long long)({node.enumerators[slot.part][0]})"
+        if slot.kind == "signed":
+            return f"(({name})-1 < ({name})1)"
+        return f"sizeof({name})" if slot.kind == "size" else f"_Alignof({name})"
 
     def _field(self, slot: Slot, field: Field, name: str) -> str | None:
         if slot.kind == "width":

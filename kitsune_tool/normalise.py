@@ -1,12 +1,12 @@
 """Turn one declaration of GNU C into ready tokens for pycparser.
 
-In: a stretch of preprocessed text. Out: `tokens`, the plain lexical ones (edits.py matches statements
-with them), and `normalise`, a `Normalised` declaration: GNU C gone, what is left of it in the order
-that pycparser's C23 grammar takes. Annotations and the attributes that change a layout become C23
-attribute tokens (`[[kt_opaque]]`, `[[kt_layout(packed)]]`), placed where pycparser hangs them on the
-pointer, declarator, member or tag that they belong to. Initialisers are gone; constant expressions
-that are no plain number stand as a name whose text is in `Normalised.expressions`, since the compiler
-computes them, not we. extract.py calls it.
+In: a stretch of preprocessed text. Out: `tokens`, the plain lexical ones, and `normalise`, a
+`Normalised` declaration: GNU C gone, what is left of it in the order that pycparser's C23 grammar
+takes. Annotations and the attributes that change a layout become C23 attribute tokens
+(`[[kt_opaque]]`, `[[kt_layout(packed)]]`), placed where pycparser hangs them on the pointer,
+declarator, member or tag that they belong to. Initialisers are gone; constant expressions that are
+no plain number stand as a name whose text is in `Normalised.expressions`, since the compiler
+computes them, not we. index.py and extract.py call it.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def tokens(text: str, start: int = 0, end: int | None = None) -> Iterator[Token]
             yield Token(kind or "", match.group(), match.start())
 
 
-class Misunderstood(Exception):  # noqa: N818 - no error yet: it becomes one only if it is migrated
-    """A declaration that is not understood; it costs only itself."""
+class Misunderstood(Exception):
+    """A declaration that is not understood; it costs only itself, so this is no error yet."""
 
     def __init__(self, offset: int, reason: str) -> None:
         super().__init__(reason)
@@ -209,6 +209,7 @@ class _Walker:
         self.text = text
         self.raw = raw
         self.raw.append(Token("end", "", end))
+        self.texts = [token.text for token in raw] + [""] * 3
         self.at = 0
         self.is_typedef = is_typedef
         self.result = Normalised()
@@ -219,8 +220,7 @@ class _Walker:
     # -- moving -------------------------------------------------------------------------------
 
     def peek(self, ahead: int = 0) -> str:
-        index = self.at + ahead
-        return self.raw[index].text if index < len(self.raw) else ""
+        return self.texts[self.at + ahead]
 
     def take(self) -> Token:
         token = self.raw[self.at]
@@ -329,7 +329,7 @@ class _Walker:
         return _Attribute("kt_layout", f"aligned({text})", start.offset)
 
     def put(self, found: list[_Attribute], index: int | None = None) -> int:
-        """Write attributes at `index` of the output (its end by default); return how many tokens."""
+        """Write attributes at `index` of the output (default: its end); return how many tokens."""
         ready = []
         for name, arguments, offset in found:
             ready.append(Ready("ATTRIBUTE_BEGIN", "[[", offset))
@@ -372,33 +372,40 @@ class _Walker:
             if self.at_attribute():
                 found += self.attributes()
                 continue
-            text = self.peek()
-            if text in _DROPPED:
-                storage.add(text)
-                self.take()
-            elif text in INLINE_WORDS:
-                storage.add("inline")
-                self.take()
-            elif text in _STORAGE:
-                kind = _STORAGE[text]
-                storage.add("_Thread_local" if kind == "_THREAD_LOCAL" else text)
-                self.emit(kind, "_Thread_local" if kind == "_THREAD_LOCAL" else "")
-            elif text in {"thread_local", "constexpr"} and self.raw[self.at + 1].kind == "id":
-                self.modern(storage)
-            elif text in _QUALIFIERS and not (text == "_Atomic" and self.peek(1) == "("):
-                self.emit(_QUALIFIERS[text], _SPELLING.get(_QUALIFIERS[text], ""))
-            elif self.raw[self.at].kind == "id" and (not typed or text in _BASE):
-                if not self.type_specifier(found, storage):
-                    break
-                typed = True
-            else:
+            if self.plain_specifier(storage):
+                continue
+            if self.raw[self.at].kind != "id" or (typed and self.peek() not in _BASE):
                 break
+            if not self.type_specifier(found, storage):
+                break
+            typed = True
         if not typed and (self.raw[self.at].kind == "id" or self.peek() in {"*", "("}):
             self.out.append(Ready("INT", "int", self.raw[self.at].offset))  # the type is left out
         if len(self.out) == begin:
             self.pending += found
         else:
             self.put(found)
+
+    def plain_specifier(self, storage: set[str]) -> bool:
+        """Write a storage class, a qualifier, or nothing; False if a type may stand here."""
+        text = self.peek()
+        if text in _DROPPED:
+            storage.add(text)
+            self.take()
+        elif text in INLINE_WORDS:
+            storage.add("inline")
+            self.take()
+        elif text in _STORAGE:
+            kind = _STORAGE[text]
+            storage.add("_Thread_local" if kind == "_THREAD_LOCAL" else text)
+            self.emit(kind, "_Thread_local" if kind == "_THREAD_LOCAL" else "")
+        elif text in {"thread_local", "constexpr"} and self.raw[self.at + 1].kind == "id":
+            self.modern(storage)
+        elif text in _QUALIFIERS and not (text == "_Atomic" and self.peek(1) == "("):
+            self.emit(_QUALIFIERS[text], _SPELLING.get(_QUALIFIERS[text], ""))
+        else:
+            return False
+        return True
 
     def modern(self, storage: set[str]) -> None:
         if self.peek() == "thread_local":
@@ -577,7 +584,7 @@ class _Walker:
         self.pending.clear()
 
     def after_declarator(self, place: int) -> None:
-        """Take what follows a declarator: asm label, attributes, a bit-field's width, initialiser."""
+        """Take what follows a declarator: asm label, attributes, width, initialiser."""
         while True:
             text = self.peek()
             if self.at_attribute():
@@ -686,7 +693,7 @@ class _Walker:
         outer = self.raw
         inside = self.at
         self.at -= 1
-        first, last = self.group()
+        _, last = self.group()
         after = self.at
         self.at = inside
         found: list[_Attribute] = []

@@ -138,8 +138,9 @@ class TypeGraph:
         self._expressions: dict[int, str] = {}
         self._nodes: dict[int, TypeIndex] = {}
         self._counts: dict[tuple[str, str], int] = {}
-        self._anonymous_locals: dict[str, int] = {}
         self._const_typedefs: set[TypeIndex] = set()
+        self._measured: set[str] = set()
+        """Variables whose `typeof` is being found: `typeof(x) x;` is no C, but hangs nobody."""
 
     # -- entries ------------------------------------------------------------------------------
 
@@ -292,9 +293,6 @@ class TypeGraph:
                 return self._array(node, scope, found)
             case c_ast.FuncDecl():
                 return self._function(node, scope, found)
-            case c_ast.Typename():
-                self._attributes(node.attributes, found)
-                return self._type(node.type, scope, found)
             case c_ast.AttributedType():
                 return self._attributed(node, scope, found)
             case _:
@@ -394,26 +392,34 @@ class TypeGraph:
                 return self._record(node, scope)
             case c_ast.Enum():
                 return self._enum(node, scope)
-            case c_ast.TypeOf(expr=c_ast.Typename() as operand):
-                return self._type(operand, scope, found)
-            case c_ast.TypeOf(expr=c_ast.ID(name=name)):
-                return self._type_of(name)
-            case c_ast.BitIntType():
-                sign = "unsigned " if node.signedness == "unsigned" else ""
-                width = _number(node.width)
-                if width is not None:
-                    return self.intern(Scalar(f"{sign}_BitInt({width})", "other"))
-        return self.unknown()
+            case c_ast.Typename():
+                self._attributes(node.attributes, found)
+                return self._type(node.type, scope, found)
+            case c_ast.TypeOf():
+                return self._type_of(node.expr, scope, found)
+            case _:
+                return self._bit_int(node)
 
-    def _type_of(self, name: str) -> TypeIndex:
-        variable = self.index.variables.get(name)
-        for entry, _ in variable.uses if variable else ():
-            if not entry.parsed:
-                saved = (self._expressions, self._nodes)
-                declared = self._again(entry)
-                self._expressions, self._nodes = saved
-                return next((d.type for d in declared if d.name == name), self.unknown())
-        return self.unknown()
+    def _bit_int(self, node: Any) -> TypeIndex:
+        width = _number(node.width) if isinstance(node, c_ast.BitIntType) else None
+        if width is None:
+            return self.unknown()
+        sign = "unsigned " if node.signedness == "unsigned" else ""
+        return self.intern(Scalar(f"{sign}_BitInt({width})", "other"))
+
+    def _type_of(self, operand: Any, scope: Scope, found: _Found) -> TypeIndex:
+        """Return the type of `typeof`; of expressions, only a variable's is known to us."""
+        if isinstance(operand, c_ast.Typename):
+            return self._type(operand, scope, found)
+        variable = self.index.variables.get(operand.name)
+        if variable is None or variable.name in self._measured:
+            return self.unknown()
+        self._measured.add(variable.name)
+        saved = (self._expressions, self._nodes)
+        declared = [d for entry, _ in variable.uses for d in self._again(entry)]
+        self._expressions, self._nodes = saved
+        self._measured.remove(variable.name)
+        return next((d.type for d in declared if d.name == variable.name), self.unknown())
 
     def _again(self, entry: Entry) -> list[DeclaredType]:
         try:
@@ -677,28 +683,27 @@ def _number(node: Any) -> int | None:
 
 def _scalar(names: list[str]) -> Scalar:
     """Return the type of a list of specifiers, spelled in one way."""
-    words = sorted(names)
-    unsigned = "unsigned" in words
-    longs = words.count("long")
-    if "_Complex" in words:
-        real = next((w for w in ("float", "double") if w in words), "double")
+    longs = names.count("long")
+    if "_Complex" in names:
+        real = "float" if "float" in names else "double"
         return Scalar(("long " if longs else "") + real + " _Complex", "complex")
-    if "void" in words:
-        return Scalar("void", "void")
-    if "_Bool" in words or "bool" in words:
-        return Scalar("_Bool", "bool")
-    if "float" in words:
-        return Scalar("float", "float")
-    if "double" in words:
+    for name in ("void", "_Bool", "float"):
+        if name in names:
+            return Scalar(name, _KINDS[name])
+    if "double" in names:
         return Scalar("long double" if longs else "double", "float")
-    if "__int128" in words:
+    return _integer(names, longs)
+
+
+def _integer(names: list[str], longs: int) -> Scalar:
+    unsigned = "unsigned" in names
+    if "__int128" in names:
         return Scalar(("unsigned " if unsigned else "") + "__int128", "other")
-    if "char" in words:
-        if unsigned:
-            return Scalar("unsigned char", "unsigned")
-        return Scalar("signed char" if "signed" in words else "char", "signed")
-    base = "short" if "short" in words else ("int", "long", "long long")[min(longs, 2)]
-    return Scalar(f"unsigned {base}" if unsigned else base, "unsigned" if unsigned else "signed")
+    if "char" in names:
+        name = "signed char" if "signed" in names else "char"
+        return Scalar("unsigned char", "unsigned") if unsigned else Scalar(name, "signed")
+    base = "short" if "short" in names else ("int", "long", "long long")[min(longs, 2)]
+    return Scalar(f"unsigned {base}", "unsigned") if unsigned else Scalar(base, "signed")
 
 
 def _bad_arguments(kind: str, text: str, at: Location) -> KitsuneError:

@@ -20,7 +20,9 @@ HEADERS = Path(__file__).parents[2] / "runtime" / "include"
 
 DUMP = r"""
 #include <stdio.h>
-struct entry { const char *key; const void *address; unsigned long long size; unsigned flags, rest; };
+struct entry {
+    const char *key; const void *address; unsigned long long size; unsigned flags, rest;
+};
 extern const struct entry __start_kitsune_symbols[] __attribute__((weak));
 extern const struct entry __stop_kitsune_symbols[] __attribute__((weak));
 int main(void)

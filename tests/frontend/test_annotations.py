@@ -1,5 +1,7 @@
 """Annotations are found wherever they stand, and the compiler never sees them."""
 
+# ruff: noqa: E501 - the samples of C are easier to read in one piece
+
 from __future__ import annotations
 
 from typing import Any
@@ -32,8 +34,7 @@ def test_each_star_has_its_own(build: Any) -> None:
 
 def test_on_declarations(build: Any) -> None:
     built = build(
-        INCLUDE
-        + "#define N 4\nint a E_MANUAL_MIGRATE = 1, *b E_PTRARRAY(N), c;\n"
+        INCLUDE + "#define N 4\nint a E_MANUAL_MIGRATE = 1, *b E_PTRARRAY(N), c;\n"
         "static E_AUTO_MIGRATE int d; int e[3] E_IGNORE; int E_OPAQUE *f;\n"
         "extern char *g E_OPAQUE; char *g;\n"
         "int (*h)(int) E_OPAQUE, (*i E_IGNORE)(void); E_MANUAL_MIGRATE long j = 0 E_IGNORE;\n"
@@ -86,8 +87,7 @@ def test_generic_types(build: Any) -> None:
 
 def test_in_typedefs_and_brackets(build: Any) -> None:
     built = build(
-        INCLUDE
-        + "typedef char * E_OPAQUE sds; sds a;\n"
+        INCLUDE + "typedef char * E_OPAQUE sds; sds a;\n"
         "struct s { unsigned len; char buf[E_ARRAY(self.len)]; };\n"
         "struct r { int n; long rows[E_ARRAY(self.n * 2)]; };\n"
     )
@@ -101,8 +101,7 @@ def test_in_typedefs_and_brackets(build: Any) -> None:
 
 def test_on_functions(build: Any) -> None:
     built = build(
-        INCLUDE
-        + "int f(int a) E_NOTELOCALS { int *b E_PTRARRAY(4) = 0; return a + !b; }\n"
+        INCLUDE + "int f(int a) E_NOTELOCALS { int *b E_PTRARRAY(4) = 0; return a + !b; }\n"
         "static int E_NOTELOCALS g(int * E_PTRARRAY(3) a) { return *a; }\n"
         "int (*h(void))(int) E_NOTELOCALS { return 0; }\n"
         "int k(a) E_NOTELOCALS int a; { return a; }\nint l(void) E_NOTELOCALS;\n"
@@ -114,22 +113,22 @@ def test_on_functions(build: Any) -> None:
 
 
 def test_kitsune_h_has_them_and_others_see_nothing(build: Any) -> None:
-    source = "#include <kitsune.h>\nstatic char *p E_SZ = \"x\";\nE_AUTO int *E_OPAQUE q;\n"
+    source = '#include <kitsune.h>\nstatic char *p E_SZ = "x";\nE_AUTO int *E_OPAQUE q;\n'
     built = build(source)
     assert texts(built.variable("unit.c/p").annotations) == ["sz"]
     assert "__kt__" not in built.made.text
 
 
 def test_switched_off(build: Any) -> None:
-    built = build("#define E_NOANNOT\n" + INCLUDE + "char *p E_SZ; struct s { int a; } E_GENERIC(@t);\n")
+    built = build(
+        "#define E_NOANNOT\n" + INCLUDE + "char *p E_SZ; struct s { int a; } E_GENERIC(@t);\n"
+    )
     assert built.variable("p").annotations == ()
     assert built.record("s").annotations == ()
 
 
 def test_lines_stay(build: Any) -> None:
-    built = build(
-        INCLUDE + "struct s { int n; char * E_PTRARRAY(\n    self.n\n) p; };\nint x;\n"
-    )
+    built = build(INCLUDE + "struct s { int n; char * E_PTRARRAY(\n    self.n\n) p; };\nint x;\n")
     assert str(built.variable("x").at) == "unit.c:5:5"
     annotation = built.unit.types[built.record("s").fields[1].type].annotations[0]
     assert (annotation.text, str(annotation.at)) == ("self.n", "unit.c:2:26")

@@ -1,5 +1,7 @@
 """Functions whose address is taken are registered, and no others."""
 
+# ruff: noqa: E501 - the samples of C are easier to read in one piece
+
 from __future__ import annotations
 
 from typing import Any
@@ -11,7 +13,9 @@ REGISTERED = {
     "int f(int a) { return a; } int (*p)(int) = &f;": {"f"},
     "int f(int a) { return a; } int g(void) { return f(1); }": set(),
     "static int f(int a) { return a; } int g(void) { return (f)(1); }": {"unit.c/f"},
-    "static int f(int a) { return a; } int g(int (*h)(int)) { h = f; return h(f (2)); }": {"unit.c/f"},
+    "static int f(int a) { return a; } int g(int (*h)(int)) { h = f; return h(f (2)); }": {
+        "unit.c/f"
+    },
     "int ext(int); int (*p)(int) = ext; int ext(int a) { return a; }": {"ext"},
     "static int f(void); struct o { int (*x)(void); } o[] = { { .x = f } };"
     " static int f(void) { return 1; }": {"unit.c/f"},
@@ -60,7 +64,9 @@ def test_declared_elsewhere_and_never_linked(build: Any) -> None:
 
 
 def test_weak_reference_when_the_code_is_elsewhere(build: Any) -> None:
-    built = build("extern int there(int);\nint use(int i) { return i ? (int)(long)there : 0; }\n", "-w")
+    built = build(
+        "extern int there(int);\nint use(int i) { return i ? (int)(long)there : 0; }\n", "-w"
+    )
     [symbol] = [f for f in built.unit.functions if f.name == "there"]
     assert (symbol.defined, symbol.registered, symbol.key) == (False, True, "there")
 
@@ -78,8 +84,8 @@ def test_all_functions_of_the_unit_are_known(build: Any) -> None:
 def test_update_points(build: Any) -> None:
     built = build(
         "void kitsune_update(const char *);\n"
-        "int main(void) { for (;;) { kitsune_update(\"ma\" \"in\");\n  kitsune_update (__func__); } }\n"
-        "void other(const char *n) { kitsune_update(n); kitsune_update(\"a\\\"\\x41\"); }\n"
+        'int main(void) { for (;;) { kitsune_update("ma" "in");\n  kitsune_update (__func__); } }\n'
+        'void other(const char *n) { kitsune_update(n); kitsune_update("a\\"\\x41"); }\n'
     )
     found = [(p.name, p.function, str(p.at)) for p in built.unit.update_points]
     assert found == [

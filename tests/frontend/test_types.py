@@ -1,5 +1,7 @@
 """Sizes, offsets and values in the model are the compiler's."""
 
+# ruff: noqa: E501 - the samples of C are easier to read in one piece
+
 from __future__ import annotations
 
 import subprocess
@@ -81,7 +83,7 @@ def offsets(record: Record, types: tuple[Any, ...], base: int = 0) -> dict[str, 
 
 def compiled(tmp_path: Path, source: str, name: str, members: dict[str, Any]) -> list[int]:
     """Let a program print size, alignment, and offset and size of each member."""
-    lines = [f"p(sizeof(T)); p(_Alignof(T));"]
+    lines = ["p(sizeof(T)); p(_Alignof(T));"]
     for member, (_, size) in members.items():
         measured = "0" if size == 0 else f"sizeof(((T *)0)->{member})"
         lines.append(f"p(__builtin_offsetof(T, {member})); p({measured});")
@@ -128,7 +130,10 @@ def test_bit_widths_that_are_expressions(build: Any) -> None:
     )
     assert [f.bits for f in built.record("s").fields] == [5, 8, 2, 3]
     local = built.unit.types[built.variable("unit.c/f#x").type]
-    assert [(f.name, f.bits, f.offset_bytes) for f in local.fields] == [("d", 7, -1), ("e", None, 4)]
+    assert [(f.name, f.bits, f.offset_bytes) for f in local.fields] == [
+        ("d", 7, -1),
+        ("e", None, 4),
+    ]
 
 
 def test_array_lengths(build: Any) -> None:
@@ -240,7 +245,9 @@ def test_what_is_not_understood_costs_only_itself(build: Any) -> None:
 
 def test_locations_are_the_users(build: Any, tmp_path: Path) -> None:
     (tmp_path / "part.h").write_text("\n\nstruct s {\n    int a;\n    char b;\n};\n")
-    built = build('#include "part.h"\n\n  int x;\nint f(void)\n{\n    static int y;\n    return y;\n}\n')
+    built = build(
+        '#include "part.h"\n\n  int x;\nint f(void)\n{\n    static int y;\n    return y;\n}\n'
+    )
     record = built.record("s")
     assert str(record.at) == "part.h:3:8"
     assert [str(f.at) for f in record.fields] == ["part.h:4:9", "part.h:5:10"]

@@ -1,5 +1,7 @@
 """Every object of static storage is registered under its key, at its address, with its size."""
 
+# ruff: noqa: E501 - the samples of C are easier to read in one piece
+
 from __future__ import annotations
 
 from typing import Any
@@ -144,7 +146,7 @@ def test_variables_of_functions(build: Any, source: str) -> None:
 
 
 def test_entries_have_the_variables_addresses(build: Any) -> None:
-    built = build("int a; static long b = 3; const char c[3] = { 1 }; int d __asm__(\"e\");\n")
+    built = build('int a; static long b = 3; const char c[3] = { 1 }; int d __asm__("e");\n')
     entries = built.entries()
     names = built.addresses()
     expected = {"a": "a", "unit.c/b": "b", "c": "c", "d": "e"}
@@ -217,7 +219,9 @@ def test_pack_pragma_left_open_changes_no_table(build: Any) -> None:
 
 def test_old_dialects_and_warnings(build: Any) -> None:
     """`build` compares the warnings with those of the text compiled as it is."""
-    source = "static int used;\nint f(int);\nint f(int a) { static int x; return used += a + x++; }\n"
+    source = (
+        "static int used;\nint f(int);\nint f(int a) { static int x; return used += a + x++; }\n"
+    )
     for flags in (["-std=c90"], ["-std=c99", "-O2"], ["-std=gnu11", "-Wshadow"],
                   ["-std=c11", "-Wcast-qual", "-Wmissing-prototypes", "-Wredundant-decls"],
                   ["-Wnested-externs", "-Wdeclaration-after-statement", "-Wwrite-strings"]):  # fmt: skip
