@@ -27,6 +27,7 @@ from kitsune_tool import (
     edits,
     files,
     launcher,
+    locations,
     objects,
     plan,
     program,
@@ -39,7 +40,7 @@ from kitsune_tool import (
 )
 from kitsune_tool.config import Manifest, Version
 from kitsune_tool.errors import KitsuneError, Location
-from kitsune_tool.model import Program, Record, Unit, from_json, to_json
+from kitsune_tool.model import Program, Record, Unit
 
 DEFAULT_COMPILER = ("gcc", "-O2")
 _TRIAL = "#include <kitsune_release.h>\nKITSUNE_DEFINE_RELEASE(0, 0, 0);\n"
@@ -150,13 +151,36 @@ class _Work:
             )
         wanted = rules.parse_rules(manifest.rules(version), manifest.preambles(version))
         former = annotate.annotate(parents[0].program, manifest.annotations(version), lenient=True)
-        decided = plan.make_plan(former, new, wanted, _plan_options(manifest), self._source_line)
+        decided = plan.make_plan(
+            self._openable(former),
+            self._openable(new),
+            wanted,
+            _plan_options(manifest),
+            self._source_line,
+        )
         return _Generated(
             render.render_release(decided, identity),
             report.as_text(decided),
             _json(report.as_data(decided)),
-            (),
+            tuple(
+                f"{rule.at}: warning: rule '{rule.label}' matches nothing: {why}"
+                for rule, why in decided.unused_rules
+            ),
         )
+
+    def _openable(self, known: Program) -> Program:
+        """Return the program with its places as paths from here, if its sources are known."""
+        sources = {version.name: version.source for version in self.request.manifest.versions}
+        root = sources.get(known.version)
+        if root is None:
+            return known
+
+        def move(at: Location) -> Location:
+            if at.file == self.request.manifest.name:
+                return at
+            return Location(files.shown(root / at.file), at.line, at.column)
+
+        return locations.moved(known, move)
 
     def _source_line(self, side: str, at: Location) -> str | None:
         """Return the text of a line, for messages; of an old version if its sources are apart."""
@@ -260,10 +284,8 @@ class _Work:
 
     def _unplaced(self, new: Program) -> Program:
         """Return the program without lines of the manifest, which may change when nothing does."""
-        data = _without_lines(to_json(new), self.request.manifest.name)
-        result = from_json(data)
-        assert isinstance(result, Program)
-        return result
+        manifest = self.request.manifest.name
+        return locations.moved(new, lambda at: Location(manifest) if at.file == manifest else at)
 
     def _toolchain(self) -> tuple[tuple[str, str], ...]:
         linker = self._answer("-print-prog-name=ld").strip()
@@ -310,14 +332,6 @@ def _editable(merged: Program) -> list[str]:
     records = (node for node in merged.types if isinstance(node, Record) and node.tag)
     functions = (function.key for function in merged.functions if function.defined)
     return [*functions, *(f"{record.kind} {record.tag}" for record in records)]
-
-
-def _without_lines(data: Any, file: str) -> Any:
-    if isinstance(data, list):
-        if len(data) == 3 and data[0] == file and isinstance(data[1], int):
-            return [file, 0, 0]
-        return [_without_lines(item, file) for item in data]
-    return data
 
 
 def _first_line(text: str) -> str:
