@@ -5,8 +5,8 @@
 #ifndef SERVE_H
 #define SERVE_H
 
-#include <errno.h>
 #include <kitsune.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,15 +30,15 @@ static void serve(void)
     size_t length = 0;
 
     for (;;) {
+        struct pollfd input = {.fd = 0, .events = POLLIN};
+
         if (length == 0)
             kitsune_update("serve");
-        ssize_t got = read(0, line + length, 1);
-        if (got == 0)
+        if (poll(&input, 1, -1) != 1) /* a request ends it like a time-out */
+            continue;
+        if (read(0, line + length, 1) != 1)
             return;
-        if (got < 0) {
-            if (errno != EINTR)
-                return;
-        } else if (line[length] == '\n') {
+        if (line[length] == '\n') {
             line[length] = '\0';
             serve_line(line);
             length = 0;
