@@ -38,8 +38,7 @@
     X(PROGRAM_ENDED,      363, "the program ended during the update") \
     X(BAD_REQUEST,        364, "the request cannot be understood") \
     X(NOT_PERMITTED,      365, "only root and the user that started the program may ask") \
-    X(HELPER_FAILED,      366, "the helper process cannot serve the request") \
-    X(HANDED_OVER,        367, "the process ended; a child takes its place")
+    X(HELPER_FAILED,      366, "the helper process cannot serve the request")
 /* clang-format on */
 
 enum kitsune__code {
