@@ -183,7 +183,7 @@ def load_manifest(path: Path) -> Manifest:
         path=path,
         name=name,
         program=_name(fields["program"]),
-        store=base / store,
+        store=Path(os.path.normpath(base / store)),
         options=_options(fields),
         standing=_section(fields["standing"]) if "standing" in fields else Section(),
         versions=_versions(fields["versions"], base),

@@ -188,6 +188,17 @@ class TypeTable:
                 case _:
                     stack += [(to, False) for to in children(node)]
 
+    def need_reachable(self, index: TypeIndex) -> None:
+        """Have a type and everything behind its pointers defined: a rule's code may follow them."""
+        stack = [index]
+        seen = set(stack)
+        while stack:
+            at = stack.pop()
+            self.need(at)
+            new = [to for to in children(self.world.types[at]) if to not in seen]
+            seen.update(new)
+            stack += new
+
     def need_typedef(self, name: str) -> bool:
         """Have the typedef `name` defined for rules; tells whether there is one."""
         index = self.world.find(name)

@@ -633,6 +633,9 @@ class _Maker:
             text = re.sub(r"\W+", "_", placed.new.replace(".c/", "_")).strip("_")
             name = self._unique(f"_kitsune_rule_{text}")
             whole = base if base is not None else old
+            for table, seen in ((self.old, whole), (self.old, old), (self.new, new)):
+                if seen is not None:
+                    table.need_reachable(seen.type)
             self.rules[key] = RuleView(
                 name,
                 rule.label,
