@@ -329,18 +329,28 @@ def read(data: bytes, byte_order: Literal["<", ">"] = "<") -> dict[str, dict[int
 
 
 def filled(unit: Unit, numbers: Mapping[int, int]) -> Unit:
-    """Return `unit` with the numbers of its slots; what is not in `numbers` stays unknown."""
+    """Return `unit` with the numbers of its slots; what is not in `numbers` stays unknown.
+
+    A function's static without a size is left out: the compiler dropped the function, and with it
+    the static and its entry in the symbol table.
+    """
     known: dict[Slot, int] = {}
     for place, slot in enumerate(slots(unit)):
         if place in numbers:
             known[slot] = numbers[place]
     types = [_filled_type(at, node, known) for at, node in enumerate(unit.types)]
     types = [_filled_array(node, types) for node in types]
-    variables = tuple(
+    variables = [
         dataclasses.replace(v, size_bytes=known.get(Slot("variable", at), UNKNOWN))
         for at, v in enumerate(unit.variables)
-    )
-    return dataclasses.replace(unit, types=tuple(types), variables=variables)
+    ]
+    kept = tuple(v for v in variables if not _is_dropped(v))
+    return dataclasses.replace(unit, types=tuple(types), variables=kept)
+
+
+def _is_dropped(variable: Variable) -> bool:
+    is_local = variable.storage == "local_static" and not variable.thread_local
+    return is_local and variable.size_bytes == UNKNOWN
 
 
 def _filled_type(at: TypeIndex, node: Type, known: Mapping[Slot, int]) -> Type:

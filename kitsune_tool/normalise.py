@@ -244,6 +244,8 @@ class _Walker:
 
     def group(self) -> tuple[int, int]:
         """Step over a bracketed group; return the indices of the tokens between its brackets."""
+        if self.peek() not in _OPEN:
+            raise self.surprise()
         stack = [_OPEN[self.take().text]]
         first = self.at
         while stack:
@@ -290,6 +292,8 @@ class _Walker:
 
     def double_group(self) -> tuple[int, int]:
         first, last = self.group()
+        if last - first < 2:
+            raise self.surprise()
         return first + 1, last - 1
 
     def attribute_list(self, first: int, last: int) -> list[_Attribute]:
@@ -316,6 +320,8 @@ class _Walker:
         start = self.take()
         first, last = self.group()
         parts = self.raw[first:last]
+        if not parts:
+            raise self.surprise()
         strings = [unquote(token.text) for token in parts if token.kind == "string"]
         self.result.marked = True
         return _Attribute(f"kt_{parts[0].text}", "".join(strings).strip(), start.offset)

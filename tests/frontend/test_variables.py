@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -193,9 +196,11 @@ def test_statics_in_code_that_the_optimiser_drops_do_no_harm(build: Any) -> None
         "-w",
         "-O2",
     )
-    sizes = {v.name: v.size_bytes for v in built.unit.variables}
-    for key, [entry] in built.entries().items():
-        assert sizes[key.partition("#")[2]] == entry.size
+    entries = built.entries()
+    assert set(entries) == {"unit.c/f#z", "unit.c/f#w"}
+    assert {v.key: v.size_bytes for v in built.unit.variables} == {
+        key: entry.size for key, [entry] in entries.items()
+    }
 
 
 def test_namespace_goes_in_front_of_every_key(build: Any) -> None:
@@ -233,3 +238,61 @@ def test_position_independent_code_and_link_time_sections(build: Any) -> None:
     source += "int (*const p)(void) = f; int (*q)(void) = f;\n"
     for flags in (["-fPIC"], ["-fno-pic"], ["-fdata-sections", "-ffunction-sections"], ["-O3"]):
         assert len(build(source, "-Werror", *flags).entries()) == 6
+
+
+def test_code_is_the_same_where_the_statics_are_kept_anyway(build: Any) -> None:
+    """Beside the tables nothing is inserted: the same instructions."""
+    built = build(
+        "static __attribute__((used)) int a; int b[4] = { 1 }; __attribute__((used)) static int f("
+        "int i)\n{\n    static __attribute__((used)) int calls;\n    return calls += b[i & 3] + a;\n}\n"
+        "int (*p)(int) = f;\nint g(int n)\n{\n    int s = 0;\n    while (n--)\n        s += p(n);\n"
+        "    return s;\n}\n",
+        "-O2",
+        "-g",
+    )
+
+    def shown(path: Path, *command: str) -> list[str]:
+        done = subprocess.run([*command, path], capture_output=True, text=True, check=True)
+        return [line for line in done.stdout.splitlines() if path.name not in line]
+
+    disassembly = ("objdump", "-dr", "--no-show-raw-insn")
+    assert shown(built.object, *disassembly) == shown(built.plain, *disassembly)
+    # The compiler notes a statement at each further declaration; no line of the user's is lost.
+    lines = ("objdump", "--dwarf=decodedline")
+    after, before = (
+        {tuple(row.split()[1:3]) for row in shown(path, *lines) if row.startswith("unit.c ")}
+        for path in (built.object, built.plain)
+    )
+    assert before <= after
+    assert {line for line, _ in after - before} <= {"3", "4"}
+
+
+def test_result_depends_on_nothing_but_the_arguments(tmp_path: Path) -> None:
+    """Two roots and two hash seeds give the same bytes."""
+    source = (
+        "struct s { int a; struct { int b; }; }; static struct s x; enum e { A } y;"
+        " int f(int i) { static struct { int q; } z; return z.q + i; } int (*p)(int) = f;\n"
+    )
+    script = (
+        "import sys; from kitsune_tool.frontend import *; root = sys.argv[1];"
+        " text = open(root + '/d/u.c').read();"
+        " text = f'# 1 \"{root}/d/u.c\"\\n' + text;"
+        " made = process(text, root + '/d/u.c', FrontendConfig(root));"
+        " print(made.text.replace(root, 'ROOT')); print(made.unit.digest)"
+    )
+    texts = set()
+    for number, name in enumerate(("one", "another")):
+        folder = tmp_path / name / "d"
+        folder.mkdir(parents=True)
+        (folder / "u.c").write_text(source)
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path / name)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PYTHONHASHSEED": str(number), "PATH": "/usr/bin:/bin"},
+        )
+        assert "ROOT" in done.stdout
+        assert str(tmp_path) not in done.stdout
+        texts.add(done.stdout)
+    assert len(texts) == 1
