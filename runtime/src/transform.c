@@ -880,6 +880,17 @@ static void begin_claim(struct kitsune_xf *xf, uint32_t number, struct kitsune__
     entry->bytes += new_bytes(xf, claim, entry->type);
 }
 
+/* Fetches what the words of a batch point to, if they look like pointers, and the cells of that: the
+ * entries of a hash table lie anywhere, one after the other would be waited for. */
+static void fetch_targets(const struct kitsune_xf *xf, const uintptr_t *words, uint64_t count) {
+    for (uint64_t i = 0; i < count; i++) {
+        if (words[i] - xf->near.start >= xf->near.end - xf->near.start)
+            continue;
+        __builtin_prefetch(kitsune__side_cell(&xf->claims.side, words[i]), 1);
+        __builtin_prefetch((const void *)words[i]);
+    }
+}
+
 /*
  * Transforms one object, or a batch of an array's. What is left of an array goes back on the stack
  * first, below all that this batch leads to: it is still hot then, and a rule that settles from inside
@@ -903,6 +914,8 @@ static void transform_claim(struct kitsune_xf *xf, struct work work) {
         clear(out, count == 1 ? new_bytes(xf, claim, type) : (stop - first) * type->new_size);
     else if (claim->flags & KITSUNE__CLAIM_COPIED)
         in = out;
+    if (stop - first > 1 && (uintptr_t)in % sizeof(uintptr_t) == 0)
+        fetch_targets(xf, (const uintptr_t *)in, (stop - first) * type->old_size / 8);
     for (; type->transform && first < stop; first++, in += type->old_size, out += type->new_size)
         type->transform(xf, in, out);
 }
