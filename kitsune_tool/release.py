@@ -79,8 +79,8 @@ def build(request: Request) -> tuple[str, ...]:
     """
     with tempfile.TemporaryDirectory(prefix="kitsune-") as name:
         work = _Work(request, Path(name))
-        new = work.program()
         parents = work.parents()
+        new = work.program()
         generated = work.generate(new, parents)
         linked = work.link(new, generated.sources)
         work.install(linked, parents, generated)
@@ -124,7 +124,8 @@ class _Work:
         found = tuple(_read_parent(path) for path in self.request.parents)
         if len(found) > _MOST_PARENTS:
             message = f"{len(found)} parents are too many: at most {_MOST_PARENTS} are possible"
-            raise KitsuneError("K225", message, at=self.request.version.at)
+            version = self.request.version
+            raise KitsuneError("K225", message, at=version.at, source_line=version.line)
         for other in found[1:]:
             if program.layout_digest(other.program) != program.layout_digest(found[0].program):
                 names = f"{found[0].release.version} and {other.release.version}"
@@ -132,6 +133,7 @@ class _Work:
                     "K226",
                     f"parents {names} lay out their state differently",
                     at=self.request.version.at,
+                    source_line=self.request.version.line,
                     hint="one release can only follow versions whose variables and types are the\n"
                     "same; make a version for each of them",
                 )
@@ -306,7 +308,7 @@ def _read_parent(path: Path) -> _Parent:
     if (path.parent / store.DESCRIPTION).is_file():
         store.check(path)
     if not path.is_file():
-        raise KitsuneError("K231", f"there is no release {path}")
+        raise KitsuneError("K231", f"there is no release {files.shown(path)}")
     parent = objects.read_program(path)
     release = store.ParentRelease(parent.version, objects.build_id(path).hex())
     return _Parent(release, parent)

@@ -1,0 +1,7 @@
+#include <kitsune.h>
+static int state;
+
+int main(void)
+{
+    return state;
+}
