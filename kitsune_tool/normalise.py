@@ -103,6 +103,7 @@ UNKNOWN_TYPE = "__kt_unknown"
 EXPRESSION = "__kt_expression"
 """Stands for a constant expression whose text is in `Normalised.expressions`."""
 
+_FLOATS = ("_Float16", "_Float32", "_Float64", "_Float128", "_Float32x", "_Float64x", "_Float128x")
 BUILTIN_TYPES = {
     "__builtin_va_list": "__builtin_va_list",
     "__builtin_ms_va_list": "__builtin_ms_va_list",
@@ -112,7 +113,8 @@ BUILTIN_TYPES = {
     "__float80": "long double",
     "__fp16": "__fp16",
     "__bf16": "__bf16",
-    **{f"_Float{n}": f"_Float{n}" for n in ("16", "32", "64", "128", "32x", "64x", "128x")},
+    **{name: name for name in _FLOATS},
+    **{f"{name} _Complex": f"{name} _Complex" for name in (*_FLOATS, "__float128")},
     "_Decimal32": "_Decimal32",
     "_Decimal64": "_Decimal64",
     "_Decimal128": "_Decimal128",
@@ -425,8 +427,16 @@ class _Walker:
     def type_specifier(self, found: list[_Attribute], storage: set[str]) -> bool:
         """Write one type specifier; False if what stands here is the declared name."""
         text = self.peek()
-        if text in _BASE:
+        if f"{self.peek(1)} _Complex" in BUILTIN_TYPES and _BASE.get(text) == "_COMPLEX":
+            self.take()
+            self.result.names.add(f"{self.peek()} _Complex")
+            self.emit("ID", f"{self.peek()} _Complex")
+        elif text in _BASE:
             self.emit(_BASE[text], _SPELLING.get(_BASE[text], ""))
+        elif f"{text} _Complex" in BUILTIN_TYPES and _BASE.get(self.peek(1)) == "_COMPLEX":
+            self.result.names.add(f"{text} _Complex")
+            self.emit("ID", f"{text} _Complex")
+            self.take()
         elif text in _RECORDS:
             self.record(found)
         elif text == "enum":

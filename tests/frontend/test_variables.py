@@ -48,6 +48,7 @@ FILE_SCOPE = {
     "__int128 a; unsigned __int128 b; _Float128 c; long double d; double _Complex e;": {
         "a": 16, "b": 16, "c": 16, "d": 16, "e": 16,
     },
+    "_Complex _Float32 a; _Float128 _Complex b; long double _Complex c;": {"a": 8, "b": 32, "c": 32},
     "_Atomic int a; _Atomic(long) b; _Atomic(int *) c; int *_Atomic d;": {
         "a": 4, "b": 8, "c": 8, "d": 8,
     },

@@ -34,6 +34,8 @@ READY = {
         "enum e : unsigned char { A , B , } v ;",
     "__typeof__(int *) a; ": "typeof ( int * ) a ;",
     "__typeof__(1 + 2) a;": "__kt_unknown a ;",
+    "_Complex _Float32 a; ": "_Float32 _Complex a ;",
+    "static __float128 __complex__ const a;": "static __float128 _Complex const a ;",
     "_Atomic(int) a;": "_Atomic ( int ) a ;",
     "_Thread_local int a; ": "_Thread_local int a ;",
     "thread_local constexpr int a = 3;": "_Thread_local const int a ;",
