@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "platform.h"
@@ -159,10 +160,25 @@ static uint32_t check_succession(const struct kitsune_release *release, char *re
 
 /* ---- loading ------------------------------------------------------------------------------- */
 
+#define PROC "/proc/"
+#define PROC_LENGTH (sizeof PROC - 1)
+
+/* Opens an object by a path below /proc also where the program has no /proc, having changed its root:
+ * the linker then gets a relative path. Constructors see /proc as working directory in that case. */
+static void *open_object(const char *file) {
+    int former = -1;
+    if (strncmp(file, PROC, PROC_LENGTH) == 0 && access(file, R_OK) != 0)
+        former = kitsune__enter_proc();
+    void *handle = dlopen(former >= 0 ? file + PROC_LENGTH : file, RTLD_NOW | RTLD_LOCAL);
+    if (former >= 0)
+        kitsune__leave_proc(former);
+    return handle;
+}
+
 /* Opens the object and puts an image into the list. The caller checks more. */
 static uint32_t open_image(const char *file, const char *path, struct kitsune__image **opened,
                            char *reason, size_t size) {
-    void *handle = dlopen(file, RTLD_NOW | RTLD_LOCAL);
+    void *handle = open_object(file);
     if (handle == NULL) {
         snprintf(reason, size, "%s", dlerror());
         return KITSUNE__LOAD_FAILED;

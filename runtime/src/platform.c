@@ -67,6 +67,25 @@ int kitsune__open_proc(const char *name, int flags) {
     return (int)KITSUNE__SYSCALL(SYS_openat, AT_FDCWD, path, flags | O_CLOEXEC, 0);
 }
 
+int kitsune__enter_proc(void) {
+    if (!is_proc_directory(proc_directory))
+        return -ENOENT;
+    int former = (int)KITSUNE__SYSCALL(SYS_openat, AT_FDCWD, ".",
+                                       O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    if (former < 0)
+        return former;
+    long result = KITSUNE__SYSCALL(SYS_fchdir, proc_directory);
+    if (result == 0)
+        return former;
+    KITSUNE__SYSCALL(SYS_close, former);
+    return (int)result;
+}
+
+void kitsune__leave_proc(int former) {
+    KITSUNE__SYSCALL(SYS_fchdir, former);
+    KITSUNE__SYSCALL(SYS_close, former);
+}
+
 struct directory_entry { /* of getdents64(2) */
     uint64_t inode;
     int64_t offset;

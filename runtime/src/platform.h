@@ -28,6 +28,10 @@ int kitsune__thread_count(void);
 /* Opens a file below /proc also after chroot, as long as the descriptor kept for it is there.
  * Negative errno on failure. */
 int kitsune__open_proc(const char *name, int flags);
+/* Makes /proc the working directory, also after chroot, and returns a descriptor of the one before,
+ * which kitsune__leave_proc goes back to and closes; negative errno on failure. */
+int kitsune__enter_proc(void);
+void kitsune__leave_proc(int former);
 /* Called once at the start: keeps a descriptor for /proc. */
 void kitsune__platform_start(void);
 

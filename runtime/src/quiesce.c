@@ -101,7 +101,8 @@ static void name_function(struct kitsune__verdict *verdict, const char *load_pat
     size_t length = strlen(verdict->reason);
     int is_release = strncmp(verdict->fault_path, "/memfd:", 7) == 0;
     const char *path = is_release ? load_path : verdict->fault_path;
-    int file = *path == '/' ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    int file = strncmp(path, "/proc/", 6) == 0 ? kitsune__open_proc(path + 6, O_RDONLY)
+                                               : open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
         return;
     if (fstat(file, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0) {

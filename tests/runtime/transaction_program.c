@@ -450,11 +450,31 @@ static void answer(char *line) {
     fflush(stdout);
 }
 
+/* As servers do that are started by root. */
+static void drop_privileges(void) {
+    if (setresgid(65534, 65534, 65534) != 0 || setresuid(65534, 65534, 65534) != 0)
+        err(1, "cannot drop privileges");
+}
+
+static void enter_chroot(const char *directory) {
+    if (chroot(directory) != 0 || chdir("/") != 0)
+        err(1, "cannot enter %s", directory);
+    drop_privileges();
+}
+
 int main(int argc, char **argv) {
     static char line[4096];
     static size_t length;
-    if (argc > 1 && !strcmp(argv[1], "round-up"))
+    const char *mode = argc > 1 ? argv[1] : "";
+    if (!strcmp(mode, "round-up"))
         fesetround(FE_UPWARD);
+    else if (!strcmp(mode, "drop") && !kitsune_is_updating())
+        drop_privileges();
+    else if (!strcmp(mode, "chroot") && !kitsune_is_updating())
+        enter_chroot(argv[2]);
+#ifdef ODD
+    signal(SIGUSR2, on_usr2);
+#endif
     maybe_act("main");
     signal(SIGUSR1, on_usr1);
     atexit(at_the_end);
