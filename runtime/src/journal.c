@@ -62,6 +62,7 @@ struct journal {
     int kernel_timers[KERNEL_TIMERS_MAX];
     /* Why it was given up. */
     const void *fault_pc;
+    uintptr_t code_start, code_end; /* of the new version; zero while it is loaded */
     siginfo_t resend; /* a signal from outside that was taken for a fault; si_signo 0: none */
     struct kitsune__restored restored;
     uint8_t signal_stack[SIDE_STACK_SIZE] __attribute__((aligned(64)));
@@ -257,6 +258,36 @@ static void crash_by_default(int number) {
 
 static void give_up(struct journal *of, uint32_t code) __attribute__((noreturn));
 
+void kitsune__journal_set_code(const void *start, const void *end) {
+    if (journal != NULL) {
+        journal->code_start = (uintptr_t)start;
+        journal->code_end = (uintptr_t)end;
+    }
+}
+
+static int is_own_code(const struct journal *of, uintptr_t address) {
+    return address >= of->code_start && address < of->code_end;
+}
+
+/* The place to be named: where it happened, or, outside the new version's code, the nearest word on
+ * the stack that is a return address into that. */
+static void locate(struct journal *of, const void *ucontext) {
+    of->fault_pc = kitsune__interrupted_at(ucontext);
+    if (is_own_code(of, (uintptr_t)of->fault_pc))
+        return;
+    const uintptr_t *word = kitsune__interrupted_stack(ucontext);
+    const uintptr_t *end = (const uintptr_t *)of->stack.end;
+    if ((const uint8_t *)word < of->stack.start || (uintptr_t)word % sizeof *word != 0)
+        return;
+    for (; word < end; word++)
+        if (is_own_code(of, *word - 7) && is_own_code(of, *word) &&
+            kitsune__is_return_address((const void *)*word)) {
+            of->fault_pc = (const void *)(*word - 1); /* inside the call, not behind it */
+            of->verdict.fault_is_below = 1;
+            return;
+        }
+}
+
 static void on_signal(int number, siginfo_t *info, void *ucontext) {
     struct journal *of = journal;
     char *reason;
@@ -267,7 +298,7 @@ static void on_signal(int number, siginfo_t *info, void *ucontext) {
     }
     reason = of->verdict.reason;
     size = sizeof of->verdict.reason;
-    of->fault_pc = kitsune__interrupted_at(ucontext);
+    locate(of, ucontext);
     if (is_from_outside(of, info))
         of->resend = *info;
     if (number == LIMIT_SIGNAL) {

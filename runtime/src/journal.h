@@ -68,6 +68,10 @@ void kitsune__journal_commit(void (*apply)(void), struct kitsune__verdict *verdi
  * valid (a hook's or variable's name). */
 enum kitsune__phase kitsune__journal_phase(enum kitsune__phase phase, const char *what);
 
+/* Where the new version's code lies: a crash in a library is then told by the function that called
+ * it. */
+void kitsune__journal_set_code(const void *start, const void *end);
+
 /* Notes something that a rollback cannot undo ("started process 123"); told with the outcome. */
 void kitsune__journal_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -88,6 +88,10 @@ static int inspect(struct dl_phdr_info *info, size_t size, void *argument) {
         if (header->p_type == PT_LOAD) {
             start = at < start ? at : start;
             end = at + header->p_memsz > end ? at + header->p_memsz : end;
+            if (header->p_flags & PF_X) {
+                image->code_start = (const uint8_t *)at;
+                image->code_end = image->code_start + header->p_memsz;
+            }
         } else if (header->p_type == PT_NOTE) {
             read_notes(image, (const uint8_t *)at, header->p_memsz);
         }

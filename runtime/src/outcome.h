@@ -68,6 +68,7 @@ struct kitsune__verdict {
     /* After a crash: the file that the faulting code was mapped from, and the place in it. */
     char fault_path[192];
     uint64_t fault_offset;
+    uint32_t fault_is_below; /* non-zero: the place is a caller's; the fault was in a library */
 };
 
 /* The general text of a code; for an unknown one "unknown". */

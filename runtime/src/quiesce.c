@@ -111,7 +111,7 @@ static void name_function(struct kitsune__verdict *verdict, const char *load_pat
         if (bytes != MAP_FAILED) {
             if (kitsune__load_function_at(bytes, size, verdict->fault_offset, name, sizeof name))
                 snprintf(verdict->reason + length, sizeof verdict->reason - length,
-                         " (at %s)", name);
+                         " (%s %s)", verdict->fault_is_below ? "called from" : "at", name);
             munmap(bytes, size);
         }
     }
@@ -201,7 +201,9 @@ static void run_new_version(void *argument) {
                                        sizeof reason);
     if (code != 0)
         kitsune__journal_abort(code, "%s", reason);
-    const struct kitsune_release *new = kitsune__image_incoming()->release;
+    const struct kitsune__image *image = kitsune__image_incoming();
+    const struct kitsune_release *new = image->release;
+    kitsune__journal_set_code(image->code_start, image->code_end);
     update.new_point = renamed_point(new->plan, update.old_point);
     start_engine(new);
     if (new->plan->prestart != NULL) {

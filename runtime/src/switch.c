@@ -58,3 +58,28 @@ void *kitsune__interrupted_at(const void *ucontext) {
     return (void *)(uintptr_t)context->uc_mcontext.pc;
 #endif
 }
+
+void *kitsune__interrupted_stack(const void *ucontext) {
+    const ucontext_t *context = ucontext;
+#if defined(__x86_64__)
+    return (void *)(uintptr_t)context->uc_mcontext.gregs[REG_RSP];
+#elif defined(__aarch64__)
+    return (void *)(uintptr_t)context->uc_mcontext.sp;
+#endif
+}
+
+int kitsune__is_return_address(const void *address) {
+#if defined(__x86_64__)
+    const uint8_t *at = address;
+    if (at[-5] == 0xe8) /* call rel32 */
+        return 1;
+    for (int length = 2; length <= 7; length++) /* call r/m64: ff /2 */
+        if (at[-length] == 0xff && (at[1 - length] & 0x38) == 0x10)
+            return 1;
+    return 0;
+#elif defined(__aarch64__)
+    uint32_t before = ((const uint32_t *)address)[-1];
+    return (before & 0xfc000000u) == 0x94000000u ||  /* bl */
+           (before & 0xfffffc1fu) == 0xd63f0000u;    /* blr */
+#endif
+}

@@ -44,5 +44,9 @@ int kitsune__stack_in_guard(const struct kitsune__stack *stack, const void *addr
 
 /* Where the interrupted code stood, from the third argument of a signal handler. */
 void *kitsune__interrupted_at(const void *ucontext);
+/* Non-zero if a call instruction ends at the address; the bytes before it must be readable code. */
+int kitsune__is_return_address(const void *address);
+/* The stack pointer that it had. */
+void *kitsune__interrupted_stack(const void *ucontext);
 
 #endif
