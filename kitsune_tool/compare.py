@@ -49,6 +49,8 @@ class Comparison:
     renames: dict[str, PlacedRule] = field(default_factory=dict)
     unmatched: list[tuple[Rule, str]] = field(default_factory=list)
     used: set[int] = field(default_factory=set)
+    point_renames: dict[str, str] = field(default_factory=dict)
+    """New names of update points by the old ones."""
     borders: frozenset[str] = frozenset()
     """Places that lead to the place of a rule further down."""
     removed: frozenset[str] = frozenset()
@@ -118,6 +120,10 @@ def compare(old: World, new: World, rules: RuleSet, *, strict: bool = False) -> 
 
 
 def _place(comparison: Comparison, rule: Rule) -> None:
+    if _renames_point(comparison, rule):
+        assert rule.old is not None
+        comparison.point_renames[rule.old.name] = rule.new.name
+        return
     new = find_place(comparison.new, rule.new, rule.at)
     if new is None:
         if rule.old is None and find_place(comparison.old, rule.new, rule.at) is not None:
@@ -150,6 +156,16 @@ def _place(comparison: Comparison, rule: Rule) -> None:
         )
 
 
+def _renames_point(comparison: Comparison, rule: Rule) -> bool:
+    """Tell whether a rule renames an update point: its names need no quotes if they are words."""
+    if rule.kind != "rename" or rule.old is None:
+        return False
+    before = {p.name for p in comparison.old.program.update_points}
+    after = {p.name for p in comparison.new.program.update_points}
+    kinds = {rule.old.kind, rule.new.kind} <= {"key", "point"}
+    return kinds and rule.old.name in before and rule.new.name in after
+
+
 def _matches_nothing(rule: Rule, why: str) -> KitsuneError:
     return KitsuneError(
         "K111",
@@ -163,6 +179,8 @@ def find_place(
     world: World, path: Path, at: Location | None = None
 ) -> tuple[str, tuple[str, ...]] | None:
     """Return the place of `path`'s head and its members, None if there is no such thing."""
+    if path.kind == "point":
+        return None
     if path.kind != "key":
         index = world.find(path.name if path.kind == "typedef" else f"{path.kind} {path.name}")
         if index is None or not _has_members(world, Instance(index), path.fields):

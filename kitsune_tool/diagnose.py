@@ -6,6 +6,7 @@ the root variable, and the rule or annotation to paste. Called by plan.py, which
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
@@ -38,19 +39,30 @@ class Diagnoses:
         self._found.setdefault((error.code, error.message, error.at), error)
 
     def _add(self, code: str, message: str, where: Where, hint: str, *notes: Note) -> None:
-        self._add_at(code, message, where.new_at, hint, *self._old_note(where), *notes, _way(where))
+        notes = (*self._old_note(where.old_at), *notes, *_way(where))
+        self._add_at(code, message, where.new_at, hint, *notes)
 
     def _add_at(
         self, code: str, message: str, at: Location | None, hint: str, *notes: Note
     ) -> None:
-        line = self._source_line("new", at) if at is not None else None
+        self._add_in("new", code, message, at, hint, *notes)
+
+    def _add_in(
+        self,
+        version: Literal["old", "new"],
+        code: str,
+        message: str,
+        at: Location | None,
+        hint: str,
+        *notes: Note,
+    ) -> None:
+        line = self._source_line(version, at) if at is not None else None
         self.keep(KitsuneError(code, message, at=at, hint=hint, source_line=line, notes=notes))
 
-    def _old_note(self, where: Where) -> tuple[Note, ...]:
-        if where.old_at is None:
+    def _old_note(self, at: Location | None) -> tuple[Note, ...]:
+        if at is None:
             return ()
-        line = self._source_line("old", where.old_at)
-        return (Note(where.old_at, "the old definition is here", line),)
+        return (Note(at, "the old definition is here", self._source_line("old", at)),)
 
     def type_changed(self, where: Where, old: str, new: str) -> None:
         """K120: a value of another type."""
@@ -125,7 +137,9 @@ class Diagnoses:
             f"'{where.new_place}' had {old} elements and has {new} now",
             where,
             _transform(
-                where.old_place, where.new_place, "/* for (size_t i = 0; …) $out[i] = $in[i]; */"
+                where.old_place,
+                where.new_place,
+                f"for (size_t i = 0; i < {min(old, new)}; i++) $out[i] = $in[i];",
             ),
         )
 
@@ -142,8 +156,9 @@ class Diagnoses:
     def function_gone(self, old: FunctionSymbol, new: FunctionSymbol | None) -> None:
         """K128: a function that a pointer of the old version may hold."""
         why = "has it no more" if new is None else "does not take its address"
-        notes = (Note(old.at, "the old definition is here"),)
-        self._add_at(
+        notes = self._old_note(old.at) if new is not None else ()
+        self._add_in(
+            "old" if new is None else "new",
             "K128",
             f"a pointer of the old version may point to function '{old.key}', but the new version"
             f" {why}",
@@ -156,12 +171,13 @@ class Diagnoses:
 
     def update_point_gone(self, old: UpdatePoint, known: tuple[str, ...]) -> None:
         """K129: an update point that the new version has not."""
-        self._add_at(
+        self._add_in(
+            "old",
             "K129",
             f"update point '{old.name}' is not in the new version: a process that stands at it"
             " could never be updated",
             old.at,
-            f'  - rename: "{old.name} -> {known[0] if known else "NEW_NAME"}"',
+            f"  - rename: \"'{old.name}' -> '{known[0] if known else 'NEW_NAME'}'\"",
         )
 
     def length_unknown(self, where: Where) -> None:
@@ -195,11 +211,12 @@ class Diagnoses:
         )
 
 
-def _way(where: Where) -> Note:
-    return Note(
-        None,
-        f"it matters because variable '{where.root}' leads to it: {where.path.removesuffix('->')}",
-    )
+def _way(where: Where) -> tuple[Note, ...]:
+    """Tell how the root leads to it, unless it is the root itself."""
+    if not re.search(r"\W", where.path):
+        return ()
+    path = where.path.removesuffix("->")
+    return (Note(None, f"it matters because variable '{where.root}' leads to it: {path}"),)
 
 
 def _transform(old: str, new: str, code: str) -> str:

@@ -11,17 +11,18 @@ import re
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Kind: TypeAlias = Literal["struct", "union", "enum", "typedef", "key"]
+Kind: TypeAlias = Literal["struct", "union", "enum", "typedef", "key", "point"]
 
 _KEY = re.compile(r"[$_A-Za-z](?:[$_A-Za-z0-9#/@.]|-(?!>))*")
 _NAME = re.compile(r"[$_A-Za-z][$_A-Za-z0-9]*")
 _TAGGED = re.compile(r"(struct|union|enum|typedef)\s+")
+_TAG_WORDS = frozenset(["struct", "union", "enum", "typedef"])
 _ANONYMOUS = re.compile(r"__anon(?:struct|union|enum)_(\w+)_\d+")
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A type (`kind` and its name) or a key, with the members below it.
+    """A type (`kind` and its name) or a key, with the members below it; or an update point.
 
     In a key the file may hold dots, so `a.c/v.f` is not cut here: `name` is the whole text then
     and `key_splits` offers the ways to cut it.
@@ -32,6 +33,8 @@ class Path:
     fields: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        if self.kind == "point":
+            return f"'{self.name}'"
         head = self.name if self.kind == "key" else f"{self.kind} {self.name}"
         return ".".join((head, *self.fields))
 
@@ -43,9 +46,11 @@ class Path:
 def parse_path(text: str) -> Path:
     """Parse a path; raises `ValueError` with what is wrong."""
     text = text.strip()
+    if len(text) > 2 and text[0] == text[-1] == "'":
+        return Path("point", text[1:-1])
     tagged = _TAGGED.match(text)
     if tagged is None:
-        if not _KEY.fullmatch(text) or text.endswith("."):
+        if not _KEY.fullmatch(text) or text.endswith(".") or text in _TAG_WORDS:
             raise ValueError(f"'{text}' is no name of a variable, function or type")
         return Path("key", text)
     name, *fields = re.split(r"\s*\.\s*", text[tagged.end() :])

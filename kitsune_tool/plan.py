@@ -568,13 +568,36 @@ class _Planner:
             return Step(member, reason="E_IGNORE: not migrated")
         where = self._member_where(pair, old_members[found] if found is not None else None, member)
         if found is None:
-            if member.name or self.new.size(member.instance) > 0:
+            if new.node.kind == "struct":
                 declared = self.new.spell(member.instance, member.name)
                 self.diagnoses.field_added(where, declared)
             return Step(member, reason="new")
         before = old_members[found]
-        value = self._member_value(old, new, before, member, where, places)
+        if new.node.kind == "union":
+            value = self._union_member(pair, old, new, before, member, where)
+        else:
+            value = self._member_value(old, new, before, member, where, places)
         return Step(member, before, value)
+
+    def _union_member(
+        self,
+        pair: Pair,
+        old: Compound,
+        new: Compound,
+        before: Member,
+        member: Member,
+        where: Where,
+    ) -> Pair:
+        """Return the pair of a union's member; what is wrong with it is the union's fault."""
+        outer, self.diagnoses = self.diagnoses, Diagnoses(no_source)
+        try:
+            value = self._member_value(old, new, before, member, where, ())
+            wrong = self.diagnoses.errors
+        finally:
+            self.diagnoses = outer
+        if wrong:
+            self.diagnoses.union_changed(self._union_where(pair), member.name, "a member changed")
+        return value
 
     def _ruled_step(
         self,
@@ -681,7 +704,7 @@ class _Planner:
         if new_size < old_size:
             self.diagnoses.union_changed(where, "size", f"{old_size} bytes became {new_size}")
         for step in steps:
-            if step.rule is not None:
+            if step.rule is not None or step.reason.startswith("rule"):
                 why = "a rule for one member cannot be followed"
                 self.diagnoses.union_changed(where, step.new.name, why)
         return Words(steps, old_size, grows=new_size != old_size)
@@ -793,28 +816,14 @@ class _Planner:
         return self.old.stripped(Instance(function.type)) in types
 
     def _update_points(self) -> tuple[tuple[str, str], ...]:
-        old_names = {p.name: p for p in self.old.program.update_points if p.name is not None}
         points = self.new.program.update_points
-        new_names = tuple(dict.fromkeys(p.name for p in points if p.name is not None))
-        renames = self._point_renames(set(old_names), set(new_names))
+        names = tuple(dict.fromkeys(p.name for p in points if p.name is not None))
+        renames = self.comparison.point_renames
         is_open = any(p.name is None for p in points)
-        for name, point in old_names.items():
-            if name not in new_names and name not in dict(renames) and not is_open:
-                self.diagnoses.update_point_gone(point, new_names)
-        return renames
-
-    def _point_renames(self, old: set[str], new: set[str]) -> tuple[tuple[str, str], ...]:
-        """Take the renames that speak of update points out of those that matched nothing."""
-        found = []
-        for rule, _ in tuple(self.comparison.unmatched):
-            if rule.kind == "rename" and rule.old is not None:
-                before, after = str(rule.old), str(rule.new)
-                if before in old and after in new:
-                    found.append((before, after))
-                    self.comparison.unmatched.remove(
-                        next(each for each in self.comparison.unmatched if each[0] is rule)
-                    )
-        return tuple(found)
+        for point in self.old.program.update_points:
+            if point.name not in (None, *names, *renames) and not is_open:
+                self.diagnoses.update_point_gone(point, names)
+        return tuple(renames.items())
 
     def _refuse_idle_rules(self) -> None:
         idle = self.comparison.unused_rules()

@@ -1,0 +1,10 @@
+struct item { int id; struct item *peer; };
+struct list { void *value; struct list *next; };
+struct table { unsigned used; struct item **slots; char *text; long tail[]; };
+struct vector { char *mem; unsigned long bytes; };
+unsigned long Pool_Size;
+struct item *pool;
+struct list *list;
+struct table *table;
+struct vector items_vector;
+struct item *ended[3];

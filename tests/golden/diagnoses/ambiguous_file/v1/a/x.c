@@ -1,0 +1,2 @@
+static int v;
+int *f(void) { return &v; }

@@ -1,0 +1,2 @@
+static int v;
+int *g(void) { return &v; }

@@ -1,0 +1,2 @@
+struct list { void *value; };
+struct list *list;

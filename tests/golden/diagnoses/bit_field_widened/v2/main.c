@@ -1,0 +1,1 @@
+struct item { unsigned flags : 4; } item;

@@ -1,0 +1,2 @@
+struct item { int a; int b; };
+struct item *items;

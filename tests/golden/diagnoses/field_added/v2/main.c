@@ -1,0 +1,2 @@
+struct item { int a; long hits; };
+struct list { struct item *first; } list;

@@ -1,0 +1,3 @@
+struct node { int a; };
+static struct node *first;
+void *f(void) { return first; }

@@ -1,0 +1,3 @@
+struct node { long b; };
+static struct node *other;
+void *g(void) { return other; }

@@ -1,0 +1,1 @@
+struct list { int n; char *names[]; } *list;

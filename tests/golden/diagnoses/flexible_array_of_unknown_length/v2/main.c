@@ -1,0 +1,1 @@
+struct list { long stamp; int n; char *names[]; } *list;

@@ -1,0 +1,1 @@
+struct item { unsigned size; } *items;

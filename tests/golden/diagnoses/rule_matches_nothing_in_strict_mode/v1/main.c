@@ -1,0 +1,1 @@
+struct item { int size; } item;

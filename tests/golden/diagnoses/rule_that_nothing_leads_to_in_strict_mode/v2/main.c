@@ -1,0 +1,2 @@
+struct item { int size; };
+int a;

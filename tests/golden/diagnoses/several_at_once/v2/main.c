@@ -1,0 +1,2 @@
+char a;
+long b;

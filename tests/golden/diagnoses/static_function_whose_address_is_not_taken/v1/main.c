@@ -1,0 +1,4 @@
+typedef int (*handler)(int);
+static int twice(int n) { return 2 * n; }
+handler current;
+void set(void) { current = twice; }

@@ -1,0 +1,1 @@
+struct item { struct item *next; int size; } *items;

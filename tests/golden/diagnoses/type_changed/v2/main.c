@@ -1,0 +1,4 @@
+struct item {
+    struct item *next;
+    char *size;
+} *items;

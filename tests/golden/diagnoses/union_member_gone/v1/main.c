@@ -1,0 +1,1 @@
+union u { int i; float f; } u;

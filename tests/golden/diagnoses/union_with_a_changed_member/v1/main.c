@@ -1,0 +1,1 @@
+union u { int i; struct { int a; } s; } u;

@@ -1,0 +1,1 @@
+union u { int i; struct { int b; long a; } s; } u;

@@ -1,0 +1,2 @@
+struct item { int a; void *extra; } *items;
+void *where;

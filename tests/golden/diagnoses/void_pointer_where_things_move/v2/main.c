@@ -1,0 +1,2 @@
+struct item { int a; void *extra; int b; } *items;
+void *where;

@@ -1,0 +1,2 @@
+struct map { void *value; };
+struct map *map;
