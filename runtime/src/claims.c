@@ -11,8 +11,8 @@ int kitsune__claims_start(struct kitsune__claims *claims) {
     kitsune__log_start(&claims->log, sizeof(struct kitsune__claim));
     kitsune__log_start(&claims->nodes, sizeof(struct kitsune__node));
     kitsune__log_start(&claims->types, sizeof(struct kitsune__type_entry));
-    _Static_assert(sizeof(struct kitsune__claim) << KITSUNE__CLAIMS_SHIFT == KITSUNE__SEGMENT_BYTES,
-                   "a segment of claims is full");
+    _Static_assert(sizeof(struct kitsune__claim) == 32 && sizeof(struct kitsune__node) == 32,
+                   "elements of logs have powers of two as sizes");
     _Static_assert(sizeof(struct kitsune__type_entry) * (KITSUNE__TYPES_MAX + 1) <=
                        KITSUNE__SEGMENT_BYTES,
                    "types are found by one index");

@@ -56,8 +56,6 @@ struct kitsune__type_entry {
     uint64_t moved, in_place, bytes;
 };
 
-#define KITSUNE__CLAIMS_SHIFT 16 /* log2 of the claims in a segment */
-
 struct kitsune__claims {
     struct kitsune__side side;
     struct kitsune__log log;   /* of struct kitsune__claim; number 0 is never used */
@@ -72,12 +70,11 @@ int kitsune__claims_start(struct kitsune__claims *claims);
 
 static inline struct kitsune__claim *kitsune__claim_at(const struct kitsune__claims *claims,
                                                        uint32_t number) {
-    return (struct kitsune__claim *)claims->log.segments[number >> KITSUNE__CLAIMS_SHIFT] +
-           (number & ((1u << KITSUNE__CLAIMS_SHIFT) - 1));
+    return KITSUNE__LOG_AT(&claims->log, struct kitsune__claim, number);
 }
 static inline struct kitsune__node *kitsune__node_at(const struct kitsune__claims *claims,
                                                      uint32_t number) {
-    return kitsune__log_at(&claims->nodes, number);
+    return KITSUNE__LOG_AT(&claims->nodes, struct kitsune__node, number);
 }
 /* All types fit into one segment. */
 static inline struct kitsune__type_entry *kitsune__type_at(const struct kitsune__claims *claims,

@@ -45,11 +45,16 @@ struct span {
     int foreign; /* of a loaded object that is no version of the program */
 };
 
-/* Objects of a claim to transform: BATCH elements, the first is number BATCH * batch. */
-struct work {
-    uint32_t claim; /* 0: nothing */
-    uint32_t batch;
-};
+/*
+ * Objects of a claim to transform: BATCH elements, of which the first is number BATCH * batch. The
+ * claim's number is the lower half, so that none is 0. One word, not a structure of two: it is read
+ * right after it was written, which stalls if the writes were smaller than the read.
+ */
+typedef uint64_t work_t;
+
+static inline work_t make_work(uint32_t claim, uint64_t batch) {
+    return batch << 32 | claim;
+}
 
 /* A pointer to rewrite in place. */
 struct store {
@@ -83,10 +88,10 @@ struct kitsune_xf {
     uint64_t visited; /* claims, by discovery */
     uint64_t steps;   /* works done */
     uint32_t fetched, taken;       /* into and out of `ahead`, so far */
-    struct work ahead[LOOK_AHEAD]; /* a ring: what is being fetched into the cache */
+    work_t ahead[LOOK_AHEAD];      /* a ring: what is being fetched into the cache */
     uint64_t stored;               /* entries of `stores` that were carried out */
     struct kitsune__claims claims;
-    struct kitsune__log work;     /* struct work: a stack */
+    struct kitsune__log work;     /* work_t: a stack */
     struct kitsune__log stores;   /* struct store */
     struct kitsune__log spans;    /* struct span: readable memory, by address */
     struct kitsune__log foreign;  /* struct span: loaded objects */
@@ -375,7 +380,7 @@ int kitsune__xf_begin(struct kitsune_xf **result, const struct kitsune__xf_optio
     xf->plan = options->plan;
     xf->variable_count = options->plan->migration_count;
     xf->variables = map_memory(xf->variable_count * sizeof *xf->variables);
-    kitsune__log_start(&xf->work, sizeof(struct work));
+    kitsune__log_start(&xf->work, sizeof(work_t));
     kitsune__log_start(&xf->stores, sizeof(struct store));
     kitsune__log_start(&xf->spans, 32);
     kitsune__log_start(&xf->foreign, 32);
@@ -553,9 +558,9 @@ static uint64_t new_bytes(struct kitsune_xf *xf, const struct kitsune__claim *cl
     return kitsune__claim_count(claim, type) * type->new_size + tail;
 }
 
-static inline void push_work(struct kitsune_xf *xf, uint32_t number, uint32_t batch) {
-    struct work *work = need(xf, kitsune__log_push(&xf->work));
-    *work = (struct work){number, batch};
+static inline void push_work(struct kitsune_xf *xf, work_t work) {
+    work_t *place = need(xf, KITSUNE__LOG_NEXT(&xf->work, work_t));
+    *place = work;
 }
 
 /* A pointer that is really migrated leads to the claim: it gets its new address. */
@@ -570,7 +575,7 @@ static void *reach(struct kitsune_xf *xf, uint32_t number) {
     if (claim->flags & (KITSUNE__CLAIM_MOVES | KITSUNE__CLAIM_COPIED))
         claim->new =
             (uintptr_t)kitsune__xf_allocate(xf, new_bytes(xf, claim, type), type->new_align);
-    push_work(xf, number, 0);
+    push_work(xf, make_work(number, 0));
     return (void *)claim->new;
 }
 
@@ -634,7 +639,8 @@ static void *claim_new(struct kitsune_xf *xf, uintptr_t address, uint64_t count,
                        const struct kitsune_type *type, uint16_t flags) {
     uint32_t other = 0;
     uint64_t bytes = old_bytes(xf, address, count, type);
-    struct kitsune__claim *claim = need(xf, kitsune__log_push(&xf->claims.log));
+    struct kitsune__claim *claim =
+        need(xf, KITSUNE__LOG_NEXT(&xf->claims.log, struct kitsune__claim));
     uint32_t number = (uint32_t)(xf->claims.log.count - 1);
     if (__builtin_expect(number >= KITSUNE__CELL_CHAIN, 0))
         fail(xf, "more objects than one update can move");
@@ -700,7 +706,8 @@ static inline void *claim_common(struct kitsune_xf *xf, uint32_t *cell, uintptr_
     if (type->old_tail || !bytes || offset >= xf->near.end - xf->near.start ||
         bytes > xf->near.end - address || number >= KITSUNE__CELL_CHAIN - 1)
         return NULL;
-    struct kitsune__claim *claim = need(xf, kitsune__log_push(&xf->claims.log));
+    struct kitsune__claim *claim =
+        need(xf, KITSUNE__LOG_NEXT(&xf->claims.log, struct kitsune__claim));
     uint16_t type_number = kitsune__claims_type(&xf->claims, type);
     if (!type_number || !kitsune__claims_enter_free(cell, address, bytes, number)) {
         xf->claims.log.count--;
@@ -712,7 +719,7 @@ static inline void *claim_common(struct kitsune_xf *xf, uint32_t *cell, uintptr_
         claim->flags = KITSUNE__CLAIM_MOVES;
         claim->new = (uintptr_t)kitsune__xf_allocate(xf, type->new_size, type->new_align);
     }
-    push_work(xf, number, 0);
+    push_work(xf, make_work(number, 0));
     return (void *)claim->new;
 }
 
@@ -853,15 +860,18 @@ static void check_block(struct kitsune_xf *xf, uint32_t number,
 
 /* Clears a new object. Most are a few words, for which a call costs more than the work. */
 static inline void clear(void *object, uint64_t bytes) {
-    uint64_t *word = object;
-    if (bytes > 128 || bytes % sizeof *word) {
+    typedef uint64_t pair __attribute__((vector_size(16), aligned(8), may_alias));
+    if (bytes > 128 || bytes % sizeof(uint64_t)) {
         memset(object, 0, bytes);
         return;
     }
-    for (uint64_t i = 0; i < bytes / sizeof *word; i++) {
-        word[i] = 0;
+    uint8_t *at = object, *end = at + bytes;
+    for (; end - at >= 16; at += 16) {
+        *(pair *)at = (pair){0, 0};
         __asm__ volatile("" : : : "memory"); /* or the compiler makes the call again */
     }
+    if (at != end)
+        *(uint64_t *)at = 0;
 }
 
 /* What is done once for a claim, before its first object. */
@@ -896,18 +906,19 @@ static void fetch_targets(const struct kitsune_xf *xf, const uintptr_t *words, u
  * first, below all that this batch leads to: it is still hot then, and a rule that settles from inside
  * finds all that there is to do.
  */
-static void transform_claim(struct kitsune_xf *xf, struct work work) {
-    struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, work.claim);
+static void transform_claim(struct kitsune_xf *xf, work_t work) {
+    uint32_t number = (uint32_t)work;
+    struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, number);
     if (claim->flags & KITSUNE__CLAIM_ABSORBED)
         return;
     struct kitsune__type_entry *entry = kitsune__type_at(&xf->claims, claim->type);
     const struct kitsune_type *type = entry->type;
-    uint64_t count = kitsune__claim_count(claim, type), first = (uint64_t)work.batch * BATCH;
+    uint64_t count = kitsune__claim_count(claim, type), first = (work >> 32) * BATCH;
     if (!first)
-        begin_claim(xf, work.claim, claim, entry, count);
+        begin_claim(xf, number, claim, entry, count);
     uint64_t stop = count - first > BATCH ? first + BATCH : count;
     if (stop < count)
-        push_work(xf, work.claim, work.batch + 1);
+        push_work(xf, work + (1ull << 32));
     uint8_t *out = (uint8_t *)claim->new + first * type->new_size;
     const uint8_t *in = (const uint8_t *)claim->old + first * type->old_size;
     if (claim->flags & KITSUNE__CLAIM_MOVES)
@@ -924,26 +935,25 @@ static void transform_claim(struct kitsune_xf *xf, struct work work) {
  * The next work: the one that was taken off the stack a few steps ago, and has been fetched into the
  * cache meanwhile (Cher, Hosking, Vitek: Software prefetching for mark-sweep garbage collection).
  */
-static inline struct work next_work(struct kitsune_xf *xf) {
+static inline work_t next_work(struct kitsune_xf *xf) {
     while (xf->work.count && xf->fetched - xf->taken < LOOK_AHEAD) {
-        struct work work = *(const struct work *)kitsune__log_at(&xf->work, --xf->work.count);
-        const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, work.claim);
+        uint64_t top = --xf->work.count;
+        work_t work = *KITSUNE__LOG_AT(&xf->work, work_t, top);
+        const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, (uint32_t)work);
         __builtin_prefetch((const void *)claim->old);
         __builtin_prefetch((const void *)claim->new, 1);
         xf->ahead[xf->fetched++ % LOOK_AHEAD] = work;
     }
-    if (xf->fetched == xf->taken)
-        return (struct work){0, 0};
-    return xf->ahead[xf->taken++ % LOOK_AHEAD];
+    return xf->fetched == xf->taken ? 0 : xf->ahead[xf->taken++ % LOOK_AHEAD];
 }
 
 /* Transforms all that was met. `current` is the caller's again afterwards. */
 static void drain(struct kitsune_xf *xf) {
     uint32_t before = xf->current;
-    for (struct work work; (work = next_work(xf)).claim;) {
+    for (work_t work; (work = next_work(xf)) != 0;) {
         if (xf->steps++ % POLL_EVERY == 0)
             poll(xf);
-        xf->current = work.claim;
+        xf->current = (uint32_t)work;
         transform_claim(xf, work);
     }
     xf->current = before;
@@ -952,7 +962,7 @@ static void drain(struct kitsune_xf *xf) {
 /* In-place objects transformed so far hold new pointers afterwards: a new round begins. */
 static void carry_out_stores(struct kitsune_xf *xf) {
     for (; xf->stored < xf->stores.count; xf->stored++) {
-        const struct store *store = kitsune__log_at(&xf->stores, xf->stored);
+        const struct store *store = KITSUNE__LOG_AT(&xf->stores, struct store, xf->stored);
         *store->where = store->value;
     }
     xf->statistics.stores = xf->stored;
@@ -962,7 +972,7 @@ static void carry_out_stores(struct kitsune_xf *xf) {
 void kitsune__xf_store(struct kitsune_xf *xf, void *where, void *value) {
     if (xf->phase == DISCOVERING || *(void **)where == value)
         return;
-    struct store *store = need(xf, kitsune__log_push(&xf->stores));
+    struct store *store = need(xf, KITSUNE__LOG_NEXT(&xf->stores, struct store));
     *store = (struct store){where, value};
 }
 
