@@ -157,7 +157,7 @@ def addresses(text: str, start: int, end: int, functions: set[str], head: int = 
 def _is_address(body: list[Token], index: int) -> bool:
     before = body[index - 1].text if index else ""
     after = body[index + 1].text if index + 1 < len(body) else ""
-    if before in {".", "->", "struct", "union", "enum", "goto", "&&"} and before != "&&":
+    if before in {".", "->", "struct", "union", "enum", "goto"}:
         return False
     if after == ":" and before in {";", "{", "}", ":"}:
         return False  # a label
@@ -172,7 +172,7 @@ def _declares(body: list[Token], index: int) -> bool:
     token = body[before]
     if token.kind != "id" or token.text in _NO_TYPE:
         return False
-    if body[index + 1].text == "(" if index + 1 < len(body) else False:
+    if index + 1 < len(body) and body[index + 1].text == "(":
         return False  # a block-scope declaration of the function itself
     return token.text in TYPE_WORDS or token.text not in KEYWORDS
 

@@ -72,16 +72,29 @@ def relative(path: str, config: FrontendConfig) -> str:
     """Return a path as records and messages name it: relative to the root if it lies below it."""
     if not path or path.startswith("<"):
         return path
-    directory = config.directory or os.path.curdir
-    whole = os.path.abspath(os.path.join(directory, path))  # noqa: PTH100, PTH118 - hot
-    root = os.path.abspath(config.root)  # noqa: PTH100
-    if whole == root or not whole.startswith(root.rstrip(os.sep) + os.sep):
-        return whole
-    return os.path.relpath(whole, root)
+    whole = os.path.abspath(os.path.join(config.directory, path))  # noqa: PTH100, PTH118 - hot
+    below = _below(whole, os.path.abspath(config.root))  # noqa: PTH100
+    if below is None:  # one of the two may go through a symbolic link
+        below = _below(os.path.realpath(whole), os.path.realpath(config.root))
+    return below or whole
+
+
+def _below(path: str, folder: str) -> str | None:
+    prefix = folder.rstrip(os.sep) + os.sep
+    return path[len(prefix) :] if path.startswith(prefix) else None
+
+
+def _unit_name(source: str, config: FrontendConfig) -> str:
+    """Return the unit's name in keys; a generated source outside the root has no folder in it.
+
+    Keys have to be the same in the next version, wherever that is built.
+    """
+    name = relative(source, config)
+    return os.path.basename(name) if os.path.isabs(name) else name  # noqa: PTH117, PTH119
 
 
 def _process(text: str, source: str, config: FrontendConfig) -> Processed:
-    name = relative(source, config)
+    name = _unit_name(source, config)
     scanned = scan(text)
     matches: tuple[EditMatch, ...] = ()
     if config.edits:
