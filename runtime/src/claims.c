@@ -180,9 +180,22 @@ enum kitsune__conflict kitsune__claims_enter(struct kitsune__claims *claims, uin
     return KITSUNE__NO_CONFLICT;
 }
 
+static int is_marked(const struct kitsune__claims *claims, uint32_t cell, uintptr_t address) {
+    uint32_t at = cell & KITSUNE__CELL_CHAIN ? cell & ~KITSUNE__CELL_CHAIN : 0;
+    for (; at; at = kitsune__node_at(claims, at)->next)
+        if (!kitsune__node_at(claims, at)->claim &&
+            kitsune__node_at(claims, at)->address == address)
+            return 1;
+    return 0;
+}
+
 int kitsune__claims_mark(struct kitsune__claims *claims, uintptr_t address, uint32_t from) {
     uint32_t *cell = kitsune__side_make(&claims->side, address);
-    if (!cell || open_chain(claims, cell) != 0)
+    if (!cell)
+        return -1;
+    if (is_marked(claims, *cell, address)) /* a text that many share has one mark */
+        return 0;
+    if (open_chain(claims, cell) != 0)
         return -1;
     return chain(claims, cell, (struct kitsune__node){.address = address, .from = from});
 }

@@ -890,7 +890,7 @@ static void begin_claim(struct kitsune_xf *xf, uint32_t number, struct kitsune__
     entry->bytes += new_bytes(xf, claim, entry->type);
 }
 
-/* Fetches what the words of a batch point to, if they look like pointers, and the cells of that: the
+/* Fetches what the words of the next batch point to, if they look like pointers, and the cells of that: the
  * entries of a hash table lie anywhere, one after the other would be waited for. */
 static void fetch_targets(const struct kitsune_xf *xf, const uintptr_t *words, uint64_t count) {
     for (uint64_t i = 0; i < count; i++) {
@@ -925,8 +925,11 @@ static void transform_claim(struct kitsune_xf *xf, work_t work) {
         clear(out, count == 1 ? new_bytes(xf, claim, type) : (stop - first) * type->new_size);
     else if (claim->flags & KITSUNE__CLAIM_COPIED)
         in = out;
-    if (stop - first > 1 && (uintptr_t)in % sizeof(uintptr_t) == 0)
-        fetch_targets(xf, (const uintptr_t *)in, (stop - first) * type->old_size / 8);
+    if (stop < count && (uintptr_t)in % sizeof(uintptr_t) == 0) {
+        uint64_t next = count - stop > BATCH ? BATCH : count - stop;
+        fetch_targets(xf, (const uintptr_t *)(in + (stop - first) * type->old_size),
+                      next * type->old_size / sizeof(uintptr_t));
+    }
     for (; type->transform && first < stop; first++, in += type->old_size, out += type->new_size)
         type->transform(xf, in, out);
 }

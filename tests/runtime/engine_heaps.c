@@ -533,6 +533,21 @@ static void literals(void) {
     end();
 }
 
+/* One text of a million owners costs no more than a million texts. */
+static void shared_text(void) {
+    struct old_node *last = NULL;
+    char *text = strdup("shared");
+    for (int i = 0; i < 300000; i++) {
+        struct old_node *new = calloc(1, sizeof *new);
+        new->cursor = text, new->word = text + 3, new->next = last, last = new;
+    }
+    old_image.head = last;
+    CHECK(migrate());
+    for (struct new_node *new = new_image.head; new; new = new->next)
+        CHECK(new->cursor == text && new->word == text + 3);
+    end();
+}
+
 static void unnamed_object(void) {
     struct peer *unnamed = (struct peer *)old_image.literals;
     memset(unnamed, 0, sizeof *unnamed);
@@ -1004,6 +1019,7 @@ static const struct {
     SCENARIO(removed_function),
     SCENARIO(dropped_variable),
     SCENARIO(literals),
+    SCENARIO(shared_text),
     SCENARIO(unnamed_object),
     SCENARIO(slack_is_no_rest),
     SCENARIO(large_arrays),
