@@ -39,13 +39,14 @@ _Environment = Any
 _Node = Any
 _Result = TypeVar("_Result")
 _OLDEST_SCONS = (4, 8)
+_PASSED_ON = ("HOME", "XDG_CACHE_HOME", "TMPDIR")
 _C_SUFFIX = ".c"
 _LINKED_SUFFIXES = {".o", ".os", ".obj", ".a"}
 
 _DEFAULTS = {
     "KITSUNEMANIFEST": config.MANIFEST_NAME,
     "KITSUNEDIR": "#build/kitsune",
-    "KITSUNEPYTHON": sys.executable,
+    "KITSUNEPYTHON": [sys.executable],  # a list: its path may have a space
     "KITSUNE": "$( $KITSUNEPYTHON $) -m kitsune_tool.cli",
     "KITSUNEFLAGS": CLVar(""),
     "KITSUNECC": "$( $KITSUNEPYTHON $) -m kitsune_tool.cc",
@@ -54,7 +55,6 @@ _DEFAULTS = {
     "--kitsune-source=${SOURCE.srcpath} $SHCC -o $TARGET -c "
     "$SHCFLAGS $SHCCFLAGS $KITSUNECCFLAGS $( $KITSUNEPREFIXMAP $) $_CCCOMCOM $SOURCES",
     "KITSUNECCCOMSTR": "",
-    "KITSUNEPREFIXMAP": "-ffile-prefix-map=${Dir('#').abspath}=.",
     "KITSUNECOM": "$KITSUNE release $KITSUNEFLAGS --manifest=$KITSUNEMANIFESTFILE "
     "--version=$KITSUNEVERSION --output=$TARGET $_KITSUNEPARENTS "
     "--compiler $SHCC $SHCFLAGS $SHCCFLAGS $_CCCOMCOM "
@@ -85,7 +85,8 @@ def exists(env: _Environment) -> bool:
 def generate(env: _Environment) -> None:
     """Add the tool to an environment; doing it twice changes nothing."""
     _check(env)
-    env.SetDefault(**_DEFAULTS)
+    here = env.Dir("#").get_abspath()
+    env.SetDefault(**_DEFAULTS, KITSUNEPREFIXMAP=[f"-ffile-prefix-map={here}=."])
     if "_KitsuneLink" not in env["BUILDERS"]:
         env["BUILDERS"]["_KitsuneLink"] = Builder(
             action=Action("$KITSUNECOM", "$KITSUNECOMSTR"),
@@ -181,6 +182,9 @@ class _Build:
         version = manifest.version(version_name) if version_name else manifest.versions[-1]
         directory = env.Dir("$KITSUNEDIR").Dir(manifest.program).Dir(version.name)
         settings = directory.File("front-end.json")
+        # The tool keeps what it builds once in the user's cache.
+        here = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        env["ENV"] = here | env["ENV"]
         env.AppendUnique(CPPPATH=[str(resources.include_dir())])
         env.Replace(KITSUNEVERSION=version.name, KITSUNEMANIFESTFILE=node)
         build = cls(env, manifest, node, version, directory, settings)

@@ -153,9 +153,9 @@ def test_cleaning_leaves_the_tree_as_found_and_the_store_alone(project: Project)
 def test_a_release_is_the_same_in_another_place(
     tmp_path: Path, make_project: Callable[[Path], Project]
 ) -> None:
-    """Nothing of the place, the time, the order of hashing or the cache gets into a release."""
+    """Nothing of the place, the time or the order of hashing gets into a release."""
     stores = []
-    for name, seed in (("a", "1"), ("some/other/place", "2")):
+    for name, seed in (("a", "1"), ("some/other place", "2")):
         project = make_project(tmp_path / name)
         project.replace("SConstruct", '"-O1"', '"-O1", "-g"')
         project.scons("release-chain", PYTHONHASHSEED=seed).ok()
