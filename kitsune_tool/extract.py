@@ -223,7 +223,7 @@ class _Extraction:
             if declared.initializer:
                 return declared.offset
         for entry, declared in info.uses:
-            if "extern" not in self.index.normalised(entry).storage:
+            if entry.normalised and "extern" not in entry.normalised.storage:
                 return declared.offset
         return info.uses[0][1].offset
 
