@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from kitsune_tool.errors import KitsuneErrors, Location
 from kitsune_tool.extract import Extracted, extract
-from kitsune_tool.insert import apply, tables
+from kitsune_tool.insert import apply, labelled_statics, tables
 from kitsune_tool.model import EditMatch, Unit, to_json
 from kitsune_tool.scan import Scan, scan
 
@@ -103,7 +103,7 @@ def _process(text: str, source: str, config: FrontendConfig) -> Processed:
     if extracted.errors:
         raise KitsuneErrors(extracted.errors)
     extracted = _identified(extracted, matches, config)
-    insertions, end = tables(extracted)
+    insertions, end = tables(extracted, labelled_statics(scanned.text))
     result = apply(scanned.text, insertions, extracted.blanks)
     return Processed(result.rstrip("\n") + end, extracted.unit, extracted.skipped)
 

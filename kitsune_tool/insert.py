@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -98,17 +99,34 @@ def record_section(unit: Unit) -> str:
 # -- tables -----------------------------------------------------------------------------------
 
 
-def tables(extracted: Extracted) -> tuple[list[Insertion], str]:
+_LABELLED = re.compile(
+    r"\bstatic\b[^;{}=()]*?\b([A-Za-z_$][\w$]*)\s*(?:\[[^]]*\]\s*)*+(?:__asm__|__asm|asm)\s*\("
+)
+
+
+def labelled_statics(text: str) -> frozenset[str]:
+    """Return the static variables that have another name for the assembler (`… x asm("y")`)."""
+    return frozenset(_LABELLED.findall(text))
+
+
+def tables(
+    extracted: Extracted, labelled: frozenset[str] = frozenset()
+) -> tuple[list[Insertion], str]:
     """Return the insertions behind statics of functions, and the text for the unit's end.
 
     The unit in `extracted` has its digest. The text for the end starts on a new line and carries a
-    line marker of its own, as of a system header: the user sees no warning about it.
+    line marker of its own, as of a system header: the user sees no warning about it. `labelled` are
+    static variables that the assembler knows by another name.
     """
     unit = extracted.unit
     namer = Namer(unit, extracted.widths, extracted.unsized)
     namer.name_file()
     slots = layout.slots(unit)
-    lines = [_symbol(n, v, extracted.unsized) for n, v in enumerate(unit.variables) if _outer(v)]
+    lines = [
+        _symbol(n, v, extracted.unsized, has_alias=v.storage == "static" and v.name not in labelled)
+        for n, v in enumerate(unit.variables)
+        if _outer(v)
+    ]
     lines += [
         _function(n, f, weak=f.name in extracted.weak)
         for n, f in enumerate(unit.functions)
@@ -131,7 +149,12 @@ def _value(unit: Unit, namer: Namer, slot: Slot) -> str | None:
     return namer.expression(slot)
 
 
-def _symbol(number: int, variable: Variable, unsized: frozenset[int]) -> str:
+def _symbol(
+    number: int, variable: Variable, unsized: frozenset[int], *, has_alias: bool = False
+) -> str:
+    """Register a variable. One with an alias is registered by that: if its own address were taken,
+    the optimiser would have to think that any pointer may point to it.
+    """
     address = f"&{variable.name}"
     before = ""
     if variable.thread_local:
@@ -141,6 +164,12 @@ def _symbol(number: int, variable: Variable, unsized: frozenset[int]) -> str:
             f" const volatile void *{accessor}(void) {{ return &{variable.name}; }} "
         )
         address = f"(const volatile void *){accessor}"
+    elif has_alias:
+        before = (
+            f"static __typeof__({variable.name}) __kt_alias_{number}"
+            f' __attribute__((__alias__("{variable.name}"))); '
+        )
+        address = f"&__kt_alias_{number}"
     size = f"sizeof({variable.name}[0])" if number in unsized else f"sizeof({variable.name})"
     flags = _VARIABLE | _CONST * variable.const | _THREAD_LOCAL * variable.thread_local
     return before + _entry(f"__kt_variable_{number}", variable.key, address, size, flags)
