@@ -483,10 +483,12 @@ static void kick(int32_t pid)
     syscall(SYS_tgkill, pid, pid, SIGURG);
 }
 
+/* Sets the gate again too: the program may have cleared it on behalf of a request before this one. */
 static void kick_again(struct helper *helper, uint64_t now)
 {
     struct flight *flight = &helper->flight;
 
+    __atomic_fetch_or(&helper->gate->pending, (uint32_t)KITSUNE__PENDING_UPDATE, __ATOMIC_RELEASE);
     kick(helper->control->owner);
     flight->next_kick = now + flight->kick_wait;
     flight->kick_wait *= 2;
@@ -575,7 +577,6 @@ static void ask_program(struct helper *helper, int index, int copy, uint64_t wai
                                      .kick_wait = FIRST_KICK_NS,
                                      .wait_ms = wait_ms};
     helper->control->state = KITSUNE__PENDING;
-    __atomic_fetch_or(&helper->gate->pending, (uint32_t)KITSUNE__PENDING_UPDATE, __ATOMIC_RELEASE);
     kick_again(helper, now);
     answer_progress(helper, index, "requested");
 }

@@ -124,6 +124,13 @@ void kitsune__request_gate_remove(struct kitsune_gate *gate)
     gate_count = count - 1;
 }
 
+/* Whether this process is the one that the channel is for. A child made by a bare clone system call runs
+ * no handler of fork: it still has the shared pages, and must leave them alone. */
+static int is_owner(void)
+{
+    return control && !is_child && control->owner == (int32_t)getpid();
+}
+
 /* ---- the helper ---------------------------------------------------------------------------- */
 
 /* Notes all ranges of /proc/self/maps. What does not fit would be unmapped in the helper: an error. */
@@ -199,7 +206,7 @@ static int helper_is_gone(void)
 {
     siginfo_t info = {0};
 
-    if (is_child || !control || !control->helper)
+    if (!is_owner() || !control->helper)
         return 0;
     if (waitid(P_PID, (id_t)control->helper, &info, WEXITED | WNOHANG | WNOWAIT | __WCLONE) < 0)
         return errno == ECHILD;
@@ -406,9 +413,9 @@ void kitsune__request_service(void)
 {
     int saved = errno;
 
-    kitsune__request_lower(KITSUNE__PENDING_SERVICE);
-    if (!control)
+    if (!control || (!is_child && !is_owner()))
         return;
+    kitsune__request_lower(KITSUNE__PENDING_SERVICE);
     if (is_child && control->heir == (int32_t)getpid())
         take_over();
     if (has_forked)
@@ -649,12 +656,11 @@ int kitsune__request_take(struct kitsune__request *request)
 {
     int saved = errno;
 
-    if (!control || is_child || !move_state(KITSUNE__PENDING, KITSUNE__TAKEN)) {
-        kitsune__request_lower(KITSUNE__PENDING_UPDATE);
-        errno = saved;
+    if (!is_owner())
         return 0;
-    }
     kitsune__request_lower(KITSUNE__PENDING_UPDATE);
+    if (!move_state(KITSUNE__PENDING, KITSUNE__TAKEN))
+        return 0;
     if (control->origin == KITSUNE__FROM_INSIDE) {
         request->fd = copy_here();
     } else {
@@ -698,7 +704,7 @@ void kitsune__control_note(struct kitsune__control *to, const struct kitsune__ou
 void kitsune__request_outcome(const struct kitsune__outcome *outcome,
                               const struct kitsune__running *running)
 {
-    if (!control || is_child || control->state != KITSUNE__TAKEN)
+    if (!is_owner() || control->state != KITSUNE__TAKEN)
         return;
     control->outcome = *outcome;
     kitsune__control_note(control, outcome);
@@ -739,7 +745,7 @@ int kitsune__request_inside(const char *path, uint64_t limit_ms, struct kitsune_
     struct kitsune__problem problem = {KITSUNE__WITHDRAWN, "this version is running already"};
     int fd;
 
-    if (!control || is_child)
+    if (!is_owner())
         return refuse_inside(outcome, KITSUNE__HELPER_FAILED, "this process cannot be updated");
     if (strlen(path) >= sizeof control->path)
         return refuse_inside(outcome, KITSUNE__NO_FILE, "the release's path is too long");
@@ -765,7 +771,7 @@ int kitsune__request_inside(const char *path, uint64_t limit_ms, struct kitsune_
 
 int kitsune__request_withdraw(void)
 {
-    if (!control || is_child || !move_state(KITSUNE__PENDING, KITSUNE__IDLE))
+    if (!is_owner() || !move_state(KITSUNE__PENDING, KITSUNE__IDLE))
         return 0;
     kitsune__request_lower(KITSUNE__PENDING_UPDATE);
     return 1;

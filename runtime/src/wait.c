@@ -151,15 +151,21 @@ static long end_early(const struct call *call)
 
 static long wait_for(const struct call *call)
 {
+    int is_ours = 1;
+
     for (;;) {
-        long result = enter(&kitsune__control_gate->pending, call);
+        /* The service may have moved the gate. */
+        long result = enter(is_ours ? &kitsune__control_gate->pending : &no_gate, call);
         uint32_t pending;
 
         if (__builtin_expect(result != WOKEN, 1))
             return result;
         pending = kitsune__request_pending();
-        if (pending & KITSUNE__PENDING_SERVICE)
+        if (pending & KITSUNE__PENDING_SERVICE) {
             kitsune__request_service();
+            /* Still set in a child of a bare clone: the service is the owner's, this call only ours. */
+            is_ours = !(kitsune__request_pending() & KITSUNE__PENDING_SERVICE);
+        }
         if (pending & KITSUNE__PENDING_UPDATE)
             return end_early(call);
         /* A kick for a request that is gone. Limits in milliseconds start again here. */

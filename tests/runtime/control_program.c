@@ -13,7 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -240,6 +241,31 @@ static void fork_often(int times)
     }
 }
 
+/* A child of a bare clone: no handler of fork ran, the gate is the parent's. */
+static void clone_bare(void)
+{
+    struct pollfd none = {-1, 0, 0};
+    long child;
+
+    kitsune__request_raise(KITSUNE__PENDING_SERVICE);
+    child = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (child == 0) {
+        struct kitsune__request request;
+        int result = kitsune__call_poll(&none, 1, 50);
+
+        say("clone %d %d\n", result, kitsune__request_take(&request));
+        _exit(0);
+    }
+    waitpid((pid_t)child, NULL, 0);
+}
+
+static void use_up_descriptors(void)
+{
+    struct rlimit limit = {(rlim_t)count_descriptors(), 4096};
+
+    say("limit %d\n", setrlimit(RLIMIT_NOFILE, &limit));
+}
+
 static void grow(size_t megabytes)
 {
     static char *volatile block;
@@ -307,6 +333,10 @@ static void obey(char *line)
         ask_child();
     else if (strcmp(line, "forks") == 0)
         fork_often(atoi(argument)), say("forked\n");
+    else if (strcmp(line, "clone-bare") == 0)
+        clone_bare();
+    else if (strcmp(line, "use-up-descriptors") == 0)
+        use_up_descriptors();
     else if (strcmp(line, "grow") == 0)
         grow((size_t)atoi(argument));
     else if (strcmp(line, "chroot") == 0)

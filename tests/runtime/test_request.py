@@ -99,20 +99,44 @@ def test_the_history_keeps_the_last_32(start: StartProgram, releases: Releases) 
     assert [update["serial"] for update in updates] == list(range(9, 41))
 
 
+def test_a_program_without_free_descriptors_refuses_by_itself(
+    start: StartProgram, releases: Releases
+) -> None:
+    program = started(start)
+    assert program.do("use-up-descriptors") == "limit 0"
+    answer = program.ask(f"update {releases.make('2.0', 2, (1,))}")
+    assert (answer["outcome"], answer["code"]) == ("rolled-back", "K366")
+    assert answer["reason"] == (
+        "the program could not get the release from its helper: Too many open files"
+    )
+    assert program.do("version").startswith("version 1.0")
+
+
 # -- releases that are refused before the program hears of them ----------------------------------
 
 
 def test_wrong_releases_are_refused(start: StartProgram, releases: Releases) -> None:
     program = started(start)
+    abi = program.ask("status")["interface"]
     parts = {
         "K344": releases.make("2.0", 10, (1,), program="other"),
         "K345": releases.make("2.0", 11, (5,)),
         "K342": releases.make("2.0", 12, (1,), abi="KITSUNE_ABI - 1"),
         "K343": releases.make("2.0", 13, (1,), abi="KITSUNE_ABI + 1"),
     }
+    reasons = {
+        "K344": "the release is of program 'other'; 'kvd' is running",
+        "K345": "version 2.0 does not follow what is running: it was built against other releases "
+        "than this build of version 1.0",
+        "K342": f"the release was built for interface {abi - 1}, older than the launcher's {abi}; "
+        "build it again with the installed kitsune",
+        "K343": f"the release was built for interface {abi + 1}, newer than the launcher's {abi}; "
+        "install that kitsune and start the program with its launcher",
+    }
     for code, path in parts.items():
         answer = program.ask(f"update {path}")
         assert (answer["outcome"], answer["code"]) == ("rejected", code), answer
+        assert answer["reason"] == reasons[code]
     rounds = program.do("version").split()[3]
     assert int(rounds) <= 1, "the program was woken for a release that was refused"
     assert [update["code"] for update in program.ask("status")["updates"]] == list(parts)
@@ -152,17 +176,19 @@ def test_files_that_are_not_safe_are_refused(
     huge = tmp_path / "huge.so"
     huge.touch(0o644)
     os.truncate(huge, (1 << 30) + 1)
+    missing = "the release cannot be opened: No such file or directory"
     reasons = {
-        writable: "K360",
-        link: "K360",
-        pipe: "K360",
-        huge: "K360",
-        tmp_path: "K360",
-        tmp_path / "missing.so": "K340",
+        writable: ("K360", "the release can be written by others (mode 0666)"),
+        link: ("K360", "the release is a symbolic link; name the file itself"),
+        pipe: ("K360", "the release is no regular file"),
+        huge: ("K360", "the release is larger than 1073741824 bytes"),
+        tmp_path: ("K360", "the release is no regular file"),
+        tmp_path / "missing.so": ("K340", missing),
     }
-    for path, code in reasons.items():
+    for path, (code, reason) in reasons.items():
         answer = program.ask(f"update {path}")
-        assert (answer["outcome"], answer["code"]) == ("rejected", code), (path, answer)
+        assert answer["outcome"] == "rejected"
+        assert (answer["code"], answer["reason"]) == (code, reason), path
 
 
 @needs_root
@@ -723,6 +749,22 @@ def said_by_others(program: Program) -> bytes:
     with contextlib.suppress(BlockingIOError):
         return os.read(descriptor, 4096)
     return b""
+
+
+def test_a_child_of_a_bare_clone_leaves_the_channel_alone(
+    start: StartProgram, releases: Releases
+) -> None:
+    program = started(start)
+    assert program.do("deaf") == "deaf"
+    helper = program.helper()
+    channel = program.channel()
+    channel.send(f"update {releases.make('2.0', 2, (1,))}\n".encode())
+    assert channel.answer()["event"] == "checked"
+    assert channel.answer()["event"] == "requested"
+    assert program.do("clone-bare") == "clone 0 0"
+    assert program.do("hear") == "hearing"
+    assert channel.answers()[-1]["outcome"] == "updated"
+    assert program.helper() == helper
 
 
 def test_a_child_drops_a_request_that_waits(start: StartProgram, releases: Releases) -> None:
