@@ -685,6 +685,8 @@ class _Planner:
         if isinstance(view, Ref) and view.style != "function":
             if view.style == "word" and self._has_callback(record):
                 return None
+            if view.target is not None and self._is_bytes(view.target, self.new):
+                return None
             return Copy("a pointer inside a library's own type")
         if isinstance(view, Compound) and view.node.kind == "union":
             inner = [self.new.resolve(m.instance) for m in self.new.members(view)]

@@ -7,6 +7,7 @@ release.py. The same input gives the same bytes.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import jinja2
@@ -61,6 +62,12 @@ def _version(program: Program, identity: Identity, views: object) -> str:
 
 
 def _print(template: str, **values: object) -> str:
+    return _environment().get_template(template).render(**values)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    """Return the templates, read once."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(resources.templates_dir()),
         undefined=jinja2.StrictUndefined,
@@ -70,7 +77,7 @@ def _print(template: str, **values: object) -> str:
         autoescape=False,
     )
     environment.globals["quoted"] = _quoted
-    return environment.get_template(template).render(**values)
+    return environment
 
 
 def _quoted(text: str) -> str:

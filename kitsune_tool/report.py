@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from kitsune_tool import closed
 from kitsune_tool.definitions import place_text
 from kitsune_tool.model import Program, UpdatePoint
 from kitsune_tool.pairs import (
@@ -144,6 +145,8 @@ def _type_how(pair: Pair) -> str:
             return f"left alone: {reason}"
         case MapEnum():
             return "enumerators mapped by name"
+        case _ if pair.moved and not pair.pointed:
+            return "transformed"
         case _ if pair.moved:
             return "transformed: each object gets a new block"
         case _:
@@ -199,6 +202,21 @@ def _assumptions(plan: Plan) -> Iterable[str]:
         if text and text not in seen:
             seen.add(text)
             yield text
+    yield from _dropped(plan)
+
+
+def _dropped(plan: Plan) -> Iterable[str]:
+    """Yield the dropped variables to which pointers may lead: met, they stop the update."""
+    targets = {
+        closed.key_of(plan.old, pair.old)
+        for pair in plan.pairs
+        if pair.pointed and isinstance(pair.op, Fields)
+    }
+    for migration in plan.migrations:
+        if migration.new is None and migration.old is not None:
+            key = closed.key_of(plan.old, plan.old.variable_instance(migration.old))
+            if key in targets:
+                yield f"{migration.old.key}: dropped, so no pointer to it may be met"
 
 
 # -- printing -------------------------------------------------------------------------------------

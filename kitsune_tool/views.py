@@ -349,6 +349,12 @@ class _Maker:
             return False
         return pair.moved or pair.visited or pair.into_moved
 
+    def _reports(self, pair: Pair) -> bool:
+        """Whether a value itself holds a pointer to an object that the engine must know."""
+        if isinstance(pair.op, Point):
+            return pair.op.target is not None and self._is_object(pair.op.target)
+        return any(map(self._reports, parts(pair.op)))
+
     def pointer(self, point: Point, place: str, pair: Pair, owner: Compound | None) -> str:
         """Return the expression of the new pointer; `place` is the old one."""
         engine = "kitsune__launcher->"
@@ -447,7 +453,9 @@ class _Maker:
     ) -> Iterable[Statement]:
         """Yield the statements for one value."""
         op = pair.op
-        if mode != "move" and not closed.has_pointers(pair):
+        if mode == "patch" and not closed.has_pointers(pair):
+            return
+        if mode == "visit" and not self._reports(pair):
             return
         match op:
             case Point():
@@ -506,7 +514,7 @@ class _Maker:
                 yield Statement("assign", place.new, value)
             case "patch":
                 yield Statement("store", place.new_address, value)
-            case "visit" if "->object" in value:
+            case "visit":
                 yield Statement("look", "", value)
 
     def each(
@@ -753,24 +761,32 @@ class _Maker:
         if isinstance(pair.op, Each):
             yield self._element_part(pair.op, "0", "0", "elements")
         elif isinstance(pair.op, Fields):
-            steps = [s for s in pair.op.steps if s.old is not None and s.pair is not None]
-            for step in sorted(steps, key=lambda s: s.old.offset if s.old else 0):
-                if step.new.field.bits is None and step.old and step.old.field.bits is None:
-                    yield self._member_part(pair, step)
+            found = [(self._part_source(pair, step), step) for step in pair.op.steps]
+            placed = [(old, step) for old, step in found if old is not None]
+            for old, step in sorted(placed, key=lambda each: each[0].offset):
+                if step.new.field.bits is None and old.field.bits is None:
+                    yield self._member_part(pair, step, old)
 
     def _has_moved_parts(self, pair: Pair) -> bool:
         return any(part.moved or self._has_moved_parts(part) for part in parts(pair.op))
 
-    def _member_part(self, pair: Pair, step: Step) -> PartView:
-        assert step.pair is not None and step.old is not None
-        old, new = str(step.old.offset), str(step.new.offset)
+    def _part_source(self, pair: Pair, step: Step) -> Member | None:
+        """Return the old member to which a pointer is one to the new member afterwards."""
+        if step.pair is not None:
+            return step.old
+        if step.rule is not None and len(step.source) == 1:
+            return self._source(pair, step)
+        return None
+
+    def _member_part(self, pair: Pair, step: Step, source: Member) -> PartView:
+        old, new = str(source.offset), str(step.new.offset)
         if step.new.name:
-            old = f"offsetof({self.old.spell(pair.old)}, {step.old.name})"
+            old = f"offsetof({self.old.spell(pair.old)}, {source.name})"
             new = f"offsetof({self.new.spell(pair.new)}, {step.new.name})"
-        if isinstance(step.pair.op, Each):
+        if step.pair is not None and isinstance(step.pair.op, Each):
             return self._element_part(step.pair.op, old, new, step.new.name)
-        sizes = (self.plan.old.size(step.pair.old), self.plan.new.size(step.pair.new))
-        kind = self._part_type(step.pair)
+        sizes = (self.plan.old.size(source.instance), self.plan.new.size(step.new.instance))
+        kind = self._part_type(step.pair) if step.pair is not None else ""
         return PartView(old, new, str(sizes[0]), str(sizes[1]), 1, kind, step.new.name)
 
     def _element_part(self, each: Each, old: str, new: str, comment: str) -> PartView:
