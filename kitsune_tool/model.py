@@ -36,7 +36,9 @@ class Annotation:
 
     `text` is what stands between the parentheses, as written and stripped: `self.n` of
     `E_PTRARRAY(self.n)`, `@k, @v` of `E_GENERIC(@k, @v)`. `element` (manifest only) gives the type
-    that a `void *` or `char *` points to. `path` (manifest only) names the member, dot by dot, below
+    that a `void *` or `char *` points to. `g` behind a generic type's name (`struct s E_G(@t) *p`)
+    stands on the pointer or array around that type, or else on the declaration; `t` behind `void`
+    makes it a `TypeParameter`. `path` (manifest only) names the member, dot by dot, below
     the annotated record or variable that this is about; empty for the record or variable itself.
     """
 
@@ -336,12 +338,16 @@ def from_json(data: Any) -> Unit | Program:
 
 
 def _encode(value: Any) -> Any:
-    if isinstance(value, tuple):
+    cls = type(value)
+    if cls is str or cls is int:
+        return value
+    if cls is tuple:
         return [_encode(item) for item in value]
-    if dataclasses.is_dataclass(value):
-        body = [_encode(getattr(value, field.name)) for field in dataclasses.fields(value)]
-        return [type(value).__name__, *body] if type(value).__name__ in _TYPES else body
-    return value
+    names = getattr(cls, "__match_args__", None)  # a dataclass's fields, in order
+    if names is None:
+        return value
+    body = [_encode(getattr(value, name)) for name in names]
+    return [cls.__name__, *body] if cls.__name__ in _TYPES else body
 
 
 def _decode_class(cls: type, body: list[Any]) -> Any:
