@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -50,7 +51,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--seconds", type=float, default=2.0, help="of traffic around each update")
     parser.add_argument("--store", type=Path, default=ROOT / "build/kvd/releases/kvd")
     options = parser.parse_args(arguments)
-    _say("building the chain of releases: scons release-chain")
+    _say("building the chain of releases from nothing: scons release-chain")
+    shutil.rmtree(options.store, ignore_errors=True)  # nobody runs what an earlier demo released
     _build(ROOT)
     _build(ROOT / "examples/kvd/broken")
     with _server(options.store / "1.0" / "kvd.so") as (pid, port):

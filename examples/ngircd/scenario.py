@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -112,6 +113,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description="ngIRCd is updated with clients connected")
     parser.add_argument("--clients", type=int, default=20, help="besides the three that look")
     options = parser.parse_args(arguments)
+    shutil.rmtree(STORE, ignore_errors=True)  # nobody runs what an earlier scenario released
     build = [sys.executable, "-m", "SCons", "-C", str(HERE), "-Q", "-s", "-j2", "release-chain"]
     print("== fetching and building ngIRCd 27 and 28", flush=True)
     status = subprocess.run(build, check=False).returncode
@@ -162,6 +164,7 @@ def server(version: str) -> Iterator[tuple[int, int]]:
         release = STORE / version / "ngircd.so"
         subprocess.run([*KITSUNE, "run", str(release), "-f", str(config)], check=True, timeout=60)
         pid = int(wait_for_text(directory / "ngircd.pid"))
+        wait_for_port(port)
         try:
             yield pid, port
         finally:
@@ -186,6 +189,17 @@ def wait_for_text(path: Path) -> str:
                 return text
         time.sleep(0.02)
     raise SystemExit(f"ngIRCd did not start: there is no {path}")
+
+
+def wait_for_port(port: int) -> None:
+    """Wait until somebody listens on a port: the pid file is written before that."""
+    deadline = time.monotonic() + ANSWER_TIMEOUT_S
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        time.sleep(0.02)
+    raise SystemExit(f"ngIRCd does not listen on port {port}")
 
 
 def wait_for_end(pid: int) -> None:
@@ -235,10 +249,10 @@ def fill(alice: Client, bob: Client, carol: Client, others: Sequence[Client]) ->
     alice.ask("MODE #lab +o carol")
     bob.ask("JOIN #quiet")
     bob.ask("MODE #quiet +imst")
-    bob.ask("INVITE carol #quiet")
     carol.ask("AWAY :back in version 28")
     carol.ask("NICK carola")
     carol.nick = "carola"
+    bob.ask("INVITE carola #quiet")
 
 
 def everything(alice: Client, carol: Client) -> list[str]:
