@@ -34,6 +34,7 @@ versions:
     rules:
       - rename: "client.c/requests -> statistics.c/commands_processed"
       - rename: "commands.c/statistics -> statistics.c/by_command"
+      - rename: "commands.c/statistics_kind -> statistics.c/by_command_kind"
       - init: ["struct entry.created_ms", "struct entry.hits"]
       - init: ["struct client.connected_ms", "struct client.requests"]
   - version: "3"
@@ -41,6 +42,7 @@ versions:
     rules:
       - rename: "statistics.c/commands_processed -> client.c/requests"
       - rename: "statistics.c/by_command -> commands.c/statistics"
+      - rename: "statistics.c/by_command_kind -> commands.c/statistics_kind"
 """
 
 
