@@ -1,7 +1,5 @@
 """Insertions, blanks and the record's text."""
 
-
-
 from __future__ import annotations
 
 import base64

@@ -1,7 +1,5 @@
 """Slots of a unit, and the tables read back."""
 
-
-
 from __future__ import annotations
 
 import struct
