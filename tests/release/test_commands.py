@@ -124,6 +124,13 @@ def test_a_rule_that_matches_nothing_is_a_warning(place: Path) -> None:
     )
 
 
+def test_the_program_s_own_warnings_are_not_asked_of_generated_code(place: Path) -> None:
+    flags = "gcc -O1 -Wpedantic -Wcast-qual -Werror=cast-qual -Werror=pedantic -pedantic-errors"
+    sh(place, "kitsune release --version 1.0 -o a/bell.so --objects main.o")
+    line = f"kitsune release --version 2.0 -o b/bell.so --parent a/bell.so --compiler {flags}"
+    assert "generated" not in sh(place, f"{line} --objects main.o").stderr
+
+
 def test_report_prints_what_lies_beside_the_release(place: Path) -> None:
     sh(place, "kitsune release --version 1.0 -o a/bell.so --objects main.o")
     assert sh(place, "kitsune report a/bell.so").stdout == (place / "a/report.txt").read_text()
