@@ -317,7 +317,11 @@ def _read_parent(path: Path) -> _Parent:
     if (path.parent / store.DESCRIPTION).is_file():
         store.check(path)
     if not path.is_file():
-        raise KitsuneError("K231", f"there is no release {files.shown(path)}")
+        raise KitsuneError(
+            "K231",
+            f"there is no release {files.shown(path)}",
+            hint="publish the parent first, name another one with --parent, or use --unchained",
+        )
     parent = objects.read_program(path)
     release = store.ParentRelease(parent.version, objects.build_id(path).hex())
     return _Parent(release, parent)
