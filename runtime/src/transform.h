@@ -107,12 +107,13 @@ void *kitsune__xf_allocate(struct kitsune_xf *xf, uint64_t size_bytes, uint32_t 
 
 /* ---- what retire needs of the old objects -------------------------------------------------- */
 
-/* Number of moved claims; their old block starts, in the order of the claims. */
+/* One more than the largest index of an object. */
 uint64_t kitsune__retired_count(const struct kitsune__retired *retired);
-/* The claim's old object. `size_bytes` may be NULL. */
+/* The old address of an object that moved; 0 if the one of this index did not, or there is none (0 is
+ * no index). `size_bytes` may be NULL. */
 uintptr_t kitsune__retired_at(const struct kitsune__retired *retired, uint64_t index,
                               uint64_t *size_bytes);
-/* The index of the claim that starts at the address, or UINT64_MAX. */
+/* The index of the object that moved away from the address, or UINT64_MAX. */
 uint64_t kitsune__retired_find(const struct kitsune__retired *retired, uintptr_t address);
 /* Gives a slice of its memory back; non-zero if there is more. The side table (needed by find) goes
  * first. After 0 was returned the structure is gone. */
