@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+OUTCOME = re.compile(r"^ *X\(\w+, *(\d{3}),", re.MULTILINE)
 CODE = re.compile(r"\bK\d{3}\b")
 
 
@@ -13,8 +14,10 @@ def codes(paths: "list[Path]") -> set[str]:
 
 
 def raised() -> set[str]:
-    runtime = (ROOT / "runtime" / "src").glob("*.[chS]")
-    return codes([*(ROOT / "kitsune_tool").glob("*.py"), *runtime])
+    runtime = ROOT / "runtime" / "src"
+    outcomes = OUTCOME.findall((runtime / "outcome.h").read_text())
+    files = [*(ROOT / "kitsune_tool").glob("*.py"), *runtime.glob("*.[chS]")]
+    return codes(files) | {f"K{number}" for number in outcomes}
 
 
 def documented() -> Counter[str]:
