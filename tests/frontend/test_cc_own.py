@@ -296,8 +296,14 @@ def test_under_ccache(tree: Path, tmp_path: Path) -> None:
     second, stats = compile_once()
     assert hits(stats) == 1
     assert first == second
-    environment["CCACHE_EXTRAFILES"] = environment["KITSUNE_CONFIG"]
+    environment["CCACHE_NODIRECT"] = "1"
     configure(tree, {"update_point": "p", "function": "dispatch"})
     third, stats = compile_once()
     assert hits(stats) == 1
     assert third != first
+    del environment["CCACHE_NODIRECT"]
+    environment["CCACHE_EXTRAFILES"] = environment["KITSUNE_CONFIG"]
+    configure(tree, {"update_point": "q", "function": "dispatch"})
+    fourth, stats = compile_once()
+    assert hits(stats) == 1
+    assert fourth not in (first, third)
