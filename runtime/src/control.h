@@ -108,7 +108,7 @@ struct kitsune__range {
 
 struct kitsune__kept {
     unsigned count;
-    struct kitsune__range ranges[96]; /* the last three are for the helper's own */
+    struct kitsune__range ranges[512]; /* the last three are for the helper's own */
 };
 
 /* The helper's life; does not return. Runs in a raw clone of the launcher with all signals blocked;

@@ -271,7 +271,7 @@ static int is_own_code(const struct journal *of, uintptr_t address) {
 
 /* The place to be named: where it happened, or, outside the new version's code, the nearest word on
  * the stack that is a return address into that. */
-static void locate(struct journal *of, const void *ucontext) {
+KITSUNE__UNCHECKED static void locate(struct journal *of, const void *ucontext) {
     of->fault_pc = kitsune__interrupted_at(ucontext);
     if (is_own_code(of, (uintptr_t)of->fault_pc))
         return;

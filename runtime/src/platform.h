@@ -10,6 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* For functions that look at memory which a sanitizer takes for somebody else's. */
+#define KITSUNE__UNCHECKED __attribute__((noinline, no_sanitize("address")))
+
 /* Raw system call (platform_*.S). The macro fills missing arguments with zero. */
 long kitsune__syscall(long number, long a, long b, long c, long d, long e, long f);
 #define KITSUNE__SYSCALL(number, ...) \

@@ -59,14 +59,20 @@ uint32_t kitsune__request_pending(void)
     return __atomic_load_n(&kitsune__control_gate->pending, __ATOMIC_ACQUIRE);
 }
 
-/* In a child each gate has a page of its own; else all are one page, and once would do. */
+/* Whether each gate has a page of its own: in a child, and under valgrind, which knows no second
+ * mapping of a page; else all are one page. */
+static int has_own_gates(void)
+{
+    return is_child || kitsune__under_valgrind();
+}
+
 static void change_gates(uint32_t set, uint32_t clear)
 {
     unsigned count = gate_count;
 
     __atomic_fetch_or(&kitsune__control_gate->pending, set, __ATOMIC_RELEASE);
     __atomic_fetch_and(&kitsune__control_gate->pending, ~clear, __ATOMIC_RELEASE);
-    for (unsigned i = 0; is_child && i < count; i++) {
+    for (unsigned i = 0; has_own_gates() && i < count; i++) {
         __atomic_fetch_or(&gates[i]->pending, set, __ATOMIC_RELEASE);
         __atomic_fetch_and(&gates[i]->pending, ~clear, __ATOMIC_RELEASE);
     }
@@ -107,7 +113,7 @@ int kitsune__request_gate_add(struct kitsune_gate *gate)
         return -1;
     gates[count] = gate;
     gate_count = count + 1;
-    if (is_child)
+    if (has_own_gates())
         change_gates(kitsune__request_pending(), 0);
     return 0;
 }
@@ -549,6 +555,10 @@ int kitsune__request_start(const struct kitsune__running *running, char *why, si
     control->owner = (int32_t)getpid();
     control->started = control->running_since = time(NULL);
     control->running = *running;
+    if (kitsune__under_valgrind()) {
+        kitsune__format(why, why_size, "valgrind cannot run the helper process");
+        return -1;
+    }
     if (spawn_helper() < 0) {
         kitsune__format(why, why_size, "clone: %s", strerrordesc_np(errno));
         return -1;

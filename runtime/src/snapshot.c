@@ -110,7 +110,11 @@ size_t kitsune__exchange_size(void) {
 /* ---- both sides ---------------------------------------------------------------------------- */
 
 /* Loops of their own: libc's copies go through tables that a broken program may have overwritten. */
-#define NO_LIBC __attribute__((noinline, optimize("no-tree-loop-distribute-patterns")))
+#if defined(__clang__)
+#define NO_LIBC KITSUNE__UNCHECKED __attribute__((no_builtin))
+#else
+#define NO_LIBC KITSUNE__UNCHECKED __attribute__((optimize("no-tree-loop-distribute-patterns")))
+#endif
 
 NO_LIBC static void copy_page(void *to, const void *from) {
     uint64_t *out = to;

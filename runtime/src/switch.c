@@ -24,6 +24,9 @@ static size_t stack_size(void) {
     return size > STACK_SIZE_MAX ? STACK_SIZE_MAX : size;
 }
 
+/* There in a build with AddressSanitizer, which keeps what it knew of a former stack at the address. */
+void __asan_unpoison_memory_region(const volatile void *start, size_t size) __attribute__((weak));
+
 int kitsune__stack_map(struct kitsune__stack *stack) {
     size_t size = stack_size();
     uint8_t *memory = mmap(NULL, GUARD_SIZE + size, PROT_NONE,
@@ -37,6 +40,8 @@ int kitsune__stack_map(struct kitsune__stack *stack) {
     stack->guard = memory;
     stack->start = memory + GUARD_SIZE;
     stack->end = stack->start + size;
+    if (__asan_unpoison_memory_region != NULL)
+        __asan_unpoison_memory_region(stack->start, size);
     return 0;
 }
 
