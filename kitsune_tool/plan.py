@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kitsune_tool import closed
+from kitsune_tool import closed, lengths
 from kitsune_tool.code import xform_uses
 from kitsune_tool.compare import (
     Comparison,
@@ -51,6 +51,7 @@ from kitsune_tool.pairs import (
     Step,
     Where,
     Words,
+    parts,
 )
 from kitsune_tool.program import layout_digest
 from kitsune_tool.resolve import (
@@ -154,6 +155,33 @@ def make_plan(
     return _Planner(comparison, rules, options, Diagnoses(source_line)).run()
 
 
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """An old and a new type that meet, and what they mean."""
+
+    old: Instance
+    new: Instance
+    old_view: View
+    new_view: View
+
+
+@dataclass(slots=True)
+class _Records:
+    """Two structs or unions that meet. `taken` are the old members that something asks for."""
+
+    pair: Pair
+    old: Compound
+    new: Compound
+    members: tuple[Member, ...]
+    sites: tuple[str, ...]
+    taken: set[int] = field(default_factory=set)
+
+    def find(self, name: str) -> int | None:
+        """Return the index of the old member; a lone anonymous union corresponds to its like."""
+        found = [i for i, m in enumerate(self.members) if m.name == name]
+        return found[0] if len(found) == 1 else None
+
+
 @dataclass(slots=True)
 class _Planner:
     comparison: Comparison
@@ -184,6 +212,7 @@ class _Planner:
         self._fill_unions()
         moves = any(_gets_new_objects(pair) for pair in self.pairs)
         self._check_moving(moves)
+        self._check_lengths()
         functions = self._functions()
         renames = self._update_points()
         if self.diagnoses.errors:
@@ -306,11 +335,10 @@ class _Planner:
         if rule is not None:
             op = LeftAlone(f"rule '{rule.rule.label}'") if rule.rule.is_empty else Coded(rule)
             return self._pair(old, new, where, op)
+        both = _Both(old, new, old_view, new_view)
         if isinstance(old_view, Compound) and isinstance(new_view, Compound):
-            return self._compound(old, new, old_view, new_view, where, places)
-        return self._pair(
-            old, new, where, self._simple(old, new, old_view, new_view, where, places)
-        )
+            return self._compound(both, where, places)
+        return self._pair(old, new, where, self._simple(both, where, places))
 
     def _type_rule(self, old: Instance, new: Instance) -> PlacedRule | None:
         """Return the rule for values of these types, by tag or by a typedef."""
@@ -319,59 +347,48 @@ class _Planner:
             return rule
         return None
 
-    def _simple(
-        self,
-        old: Instance,
-        new: Instance,
-        old_view: View,
-        new_view: View,
-        where: Where,
-        places: tuple[str, ...],
-    ) -> Op:
-        if isinstance(new_view, Ignored) or isinstance(old_view, Ignored):
-            return LeftAlone("E_IGNORE")
-        if isinstance(old_view, Bits) or isinstance(new_view, Bits):
-            if self.old.size(old) != self.new.size(new):
-                self._changed(old, new, where)
-            return Copy("opaque")
-        match old_view, new_view:
+    def _simple(self, both: _Both, where: Where, places: tuple[str, ...]) -> Op:
+        match both.old_view, both.new_view:
+            case (Ignored(), _) | (_, Ignored()):
+                return LeftAlone("E_IGNORE")
+            case (Bits(), _) | (_, Bits()):
+                if self.old.size(both.old) != self.new.size(both.new):
+                    self._changed(both, where)
+                return Copy("opaque")
             case Atom(), Atom():
-                return self._atom(old, new, old_view, new_view, where)
+                return self._atom(both, where)
             case Ref(), Ref():
-                return self._ref(old_view, new_view, where, places, (old, new))
-            case Vector(), Vector():
-                return self._vector(old_view, new_view, where, places)
+                return self._ref(both, where, places)
+            case Vector() as old, Vector() as new:
+                return self._vector(old, new, where, places)
             case _:
-                self._changed(old, new, where)
+                self._changed(both, where)
                 return Copy()
 
-    def _changed(self, old: Instance, new: Instance, where: Where) -> None:
-        self.diagnoses.type_changed(where, self.old.spell(old), self.new.spell(new))
+    def _changed(self, both: _Both, where: Where) -> None:
+        self.diagnoses.type_changed(where, self.old.spell(both.old), self.new.spell(both.new))
 
     # -- arithmetic -------------------------------------------------------------------------------
 
-    def _atom(
-        self, old: Instance, new: Instance, old_view: Atom, new_view: Atom, where: Where
-    ) -> Op:
-        one, other = old_view.node, new_view.node
+    def _atom(self, both: _Both, where: Where) -> Op:
+        assert isinstance(both.old_view, Atom) and isinstance(both.new_view, Atom)
+        one, other = both.old_view.node, both.new_view.node
         if isinstance(one, Enum) and isinstance(other, Enum):
-            return self._enum(old, new, one, other, where)
+            return self._enum(both, one, other, where)
         if UNKNOWN in (one.size, other.size):
-            self.diagnoses.not_understood(where, self.new.spell(new))
-            return Copy()
-        if _is_same_representation(one, other):
-            return Copy()
-        if self.options.widen and _is_widening(one, other):
+            self.diagnoses.not_understood(where, self.new.spell(both.new))
+        elif self.options.widen and _is_widening(one, other):
             return Convert()
-        self._changed(old, new, where)
+        elif not _is_same_representation(one, other):
+            self._changed(both, where)
         return Copy()
 
-    def _enum(self, old: Instance, new: Instance, one: Enum, other: Enum, where: Where) -> Op:
-        place, before = type_place(self.new, new), type_place(self.old, old)
+    def _enum(self, both: _Both, one: Enum, other: Enum, where: Where) -> Op:
         if not (one.complete and other.complete):
             return Copy()
+        place, before = type_place(self.new, both.new), type_place(self.old, both.old)
         if place is not None and before is not None and self.comparison.old_name(place) != before:
-            self.diagnoses.other_type(where, self.old.spell(old), self.new.spell(new))
+            self.diagnoses.other_type(where, self.old.spell(both.old), self.new.spell(both.new))
         names = self._enumerator_names(other, place)
         values = dict(other.enumerators)
         cases = []
@@ -398,46 +415,34 @@ class _Planner:
 
     # -- pointers ---------------------------------------------------------------------------------
 
-    def _ref(
-        self,
-        old: Ref,
-        new: Ref,
-        where: Where,
-        places: tuple[str, ...],
-        whole: tuple[Instance, Instance],
-    ) -> Op:
+    def _ref(self, both: _Both, where: Where, places: tuple[str, ...]) -> Op:
+        old, new = both.old_view, both.new_view
+        assert isinstance(old, Ref) and isinstance(new, Ref)
         if self.values_only:
             return Copy()
         if {old.style, new.style} & {"function", "word"}:
             if old.style != new.style:
-                self._changed(*whole, where)
+                self._changed(both, where)
             return Point(old.style)
         assert old.target is not None and new.target is not None
-        style, length, at = old.style, old.length, old.at
-        if style == "one":
-            style, length, at = new.style, new.length, new.at
-        if self._is_bytes(old.target) and self._is_bytes(new.target, self.new):
-            return Point(style, None, length, at, text=True)
-        if not self._is_complete(self.old, old.target) or not self._is_complete(
-            self.new, new.target
-        ):
+        said = old if old.style != "one" else new
+        if self._is_bytes(old.target, self.old) and self._is_bytes(new.target, self.new):
+            return Point(said.style, None, said.length, said.at, text=True)
+        complete = self._is_complete(self.old, old.target)
+        if not complete or not self._is_complete(self.new, new.target):
             return self._incomplete(old.target, new.target, where)
-        target = self._target(old.target, new.target, where, places, array=style != "one")
+        is_array = said.style != "one"
+        target = self._target(old.target, new.target, where, places, array=is_array)
         if new.custom or old.custom:
             self.customs.append((target, new.custom or old.custom))
-        return Point(style, target, length, at)
+        return Point(said.style, target, said.length, said.at)
 
-    def _is_bytes(self, target: Instance, world: World | None = None) -> bool:
-        world = world or self.old
+    def _is_bytes(self, target: Instance, world: World) -> bool:
         view = world.resolve(target)
-        if self._has_type_rule(world, target):
-            return False
-        return isinstance(view, Atom) and isinstance(view.node, Scalar) and view.node.size == 1
-
-    def _has_type_rule(self, world: World, target: Instance) -> bool:
-        if world is self.old:
-            return False
-        return self.comparison.value_rule(_type_places(world, target)) is not None
+        is_byte = isinstance(view, Atom) and isinstance(view.node, Scalar) and view.node.size == 1
+        if world is self.old or not is_byte:
+            return is_byte
+        return self.comparison.value_rule(_type_places(world, target)) is None
 
     def _is_complete(self, world: World, target: Instance) -> bool:
         view = world.resolve(target)
@@ -493,31 +498,25 @@ class _Planner:
 
     # -- records ----------------------------------------------------------------------------------
 
-    def _compound(
-        self,
-        old: Instance,
-        new: Instance,
-        old_view: Compound,
-        new_view: Compound,
-        where: Where,
-        places: tuple[str, ...],
-    ) -> Pair:
+    def _compound(self, both: _Both, where: Where, places: tuple[str, ...]) -> Pair:
+        old_view, new_view = both.old_view, both.new_view
+        assert isinstance(old_view, Compound) and isinstance(new_view, Compound)
         follow = tuple(place for place in places if place in self.comparison.borders)
         key = ("record", old_view, new_view, follow)
         pair = self.known.get(key)
         if pair is not None:
             return pair
-        pair = self.known[key] = self._pair(old, new, where, Copy())
-        before, after = type_place(self.old, old), type_place(self.new, new)
+        pair = self.known[key] = self._pair(both.old, both.new, where, Copy())
+        before, after = type_place(self.old, both.old), type_place(self.new, both.new)
         renamed = self.comparison.old_name(after) if after else None
         if old_view.node.kind != new_view.node.kind:
-            self._changed(old, new, where)
+            self._changed(both, where)
         elif before is not None and renamed is not None and renamed != before:
-            self.diagnoses.other_type(where, self.old.spell(old), self.new.spell(new))
+            self.diagnoses.other_type(where, self.old.spell(both.old), self.new.spell(both.new))
         elif old_view.node.complete and new_view.node.complete:
             self.queue.append((pair, old_view, new_view, follow))
         else:
-            self.diagnoses.not_understood(where, self.new.spell(new))
+            self.diagnoses.not_understood(where, self.new.spell(both.new))
         return pair
 
     def _drain(self) -> None:
@@ -530,102 +529,75 @@ class _Planner:
                 self.diagnoses.keep(error)
 
     def _record(self, pair: Pair, old: Compound, new: Compound, follow: tuple[str, ...]) -> Op:
-        old_members, new_members = list(self.old.members(old)), list(self.new.members(new))
         head = type_place(self.new, pair.new)
         sites = (*follow, head) if head is not None else follow
-        taken: set[int] = set()
-        steps = tuple(
-            self._step(pair, old, new, old_members, each, sites, taken) for each in new_members
-        )
-        dropped = tuple(m for i, m in enumerate(old_members) if i not in taken)
+        records = _Records(pair, old, new, tuple(self.old.members(old)), sites)
+        steps = tuple(self._step(records, each) for each in self.new.members(new))
+        dropped = tuple(m for i, m in enumerate(records.members) if i not in records.taken)
         if new.node.kind == "union":
             return self._union(pair, steps, dropped)
         same = not dropped and _is_same_layout(old.node, new.node, steps)
         return Fields(steps, dropped, same)
 
-    def _step(
-        self,
-        pair: Pair,
-        old: Compound,
-        new: Compound,
-        old_members: list[Member],
-        member: Member,
-        sites: tuple[str, ...],
-        taken: set[int],
-    ) -> Step:
-        places = tuple(f"{site}.{member.name}" for site in sites)
-        rule = self.comparison.value_rule(places) if member.name else None
+    def _step(self, records: _Records, member: Member) -> Step:
         name = member.name
-        rename = self.comparison.rename(places) if name else None
-        if rename is not None:
-            name = rename.old_fields[-1]
-        found = _find_member(old_members, name)
+        places = tuple(f"{site}.{name}" for site in records.sites) if name else ()
+        rule = self.comparison.value_rule(places)
         if rule is not None:
-            return self._ruled_step(pair, rule, member, old_members, taken)
+            return self._ruled_step(records, rule, member)
+        rename = self.comparison.rename(places)
+        found = records.find(rename.old_fields[-1] if rename is not None else name)
         if found is not None:
-            taken.add(found)
+            records.taken.add(found)
         if isinstance(self.new.resolve(member.instance), Ignored):
             return Step(member, reason="E_IGNORE: not migrated")
-        where = self._member_where(pair, old_members[found] if found is not None else None, member)
-        if found is None:
-            if new.node.kind == "struct":
-                declared = self.new.spell(member.instance, member.name)
+        before = records.members[found] if found is not None else None
+        where = self._member_where(records.pair, before, member)
+        if before is None:
+            if records.new.node.kind == "struct":
+                declared = self.new.spell(member.instance, name)
                 self.diagnoses.field_added(where, declared)
             return Step(member, reason="new")
-        before = old_members[found]
-        if new.node.kind == "union":
-            value = self._union_member(pair, old, new, before, member, where)
-        else:
-            value = self._member_value(old, new, before, member, where, places)
-        return Step(member, before, value)
+        if records.new.node.kind == "union":
+            return Step(member, before, self._union_member(records, before, member, where))
+        return Step(member, before, self._member_value(records, before, member, where, places))
 
     def _union_member(
-        self,
-        pair: Pair,
-        old: Compound,
-        new: Compound,
-        before: Member,
-        member: Member,
-        where: Where,
+        self, records: _Records, before: Member, member: Member, where: Where
     ) -> Pair:
         """Return the pair of a union's member; what is wrong with it is the union's fault."""
         outer, self.diagnoses = self.diagnoses, Diagnoses(no_source)
         try:
-            value = self._member_value(old, new, before, member, where, ())
+            value = self._member_value(records, before, member, where, ())
             wrong = self.diagnoses.errors
         finally:
             self.diagnoses = outer
         if wrong:
-            self.diagnoses.union_changed(self._union_where(pair), member.name, "a member changed")
+            at = self._union_where(records.pair)
+            self.diagnoses.union_changed(at, member.name, "a member changed")
         return value
 
-    def _ruled_step(
-        self,
-        pair: Pair,
-        rule: PlacedRule,
-        member: Member,
-        old_members: list[Member],
-        taken: set[int],
-    ) -> Step:
-        names = {m.name: i for i, m in enumerate(old_members)}
+    def _ruled_step(self, records: _Records, rule: PlacedRule, member: Member) -> Step:
         if rule.rule.kind == "init":
-            if member.name in names:
-                taken.add(names[member.name])
+            found = records.find(member.name)
+            if found is not None:
+                records.taken.add(found)
             if rule.rule.is_empty:
-                return Step(member, rule=None, reason=f"rule '{rule.rule.label}': initial value")
+                return Step(member, reason=f"rule '{rule.rule.label}': initial value")
             return Step(member, rule=rule)
         source = rule.old_fields[len(rule.new_fields) - 1 :]
-        if source and source[0] not in names:
+        found = records.find(source[0]) if source else None
+        if source and found is None:
             raise KitsuneError(
                 "K112",
                 f"rule '{rule.rule.label}': '{rule.old}' is not in the object that"
                 f" '{rule.new}' is made from",
                 at=rule.rule.at,
-                hint=f"write '{type_place(self.old, pair.old)} -> {rule.new}' and use $in"
+                hint=f"write '{type_place(self.old, records.pair.old)} -> {rule.new}' and use $in"
                 " as the whole old object",
             )
-        if source:
-            taken.add(names[source[0]])
+        if found is not None:
+            records.taken.add(found)
         return Step(member, rule=rule, source=source)
 
     def _member_where(self, pair: Pair, old: Member | None, new: Member) -> Where:
@@ -644,8 +616,7 @@ class _Planner:
 
     def _member_value(
         self,
-        old: Compound,
-        new: Compound,
+        records: _Records,
         before: Member,
         after: Member,
         where: Where,
@@ -654,6 +625,7 @@ class _Planner:
         if before.field.bits != after.field.bits:
             op = self._bits(before, after, where)
             return self._pair(before.instance, after.instance, where, op)
+        new = records.new
         if new.node.system and not after.field.annotations and not new.pending:
             kept = self._of_library(new, after)
             if kept is not None:
@@ -743,6 +715,29 @@ class _Planner:
         for target, text in self.customs:
             if target.moved:
                 self.diagnoses.custom_allocator(target.where, text)
+
+    def _check_lengths(self) -> None:
+        """Diagnose lengths here, so that one build tells them together with all else."""
+        seen: set[int] = set()
+        for pair in self.pairs:
+            view = self.old.resolve(pair.old) if parts(pair.op) else None
+            if isinstance(view, Compound):
+                for part in parts(pair.op):
+                    self._check_length(part, view, seen)
+        for pair in self.pairs:
+            if pair.number not in seen:
+                self._check_length(pair, None, seen)
+
+    def _check_length(self, pair: Pair, owner: Compound | None, seen: set[int]) -> None:
+        op = pair.op
+        seen.add(pair.number)
+        if isinstance(op, Each):
+            self._check_length(op.of, owner, seen)
+        if isinstance(op, Point | Each) and op.length:
+            try:
+                lengths.translate(op.length, lengths.LengthScope(self.old, owner), op.at)
+            except KitsuneError as error:
+                self.diagnoses.keep(error)
 
     def _check_union(
         self, pair: Pair, members: tuple[Step, ...], functions: bool, moves: bool
@@ -926,12 +921,6 @@ def _is_taken(value: int, old: Enum, new: Enum, names: dict[str, str]) -> bool:
     """Tell whether `value` means something else in the new version that the old one had too."""
     meanings = {name for name, number in new.enumerators if number == value}
     return any(names.get(name) in meanings for name, _ in old.enumerators)
-
-
-def _find_member(members: list[Member], name: str) -> int | None:
-    """Return the index of the old member; a lone anonymous union corresponds to its like."""
-    found = [i for i, m in enumerate(members) if m.name == name]
-    return found[0] if len(found) == 1 else None
 
 
 def _is_same_layout(old: Record, new: Record, steps: tuple[Step, ...]) -> bool:
