@@ -230,8 +230,15 @@ def _compile_unit(unit: _Unit) -> int:
     try:
         return _compile_text(unit, text.text, text.complaints)
     except BaseException:
-        Path(unit.target).unlink(missing_ok=True)  # as a compiler that fails
+        _remove(unit.target)
         raise
+
+
+def _remove(target: str) -> None:
+    """Remove an object that is not to be trusted; what is no file, such as /dev/null, stays."""
+    path = Path(target)
+    if path.is_file():
+        path.unlink()
 
 
 def _compile_text(unit: _Unit, text: str, complaints: bytes) -> int:
@@ -339,7 +346,7 @@ def _fail_compiling(unit: _Unit, complaints: bytes, has_edits: bool) -> int:
     if done.status:
         sys.stderr.buffer.write(done.stderr)
         return done.status
-    Path(unit.target).unlink(missing_ok=True)
+    _remove(unit.target)
     sys.stderr.buffer.write(complaints)
     if has_edits:
         raise KitsuneError(

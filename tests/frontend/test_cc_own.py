@@ -253,6 +253,13 @@ def test_bug_of_ours_has_its_own_status(tree: Path) -> None:
     assert not (tree / "prog.o").exists()
 
 
+def test_output_that_is_no_file_is_not_removed(tree: Path) -> None:
+    os.mkfifo(tree / "pipe")
+    config = configure(tree, {"guard": "SETUP(&conn)", "function": "main"})
+    run(tree, config, "gcc", "-c", "src/prog.c", "-o", "pipe", status=1)
+    assert (tree / "pipe").is_fifo()
+
+
 # ---- compiler caches -----------------------------------------------------------------------------
 
 
