@@ -175,7 +175,7 @@ def _matches_nothing(rule: Rule, why: str) -> KitsuneError:
     )
 
 
-def find_place(
+def find_place(  # noqa: PLR0911 - one way out per kind of path
     world: World, path: Path, at: Location | None = None
 ) -> tuple[str, tuple[str, ...]] | None:
     """Return the place of `path`'s head and its members, None if there is no such thing."""

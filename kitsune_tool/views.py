@@ -289,7 +289,7 @@ class _Maker:
 
     # -- names ------------------------------------------------------------------------------------
 
-    def shape(self, pair: Pair) -> Any:
+    def shape(self, pair: Pair) -> Any:  # noqa: PLR0911 - one case per kind of pair
         """Return a key that pairs share for which the same C would be generated."""
         sizes = (self.plan.old.size(pair.old), self.plan.new.size(pair.new))
         match pair.op:
@@ -344,7 +344,7 @@ class _Maker:
     # -- what a pointer does ----------------------------------------------------------------------
 
     def _is_object(self, pair: Pair) -> bool:
-        """Whether the engine must know objects of this pair: they change, or what moves has some."""
+        """Whether the engine must know objects of this pair: they change, or lie in what moves."""
         if isinstance(pair.op, LeftAlone):
             return False
         return pair.moved or pair.visited or pair.into_moved
@@ -355,7 +355,9 @@ class _Maker:
             return pair.op.target is not None and self._is_object(pair.op.target)
         return any(map(self._reports, parts(pair.op)))
 
-    def pointer(self, point: Point, place: str, pair: Pair, owner: Compound | None) -> str:
+    def pointer(  # noqa: PLR0911 - one case per style
+        self, point: Point, place: str, owner: Compound | None
+    ) -> str:
         """Return the expression of the new pointer; `place` is the old one."""
         engine = "kitsune__launcher->"
         target = point.target
@@ -506,7 +508,7 @@ class _Maker:
     def point(
         self, pair: Pair, point: Point, place: _Place, mode: Mode, owner: Compound | None
     ) -> Iterable[Statement]:
-        value = self.pointer(point, place.old, pair, owner)
+        value = self.pointer(point, place.old, owner)
         match mode:
             case "move":
                 if point.style == "function":
@@ -517,7 +519,7 @@ class _Maker:
             case "visit":
                 yield Statement("look", "", value)
 
-    def each(
+    def each(  # noqa: PLR0913, PLR0917 - where a value is takes as many
         self,
         pair: Pair,
         each: Each,
