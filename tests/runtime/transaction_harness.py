@@ -21,6 +21,8 @@ EVEN_ID, ODD_ID, OTHER_ID = "aa" * 20, "bb" * 20, "cc" * 20
 
 def build_release(target: Path, *flags: str, build_id: str, parent: str) -> Path:
     """Compile the hand-written release as a release is compiled."""
+    exports = target.with_suffix(".exports")
+    exports.write_text("{ global: kitsune_release; local: *; };\n")
     command = [
         *COMPILER,
         *("-O1", "-g", "-Wall", "-Wextra", "-Werror", "-fPIC", "-fvisibility=hidden", "-shared"),
@@ -31,6 +33,7 @@ def build_release(target: Path, *flags: str, build_id: str, parent: str) -> Path
         *map(str, launcher.release_objects(COMPILER)),
         *launcher.wrap_flags(),
         "-lm",
+        f"-Wl,--version-script={exports}",
         f"-Wl,-Bsymbolic,-z,now,-z,defs,--build-id=0x{build_id}",
     ]
     subprocess.run(command, check=True, timeout=120)
