@@ -311,10 +311,11 @@ static void commit(void) {
     close_earlier();
     close(update.request.fd);
     kitsune__request_lower(KITSUNE__PENDING_TRANSACTION);
-    kitsune__log("%s %s became %s: %lu objects, %lu us", old->release->identity->program,
+    kitsune__log("%s %s became %s: %lu objects, %lu us%s%s", old->release->identity->program,
                  old->release->identity->version,
                  kitsune__image_current()->release->identity->version,
-                 (unsigned long)verdict.objects, (unsigned long)(verdict.total_ns / 1000));
+                 (unsigned long)verdict.objects, (unsigned long)(verdict.total_ns / 1000),
+                 verdict.notes[0] ? "; " : "", verdict.notes);
     answer(&verdict);
     retired_image.serial = update.request.serial;
     retired_image.image = old;

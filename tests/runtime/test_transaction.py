@@ -261,3 +261,13 @@ def test_chain_of_rollbacks_does_not_grow(server: Server, odd: Path, count: int)
     assert now[2] == descriptors
     server.ask("clear")
     check_update(server, odd)
+
+
+def test_handler_without_namesake(server: Server, even: Path, odd: Path) -> None:
+    """A handler that the next version does not have stays where it is, and the log says so."""
+    check_update(server, odd)
+    line = server.update(even)
+    assert " became even" in line
+    assert "the handler of signal 12 has no namesake in the new version" in line
+    server.process.send_signal(signal.SIGUSR2)
+    assert server.ask("sum").startswith("even "), "the old handler is still there to be called"
