@@ -223,13 +223,19 @@ def build(folder: Path, directory: Path) -> Scenario:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Scenario]:
-    """Return what builds a scenario's folder, once per session."""
-    scenarios: dict[Path, Scenario] = {}
+    """Return what builds a scenario's folder, once per session, also if it fails."""
+    scenarios: dict[Path, Scenario | AssertionError] = {}
 
     def get(folder: Path) -> Scenario:
         if folder not in scenarios:
-            scenarios[folder] = build(folder, tmp_path_factory.mktemp(folder.name))
-        return scenarios[folder]
+            try:
+                scenarios[folder] = build(folder, tmp_path_factory.mktemp(folder.name))
+            except AssertionError as error:
+                scenarios[folder] = error
+        found = scenarios[folder]
+        if isinstance(found, AssertionError):
+            raise found
+        return found
 
     return get
 

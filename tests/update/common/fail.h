@@ -14,7 +14,7 @@
 /* Spoils the state of the running version in the scenario's own way. */
 static void spoil_old_state(void);
 
-static volatile int fail_zero;
+static volatile int fail_zero E_MANUAL_MIGRATE;
 
 static __attribute__((noinline)) int fail_deeper(volatile char *above)
 {
@@ -54,7 +54,7 @@ static void fail_by(const char *way)
     else if (strcmp(way, "bus") == 0)
         fail_bus();
     else if (strcmp(way, "fpe") == 0)
-        fail_zero = 1 / fail_zero;
+        fail_zero = 1000 / fail_zero;
     else if (strcmp(way, "ill") == 0)
         __builtin_trap();
     else if (strcmp(way, "abrt") == 0)
