@@ -25,6 +25,9 @@
 extern long kitsune__wait_call(const uint32_t *gate, uint32_t bits, long number,
                                const long arguments[6]);
 extern const char kitsune__wait_begin[], kitsune__wait_end[], kitsune__wait_woken[];
+extern long kitsune__wait_quick(long a, long b, long c, long d, const uint32_t *gate, long number);
+extern const char kitsune__wait_quick_begin[], kitsune__wait_quick_end[];
+extern const char kitsune__wait_quick_woken[];
 
 /* Never set: for calls that are not to be ended by the gate, but still by a kick. */
 static const uint32_t no_gate;
@@ -57,7 +60,10 @@ void kitsune__wait_interrupt(void *context)
 
     if (at >= kitsune__wait_begin && at < kitsune__wait_end)
         registers[REG_RIP] = (greg_t)kitsune__wait_woken;
-    else if (at == kitsune__wait_end && registers[REG_RAX] == -EINTR)
+    else if (at >= kitsune__wait_quick_begin && at < kitsune__wait_quick_end)
+        registers[REG_RIP] = (greg_t)kitsune__wait_quick_woken;
+    else if ((at == kitsune__wait_end || at == kitsune__wait_quick_end) &&
+             registers[REG_RAX] == -EINTR)
         registers[REG_RAX] = WOKEN;
         /* A signal of the program that came at the same time has its frame between the call and
          * ours: then `at` is that handler's first instruction, and EINTR is what the program gets. */
@@ -80,6 +86,15 @@ static long enter(const uint32_t *gate, const struct call *call)
     result = kitsune__wait_call(gate, WAKING, call->number, call->arguments);
     pthread_setcanceltype(type, NULL);
     return result;
+}
+
+/* The call as it comes most often: nothing is pending, and libc need not be told of a cancellation
+ * point. WOKEN if it was ended, or not even begun, and has to be made the long way. */
+static inline long enter_quickly(long number, long a, long b, long c, long d)
+{
+    if (unlikely(!__libc_single_threaded))
+        return WOKEN;
+    return kitsune__wait_quick(a, b, c, d, &kitsune__control_gate->pending, number);
 }
 
 static uint64_t nanoseconds(const struct timespec *time)
@@ -238,6 +253,14 @@ static int work_while_idle(struct call *call, long *result)
     return 0;
 }
 
+static int returned(long result)
+{
+    if (__builtin_expect(result >= 0, 1))
+        return (int)result;
+    errno = (int)-result;
+    return -1;
+}
+
 static int finish(struct call *call)
 {
     long result;
@@ -248,10 +271,7 @@ static int finish(struct call *call)
     } else {
         result = wait_for(call);
     }
-    if (result >= 0)
-        return (int)result;
-    errno = (int)-result;
-    return -1;
+    return returned(result);
 }
 
 /* ---- the calls ----------------------------------------------------------------------------- */
@@ -318,7 +338,7 @@ int kitsune__call_pselect(int count, fd_set *readable, fd_set *writable, fd_set 
                       timeout ? &limit : NULL, mask);
 }
 
-int kitsune__call_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+static __attribute__((noinline)) int poll_slowly(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
     struct call call = {
         .number = SYS_poll,
@@ -328,6 +348,15 @@ int kitsune__call_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
     };
 
     return finish(&call);
+}
+
+int kitsune__call_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    long result = enter_quickly(SYS_poll, (long)fds, (long)count, timeout_ms, 0);
+
+    if (unlikely(result == WOKEN))
+        return poll_slowly(fds, count, timeout_ms);
+    return returned(result);
 }
 
 int kitsune__call_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
@@ -347,7 +376,8 @@ int kitsune__call_ppoll(struct pollfd *fds, nfds_t count, const struct timespec 
     return finish(&call);
 }
 
-int kitsune__call_epoll_wait(int epoll, struct epoll_event *events, int capacity, int timeout_ms)
+static __attribute__((noinline)) int epoll_wait_slowly(int epoll, struct epoll_event *events,
+                                                        int capacity, int timeout_ms)
 {
     struct call call = {
         .number = SYS_epoll_wait,
@@ -357,6 +387,15 @@ int kitsune__call_epoll_wait(int epoll, struct epoll_event *events, int capacity
     };
 
     return finish(&call);
+}
+
+int kitsune__call_epoll_wait(int epoll, struct epoll_event *events, int capacity, int timeout_ms)
+{
+    long result = enter_quickly(SYS_epoll_wait, epoll, (long)events, capacity, timeout_ms);
+
+    if (unlikely(result == WOKEN))
+        return epoll_wait_slowly(epoll, events, capacity, timeout_ms);
+    return returned(result);
 }
 
 int kitsune__call_epoll_pwait(int epoll, struct epoll_event *events, int capacity, int timeout_ms,

@@ -109,13 +109,18 @@ def test_input_goes_before_idle_work(start: StartProgram) -> None:
     assert program.do("version").startswith("version 1.0")
 
 
-def test_a_kick_at_each_instruction_ends_the_call(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("block", "least_places"), [([], 6), (["long"], 14)])
+def test_a_kick_at_each_instruction_ends_the_call(
+    tmp_path: Path, block: list[str], least_places: int
+) -> None:
     target = tmp_path / "wait_steps"
     source = Path(__file__).parent / "wait_steps.c"
     flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", *INCLUDES]
     run("gcc", *flags, str(source), *map(str, SOURCES), "-o", str(target))
-    result = subprocess.run([target], capture_output=True, text=True, timeout=100, check=False)
+    result = subprocess.run(
+        [target, *block], capture_output=True, text=True, timeout=100, check=False
+    )
     assert result.returncode == 0, result.stdout
     places = int(result.stdout.split()[0])
-    assert places >= 14  # the entry, the loading of arguments, the test, the branch, the call
+    assert places >= least_places  # the entry, the loading of arguments, the test, the branch, the call
     assert result.stdout.endswith("asleep: 0\n")
