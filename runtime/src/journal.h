@@ -11,7 +11,7 @@
  *    no part of the snapshot's memory. The abort itself runs there, with all signals blocked, and
  *    uses neither an allocator nor a lock of libc, nor any memory that it restores.
  *  - Between begin and commit all signals are blocked but the synchronous faults, SIGABRT and the
- *    limit's timer; the program's own mask and dispositions are emulated (wrap_transaction.c).
+ *    limit's timer; the program's own mask and dispositions are emulated (wrap_signal.c).
  *    Signals that arrive stay pending in the kernel, so none is lost.
  *  - The old version's stack is suspended; all code of the transaction runs on the new one.
  */
