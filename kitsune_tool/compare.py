@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location, Note
-from kitsune_tool.model import Enum, FunctionSymbol, Program, Record, Typedef, Variable
+from kitsune_tool.model import Enum, Record, Typedef, Variable
 from kitsune_tool.paths import Path, key_splits, matches_key
 from kitsune_tool.resolve import Compound, Instance, Ref, Vector, World
 from kitsune_tool.rules import Rule, RuleSet
@@ -84,7 +84,7 @@ class Comparison:
         key = self.old_name(new.key)
         if key == new.key and key in self.removed:
             return None
-        return variable_of(self.old.program, key)
+        return self.old.variables.get(key)
 
     def unused_rules(self) -> list[tuple[Rule, str]]:
         """Return the rules that nothing asked for, with the reason."""
@@ -189,10 +189,10 @@ def find_place(  # noqa: PLR0911 - one way out per kind of path
             return None
         return type_place(world, Instance(index)) or f"typedef {path.name}", path.fields
     for split in key_splits(path):
-        key = _find_key(world.program, split.name, at)
+        key = _find_key(world, split.name, at)
         if key is None:
             continue
-        variable = variable_of(world.program, key)
+        variable = world.variables.get(key)
         if not split.fields:
             return key, ()
         if variable and _has_members(world, world.variable_instance(variable), split.fields):
@@ -200,10 +200,10 @@ def find_place(  # noqa: PLR0911 - one way out per kind of path
     return None
 
 
-def _find_key(program: Program, text: str, at: Location | None) -> str | None:
-    keys = {v.key for v in program.variables} | {f.key for f in program.functions if f.defined}
-    if text in keys:
+def _find_key(world: World, text: str, at: Location | None) -> str | None:
+    if text in world.variables or text in world.functions:
         return text
+    keys = world.variables.keys() | world.functions.keys()
     found = sorted(key for key in keys if matches_key(text, key))
     if len(found) > 1:
         raise KitsuneError(
@@ -250,16 +250,6 @@ def type_place(world: World, instance: Instance) -> str | None:
             return f"{kind} {node.tag}"
         return f"typedef {node.typedef_name}" if node.typedef_name else None
     return None
-
-
-def variable_of(program: Program, key: str) -> Variable | None:
-    """Return the variable of this key."""
-    return next((v for v in program.variables if v.key == key), None)
-
-
-def function_of(program: Program, key: str) -> FunctionSymbol | None:
-    """Return the function of this key, if the program defines it."""
-    return next((f for f in program.functions if f.key == key and f.defined), None)
 
 
 def _missing(world: World, path: Path, version: str) -> str:

@@ -22,7 +22,6 @@ from kitsune_tool.compare import (
     Comparison,
     PlacedRule,
     compare,
-    function_of,
     type_place,
 )
 from kitsune_tool.diagnose import Diagnoses, SourceLine, no_source
@@ -272,8 +271,7 @@ class _Planner:
         self, new: Variable, old: Variable | None, rule: PlacedRule, auto: bool
     ) -> Migration:
         if rule.rule.kind == "transform":
-            source = next((v for v in self.old.program.variables if v.key == rule.old), old)
-            old = source
+            old = self.old.variables.get(rule.old or "", old)
         if rule.rule.is_empty:
             reason = f"rule '{rule.rule.label}': initial value"
             return Migration(new, old, address=True, reason=reason)
@@ -456,12 +454,7 @@ class _Planner:
         before, after = self.old.spell(old), self.new.spell(new)
         if self.comparison.old_name(after) != before:
             self.diagnoses.other_type(where, before, after)
-        known = {
-            type_place(self.old, Instance(i))
-            for i, t in enumerate(self.old.types)
-            if isinstance(t, Record) and t.complete
-        }
-        if before in known:
+        if self.old.is_defined(before):
             return Point("word")
         return Copy(f"'{before}' is a library's own type")
 
@@ -787,7 +780,7 @@ class _Planner:
         if renamed is not None:
             self.comparison.rename((renamed.new,))
         key = renamed.new if renamed is not None else old.key
-        new = function_of(self.new.program, key)
+        new = self.new.functions.get(key)
         if new is not None and (new.registered or new.storage == "global"):
             if new.registered and renamed is None:
                 return None

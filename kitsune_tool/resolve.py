@@ -133,6 +133,8 @@ class World:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.types: tuple[Type, ...] = program.types
+        self.variables = {variable.key: variable for variable in program.variables}
+        self.functions = {f.key: f for f in program.functions if f.defined}
         self._named: dict[str, TypeIndex] = {}
         self._resolved: dict[Instance, View] = {}
         for index, node in enumerate(program.types):
@@ -147,6 +149,11 @@ class World:
     def find(self, name: str) -> TypeIndex | None:
         """Return the type called `struct s`, `union u`, `enum e`, `t` or `unsigned long`."""
         return self._named.get(name)
+
+    def is_defined(self, name: str) -> bool:
+        """Tell whether some unit knows the definition of the struct or union called `name`."""
+        index = self._named.get(name)
+        return index is not None and isinstance(self.types[index], Record)
 
     def resolve(self, instance: Instance) -> View:
         """Return what `instance` means. Raises `KitsuneError`."""

@@ -328,9 +328,7 @@ class _Maker:
 
     def unit(self, pair: Pair) -> UnitView:
         """Return the file for what belongs to a pair: that of the variable that leads to it."""
-        return self._unit(
-            next((v for v in self.plan.new.program.variables if v.key == pair.where.root), None)
-        )
+        return self._unit(self.plan.new.variables.get(pair.where.root))
 
     def _unit(self, variable: Variable | None) -> UnitView:
         source = "rules"
