@@ -444,7 +444,8 @@ class _Maker:
         if is_copied and not (isinstance(step.pair.op, Each) and step.pair.op.flexible):
             return
         if mode == "move" and step.new.field.bits is not None:
-            yield Statement("assign", f"out->{step.new.name}", f"in->{_old_name(step)}")
+            value = self._as_new(step.new.instance, f"in->{_old_name(step)}")
+            yield Statement("assign", f"out->{step.new.name}", value)
             return
         yield from self.value(step.pair, _WHOLE.member(step), mode, 0, owner)
 
@@ -491,11 +492,16 @@ class _Maker:
         node = None if pair.new.stars else self.plan.new.node(pair.new)
         if place.new and self.new.bytes_of(pair.new.type) is None:
             if isinstance(node, Scalar | Enum) and not pointers:
-                return Statement("assign", place.new, place.old)
+                return Statement("assign", place.new, self._as_new(pair.new, place.old))
             if isinstance(node, Pointer) and pointers and not self._is_callable(node):
                 return Statement("assign", place.new, f"(void *){place.old}")
         size = str(self.plan.new.size(pair.new))
         return Statement("copy", place.new_address, place.old_address, size)
+
+    def _as_new(self, new: Instance, value: str) -> str:
+        """Return `value` as the new type: an enum of the one version is none of the other."""
+        is_enum = isinstance(self.plan.new.node(new), Enum)
+        return f"({self.new.spell(new)}){value}" if is_enum else value
 
     def _is_callable(self, node: Pointer) -> bool:
         return isinstance(self.plan.new.node(Instance(node.to)), Function)
