@@ -1,3 +1,5 @@
+#include <sys/syscall.h>
+
 /*
  * long kitsune__wait_call(const uint32_t *gate, uint32_t bits, long number, const long arguments[6])
  *
@@ -51,31 +53,47 @@ kitsune__wait_woken:
     .size kitsune__wait_call, . - kitsune__wait_call
 
 /*
- * long kitsune__wait_quick(long a, long b, long c, long d, const uint32_t *gate, long number)
- *
- * The same for a call of at most four arguments, ended by any bit of the gate; its own two marks.
+ * int kitsune__call_NAME(up to four arguments): the whole of a call as it comes most often. SLOWLY makes
+ * it the long way, with the same arguments, which the system call leaves in their registers: when
+ * the program has threads (libc must then be told of a cancellation point), when a bit of the gate is set,
+ * and when a kick ended it. Marks as above, one set for each call.
  */
+    .macro  QUICK_CALL name, number, slowly
     .text
-    .globl kitsune__wait_quick, kitsune__wait_quick_begin, kitsune__wait_quick_end
-    .globl kitsune__wait_quick_woken
-    .hidden kitsune__wait_quick, kitsune__wait_quick_begin, kitsune__wait_quick_end
-    .hidden kitsune__wait_quick_woken
-    .type kitsune__wait_quick, @function
+    .globl kitsune__call_\name, kitsune__\name\()_begin, kitsune__\name\()_end
+    .globl kitsune__\name\()_woken
+    .hidden kitsune__call_\name, kitsune__\name\()_begin, kitsune__\name\()_end
+    .hidden kitsune__\name\()_woken
+    .type kitsune__call_\name, @function
     .p2align 4
-kitsune__wait_quick:
+kitsune__call_\name:
     .cfi_startproc
     endbr64
+    movq    __libc_single_threaded@GOTPCREL(%rip), %r9
+    movq    kitsune__control_gate(%rip), %r8
     movq    %rcx, %r10
-    movq    %r9, %rax
-kitsune__wait_quick_begin:
+    cmpb    $0, (%r9)
+    je      kitsune__\name\()_woken
+    movl    $\number, %eax
+kitsune__\name\()_begin:
     cmpl    $0, (%r8)
-    jnz     kitsune__wait_quick_woken
+    jnz     kitsune__\name\()_woken
     syscall
-kitsune__wait_quick_end:
+kitsune__\name\()_end:
+    cmpq    $-4096, %rax
+    jae     1f
     ret
-kitsune__wait_quick_woken:
-    movq    $-4096, %rax
-    ret
+1:  je      kitsune__\name\()_woken
+    movq    %rax, %rdi
+    jmp     kitsune__wait_failed
+kitsune__\name\()_woken:
+    movq    %r10, %rcx
+    jmp     \slowly
     .cfi_endproc
-    .size kitsune__wait_quick, . - kitsune__wait_quick
+    .size kitsune__call_\name, . - kitsune__call_\name
+    .endm
+
+    QUICK_CALL poll, SYS_poll, kitsune__poll_slowly
+    QUICK_CALL epoll_wait, SYS_epoll_wait, kitsune__epoll_wait_slowly
+
     .section .note.GNU-stack, "", @progbits

@@ -25,9 +25,22 @@
 extern long kitsune__wait_call(const uint32_t *gate, uint32_t bits, long number,
                                const long arguments[6]);
 extern const char kitsune__wait_begin[], kitsune__wait_end[], kitsune__wait_woken[];
-extern long kitsune__wait_quick(long a, long b, long c, long d, const uint32_t *gate, long number);
-extern const char kitsune__wait_quick_begin[], kitsune__wait_quick_end[];
-extern const char kitsune__wait_quick_woken[];
+extern const char kitsune__poll_begin[], kitsune__poll_end[], kitsune__poll_woken[];
+extern const char kitsune__epoll_wait_begin[], kitsune__epoll_wait_end[], kitsune__epoll_wait_woken[];
+
+/* What the assembly jumps to (platform_wait_*.S). */
+int kitsune__poll_slowly(struct pollfd *fds, nfds_t count, int timeout_ms);
+int kitsune__epoll_wait_slowly(int epoll, struct epoll_event *events, int capacity, int timeout_ms);
+int kitsune__wait_failed(long result);
+
+/* A block of assembly: from the test of the gate to behind the system call, and its way out. */
+static const struct {
+    const char *begin, *end, *woken;
+} blocks[] = {
+    {kitsune__wait_begin, kitsune__wait_end, kitsune__wait_woken},
+    {kitsune__poll_begin, kitsune__poll_end, kitsune__poll_woken},
+    {kitsune__epoll_wait_begin, kitsune__epoll_wait_end, kitsune__epoll_wait_woken},
+};
 
 /* Never set: for calls that are not to be ended by the gate, but still by a kick. */
 static const uint32_t no_gate;
@@ -58,15 +71,14 @@ void kitsune__wait_interrupt(void *context)
     greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
     const char *at = (const char *)registers[REG_RIP];
 
-    if (at >= kitsune__wait_begin && at < kitsune__wait_end)
-        registers[REG_RIP] = (greg_t)kitsune__wait_woken;
-    else if (at >= kitsune__wait_quick_begin && at < kitsune__wait_quick_end)
-        registers[REG_RIP] = (greg_t)kitsune__wait_quick_woken;
-    else if ((at == kitsune__wait_end || at == kitsune__wait_quick_end) &&
-             registers[REG_RAX] == -EINTR)
-        registers[REG_RAX] = WOKEN;
-        /* A signal of the program that came at the same time has its frame between the call and
-         * ours: then `at` is that handler's first instruction, and EINTR is what the program gets. */
+    for (unsigned i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
+        if (at >= blocks[i].begin && at < blocks[i].end)
+            registers[REG_RIP] = (greg_t)blocks[i].woken;
+        else if (at == blocks[i].end && registers[REG_RAX] == -EINTR)
+            registers[REG_RAX] = WOKEN;
+    }
+    /* A signal of the program that came at the same time has its frame between the call and ours: then
+     * `at` is that handler's first instruction, and EINTR is what the program gets. */
 #else
 #error "unknown machine"
 #endif
@@ -86,15 +98,6 @@ static long enter(const uint32_t *gate, const struct call *call)
     result = kitsune__wait_call(gate, WAKING, call->number, call->arguments);
     pthread_setcanceltype(type, NULL);
     return result;
-}
-
-/* The call as it comes most often: nothing is pending, and libc need not be told of a cancellation
- * point. WOKEN if it was ended, or not even begun, and has to be made the long way. */
-static inline long enter_quickly(long number, long a, long b, long c, long d)
-{
-    if (unlikely(!__libc_single_threaded))
-        return WOKEN;
-    return kitsune__wait_quick(a, b, c, d, &kitsune__control_gate->pending, number);
 }
 
 static uint64_t nanoseconds(const struct timespec *time)
@@ -253,10 +256,8 @@ static int work_while_idle(struct call *call, long *result)
     return 0;
 }
 
-static int returned(long result)
+int kitsune__wait_failed(long result)
 {
-    if (__builtin_expect(result >= 0, 1))
-        return (int)result;
     errno = (int)-result;
     return -1;
 }
@@ -271,7 +272,7 @@ static int finish(struct call *call)
     } else {
         result = wait_for(call);
     }
-    return returned(result);
+    return result >= 0 ? (int)result : kitsune__wait_failed(result);
 }
 
 /* ---- the calls ----------------------------------------------------------------------------- */
@@ -338,7 +339,7 @@ int kitsune__call_pselect(int count, fd_set *readable, fd_set *writable, fd_set 
                       timeout ? &limit : NULL, mask);
 }
 
-static __attribute__((noinline)) int poll_slowly(struct pollfd *fds, nfds_t count, int timeout_ms)
+int kitsune__poll_slowly(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
     struct call call = {
         .number = SYS_poll,
@@ -348,15 +349,6 @@ static __attribute__((noinline)) int poll_slowly(struct pollfd *fds, nfds_t coun
     };
 
     return finish(&call);
-}
-
-int kitsune__call_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
-{
-    long result = enter_quickly(SYS_poll, (long)fds, (long)count, timeout_ms, 0);
-
-    if (unlikely(result == WOKEN))
-        return poll_slowly(fds, count, timeout_ms);
-    return returned(result);
 }
 
 int kitsune__call_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
@@ -376,8 +368,7 @@ int kitsune__call_ppoll(struct pollfd *fds, nfds_t count, const struct timespec 
     return finish(&call);
 }
 
-static __attribute__((noinline)) int epoll_wait_slowly(int epoll, struct epoll_event *events,
-                                                        int capacity, int timeout_ms)
+int kitsune__epoll_wait_slowly(int epoll, struct epoll_event *events, int capacity, int timeout_ms)
 {
     struct call call = {
         .number = SYS_epoll_wait,
@@ -387,15 +378,6 @@ static __attribute__((noinline)) int epoll_wait_slowly(int epoll, struct epoll_e
     };
 
     return finish(&call);
-}
-
-int kitsune__call_epoll_wait(int epoll, struct epoll_event *events, int capacity, int timeout_ms)
-{
-    long result = enter_quickly(SYS_epoll_wait, epoll, (long)events, capacity, timeout_ms);
-
-    if (unlikely(result == WOKEN))
-        return epoll_wait_slowly(epoll, events, capacity, timeout_ms);
-    return returned(result);
 }
 
 int kitsune__call_epoll_pwait(int epoll, struct epoll_event *events, int capacity, int timeout_ms,
