@@ -5,4 +5,4 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from scons_project import make_project, project  # noqa: F401
+from scons_project import make_project, project, released, released_once  # noqa: F401

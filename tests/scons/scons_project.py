@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -148,12 +149,27 @@ def project(tmp_path: Path, make_project: Callable[[Path], Project]) -> Project:
 
 @pytest.fixture
 def make_project() -> Callable[[Path], Project]:
-    def make(place: Path) -> Project:
-        made = Project(place)
-        for name, text in FILES.items():
-            made.write(name, text)
-        tool = (ROOT / "site_scons" / "site_tools" / "kitsune.py").read_text()
-        made.write("site_scons/site_tools/kitsune.py", tool)
-        return made
+    return new_project
 
-    return make
+
+@pytest.fixture(scope="session")
+def released_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the chain once; tests take copies of it."""
+    made = new_project(tmp_path_factory.mktemp("released") / "project")
+    made.scons("release-chain").ok()
+    return made.place
+
+
+@pytest.fixture
+def released(released_once: Path, tmp_path: Path) -> Project:
+    """Give a project whose releases are in the store already."""
+    return Project(shutil.copytree(released_once, tmp_path / "project"))
+
+
+def new_project(place: Path) -> Project:
+    made = Project(place)
+    for name, text in FILES.items():
+        made.write(name, text)
+    tool = (ROOT / "site_scons" / "site_tools" / "kitsune.py").read_text()
+    made.write("site_scons/site_tools/kitsune.py", tool)
+    return made

@@ -59,11 +59,10 @@ def test_the_chain_from_nothing_is_in_the_store(project: Project) -> None:
     assert objects.read_identity(project.store("2.0") / "counter.so") is not None
 
 
-def test_the_program_is_the_release_once_its_parents_are_there(project: Project) -> None:
-    project.scons("release-chain").ok()
-    project.scons().ok()
-    made = (project.place / "build/counter.so").read_bytes()
-    assert made == (project.store("2.0") / "counter.so").read_bytes()
+def test_the_program_is_the_release_once_its_parents_are_there(released: Project) -> None:
+    released.scons().ok()
+    made = (released.place / "build/counter.so").read_bytes()
+    assert made == (released.store("2.0") / "counter.so").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -94,15 +93,14 @@ def test_the_program_is_the_release_once_its_parents_are_there(project: Project)
     ],
 )
 def test_an_edited_input_builds_again_exactly_what_it_must(
-    project: Project, file: str, old: str, new: str, expected: set[str]
+    released: Project, file: str, old: str, new: str, expected: set[str]
 ) -> None:
     target = "build/kitsune/counter/2.0/counter.so"
-    project.scons("release-chain").ok()
-    project.replace(file, old, new)
-    done = built(project.scons(target).ok().done)
+    released.replace(file, old, new)
+    done = built(released.scons(target).ok().done)
     names = {f"CC build/kitsune/counter/2.0/objects/{name}.o" for name in expected - {"link"}}
     assert done == names | ({LINK_2} if "link" in expected else set())
-    assert built(project.scons(target).ok().done) == set()
+    assert built(released.scons(target).ok().done) == set()
 
 
 @pytest.fixture
@@ -189,10 +187,10 @@ def test_the_compilation_database_has_each_unit(project: Project) -> None:
     assert {entry["file"] for entry in ours} == sources
 
 
-def test_loading_the_tool_twice_changes_nothing(project: Project) -> None:
-    project.scons("release-chain").ok()
-    project.replace("SConstruct", 'env.Tool("kitsune")', 'env.Tool("kitsune")\nenv.Tool("kitsune")')
-    assert built(project.scons("release-chain").ok().done) == set()
+def test_loading_the_tool_twice_changes_nothing(released: Project) -> None:
+    twice = 'env.Tool("kitsune")\nenv.Tool("kitsune")'
+    released.replace("SConstruct", 'env.Tool("kitsune")', twice)
+    assert built(released.scons("release-chain").ok().done) == set()
 
 
 def test_the_callers_environment_stays_as_it_was(project: Project) -> None:

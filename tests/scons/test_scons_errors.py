@@ -12,34 +12,32 @@ def refused(project: Project, *targets: str) -> str:
     return ran.errors
 
 
-def test_a_missing_rule_shows_both_definitions_and_the_rule_to_write(project: Project) -> None:
-    project.scons("release-chain").ok()
-    project.write("v3/main.c", project.files()["v2/main.c"].decode())
-    project.write("v3/counter.c", project.files()["v2/counter.c"].decode())
-    header = project.files()["v2/counter.h"].decode()
-    project.write("v3/counter.h", header.replace("int step;", "int step;\n    long total;"))
-    manifest = project.files()["kitsune.yaml"].decode()
-    project.write("kitsune.yaml", manifest + '  - version: "3.0"\n    source: v3\n')
-    message = refused(project, "update-release")
+def test_a_missing_rule_shows_both_definitions_and_the_rule_to_write(released: Project) -> None:
+    released.write("v3/main.c", released.files()["v2/main.c"].decode())
+    released.write("v3/counter.c", released.files()["v2/counter.c"].decode())
+    header = released.files()["v2/counter.h"].decode()
+    released.write("v3/counter.h", header.replace("int step;", "int step;\n    long total;"))
+    manifest = released.files()["kitsune.yaml"].decode()
+    released.write("kitsune.yaml", manifest + '  - version: "3.0"\n    source: v3\n')
+    message = refused(released, "update-release")
     assert "v3/counter.h:5:" in message
     assert "v2/counter.h:2:" in message
     assert '- init: "struct counter.total"' in message
-    assert not project.store("3.0").exists() or not list(project.store("3.0").iterdir())
+    assert not released.store("3.0").exists() or not list(released.store("3.0").iterdir())
 
-    project.write(
+    released.write(
         "kitsune.yaml",
-        (project.place / "kitsune.yaml").read_text()
+        (released.place / "kitsune.yaml").read_text()
         + '    rules:\n      - init: "struct counter.total"\n',
     )
-    project.scons("update-release").ok()
-    assert (project.store("3.0") / "counter.so").exists()
+    released.scons("update-release").ok()
+    assert (released.store("3.0") / "counter.so").exists()
 
 
-def test_a_version_with_other_content_names_the_manifest_s_line(project: Project) -> None:
-    project.scons("release-chain").ok()
-    before = project.files()["releases/counter/2.0/counter.so"]
-    project.replace("v2/counter.h", "STEP 2", "STEP 3")
-    assert refused(project, "update-release").startswith(
+def test_a_version_with_other_content_names_the_manifest_s_line(released: Project) -> None:
+    before = released.files()["releases/counter/2.0/counter.so"]
+    released.replace("v2/counter.h", "STEP 2", "STEP 3")
+    assert refused(released, "update-release").startswith(
         "kitsune.yaml:6:14: error[K222]: version 2.0 of counter has been released with other "
         "content\n"
         '      - version: "2.0"\n'
@@ -49,10 +47,10 @@ def test_a_version_with_other_content_names_the_manifest_s_line(project: Project
         "hint: a release is never replaced, because a server may be running it: add a new\n"
         "      version to the manifest, or take back what was changed since 2.0\n"
     )
-    assert project.files()["releases/counter/2.0/counter.so"] == before
+    assert released.files()["releases/counter/2.0/counter.so"] == before
 
-    project.replace("v2/counter.h", "STEP 3", "STEP 2")
-    project.scons("update-release").ok()
+    released.replace("v2/counter.h", "STEP 3", "STEP 2")
+    released.scons("update-release").ok()
 
 
 def test_a_parent_that_is_nowhere_is_named(project: Project) -> None:
