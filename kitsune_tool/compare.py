@@ -124,7 +124,7 @@ def _place(comparison: Comparison, rule: Rule) -> None:
         assert rule.old is not None
         comparison.point_renames[rule.old.name] = rule.new.name
         return
-    new = find_place(comparison.new, rule.new, rule.at)
+    new = find_place(comparison.new, rule.new, rule.at) or _gone_function(comparison, rule)
     if new is None:
         if rule.old is None and find_place(comparison.old, rule.new, rule.at) is not None:
             comparison.unmatched.append((rule, f"'{rule.new}' is only in the old version"))
@@ -154,6 +154,14 @@ def _place(comparison: Comparison, rule: Rule) -> None:
             notes=(Note(known.rule.at, "the other one is here"),),
             hint="keep one of them",
         )
+
+
+def _gone_function(comparison: Comparison, rule: Rule) -> tuple[str, tuple[str, ...]] | None:
+    """Return the place of a function that is gone, of which an `init` says that nobody has it."""
+    if rule.old is not None:
+        return None
+    old = find_place(comparison.old, rule.new, rule.at)
+    return old if old is not None and old[0] in comparison.old.functions else None
 
 
 def _renames_point(comparison: Comparison, rule: Rule) -> bool:

@@ -222,6 +222,22 @@ def test_rollback_when_memory_is_exhausted(
     assert answer.code in {"K351", "K354"}, answer.text
 
 
+def test_rollback_when_the_new_state_finds_no_memory(
+    built: Callable[..., Any], start: Callable[..., Any]
+) -> None:
+    """There is none for a second copy of a big state; a smaller one then finds it."""
+    scenario = built(FOLDER)
+    server = start(scenario.release("1"))
+    server.ask("add 500000")
+    before = fill(server)
+    size = int(Path(f"/proc/{server.pid}/statm").read_text(encoding="ascii").split()[0]) * 4096
+    resource.prlimit(server.pid, resource.RLIMIT_AS, (size + (8 << 20), -1))
+    answer = server.update(scenario.release("2"))
+    check_refused(server, before, answer, "K351", "memory")
+    resource.prlimit(server.pid, resource.RLIMIT_AS, (-1, -1))
+    assert server.update(scenario.release("2")).committed
+
+
 def test_file_that_is_overwritten_after_the_update_does_no_harm(
     built: Callable[..., Any], start: Callable[..., Any], tmp_path: Path
 ) -> None:
