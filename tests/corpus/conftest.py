@@ -1,143 +1,25 @@
-"""Real programs, fetched and compiled by their own build systems through the look-alike.
-
-Each is captured once per session: a wrapper around kitsune-cc notes every command that compiles C,
-so that the same commands can be run again in other ways. What cannot be fetched is a skip.
-"""
+"""Real programs, each captured once per session. What cannot be fetched is a skip."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
+import capture
 import pytest
-
-from kitsune_tool import toolchain
-from kitsune_tool.toolchain import Command, Source
-
-_FETCHER = Path(__file__).parents[2] / "examples" / "fetch_source.py"
-_BUILD_TIMEOUT_S = 1200
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a program is built; `{cc}` in a command is the compiler."""
-
-    package: str
-    version: str
-    commands: tuple[str, ...]
-    least_units: int
-    """So many units it has at least: fewer would mean that something was not captured."""
-
-
-RECIPES = {
-    "ngircd-27": Recipe("ngircd", "27", ("./configure CC={cc}", "make -j2"), 40),
-    "ngircd-28": Recipe("ngircd", "28", ("./configure CC={cc}", "make -j2"), 40),
-    "redis-7.0.15": Recipe("redis", "7.0.15", ("make -j2 CC={cc} MALLOC=libc",), 130),
-    "lighttpd-1.4.79": Recipe(
-        "lighttpd", "1.4.79", (f"{sys.executable} -m SCons -j2 CC={{cc}} with_pcre2=no",), 70
-    ),
-    "nginx-1.22.1": Recipe(
-        "nginx",
-        "1.22.1",
-        ("./configure --with-cc={cc} --without-http_rewrite_module --without-http_gzip_module"
-         " --with-http_v2_module --with-stream --with-mail", "make -j2"),
-        120,
-    ),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class CapturedUnit:
-    """A command that made an object of one C source, and where it ran."""
-
-    directory: Path
-    command: Command
-
-    @property
-    def source(self) -> Source:
-        return self.command.c_sources[0]
-
-    @property
-    def object(self) -> Path:
-        return self.directory / self.command.output_of(self.source)
-
-    def __str__(self) -> str:
-        return f"{self.directory.name}/{self.source.path}"
-
-
-@dataclass(frozen=True)
-class Captured:
-    """A program that was built; `root` is the root of its sources."""
-
-    root: Path
-    units: tuple[CapturedUnit, ...]
-
-
-def _wrapper(directory: Path, log: Path) -> Path:
-    script = directory / "cc"
-    script.write_text(
-        f"#!{sys.executable}\n"
-        "import json, os, sys\n"
-        f"with open({str(log)!r}, 'a') as log:\n"
-        "    log.write(json.dumps([os.getcwd(), sys.argv[1:]]) + '\\n')\n"
-        f"os.execv({sys.executable!r}, [{sys.executable!r}, '-m', 'kitsune_tool.cc', 'gcc',"
-        " *sys.argv[1:]])\n"
-    )
-    script.chmod(0o755)
-    return script
-
-
-def _units(log: Path) -> tuple[CapturedUnit, ...]:
-    found: dict[Path, CapturedUnit] = {}
-    for line in log.read_text().splitlines():
-        directory, arguments = json.loads(line)
-        command = toolchain.parse(["gcc"], arguments)
-        if command.action == "compile" and len(command.c_sources) == 1:
-            unit = CapturedUnit(Path(directory), command)
-            if (unit.directory / unit.source.path).is_file() and unit.object.is_file():
-                found[unit.object] = unit
-    return tuple(found.values())
+from fetch_source import SourceUnavailable
 
 
 @pytest.fixture(scope="session")
-def captured(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Captured]:
-    """Return a function that builds a program of `RECIPES` through kitsune-cc, once."""
-    spec = importlib.util.spec_from_file_location("fetch_source", _FETCHER)
-    assert spec and spec.loader
-    fetcher = importlib.util.module_from_spec(spec)
-    sys.modules["fetch_source"] = fetcher
-    spec.loader.exec_module(fetcher)
-    done: dict[str, Captured] = {}
+def captured(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], capture.Captured]:
+    """Return a function that builds a program of `capture.RECIPES` through kitsune-cc, once."""
+    done: dict[str, capture.Captured] = {}
 
-    def capture(name: str) -> Captured:
+    def get(name: str) -> capture.Captured:
         if name not in done:
-            done[name] = _capture(RECIPES[name], fetcher, tmp_path_factory.mktemp("corpus"))
+            try:
+                done[name] = capture.capture(name, tmp_path_factory.mktemp("corpus"))
+            except SourceUnavailable as error:
+                pytest.skip(f"source cannot be had: {error}")
         return done[name]
 
-    return capture
-
-
-def _capture(recipe: Recipe, fetcher: object, where: Path) -> Captured:
-    try:
-        tarball = fetcher.fetch(recipe.package, recipe.version)  # type: ignore[attr-defined]
-    except fetcher.SourceUnavailable as error:  # type: ignore[attr-defined]
-        pytest.skip(f"source cannot be had: {error}")
-    root = fetcher.unpack(tarball, where)  # type: ignore[attr-defined]
-    log = where / "commands"
-    compiler = _wrapper(where, log)
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("KITSUNE")}
-    for command in recipe.commands:
-        done = subprocess.run(
-            command.format(cc=compiler).split(), cwd=root, env=environment, capture_output=True,
-            text=True, timeout=_BUILD_TIMEOUT_S, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    units = _units(log)
-    assert len(units) >= recipe.least_units
-    return Captured(root, units)
+    return get
