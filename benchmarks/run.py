@@ -1,6 +1,6 @@
 """All benchmarks in one command: the front-end, the engine, and the server that is not updated.
 
-In: nothing but the programs fetched and built here. Out: three tables, and with `--json FILE` the same
+In: nothing but the programs fetched and built here. Out: three tables, with `--json FILE` also
 as data. Every figure is a ratio of two things measured in this run. Run by `./kit bench`.
 """
 

@@ -58,10 +58,12 @@ class CapturedUnit:
 
     @property
     def source(self) -> Source:
+        """Return what the command compiles."""
         return self.command.c_sources[0]
 
     @property
     def object(self) -> Path:
+        """Return where the command puts its object."""
         return self.directory / self.command.output_of(self.source)
 
     def __str__(self) -> str:

@@ -47,7 +47,7 @@ class KitsuneError(Exception):
     to write instead; `source_line` is the text of the line at `at`, shown with a caret.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         code: str,
         message: str,

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 from kitsune_tool.errors import Location
 
-SCHEMA = 1
+SCHEMA = 2
 UNKNOWN = -1
 """A size, alignment or offset that is not known, or does not exist (bit-fields have no offset)."""
 
@@ -172,7 +172,7 @@ class Typedef:
 
 @dataclass(frozen=True, slots=True)
 class TypeParameter:
-    """A parameter of a generic type standing for a type (`E_T(@t)` on a `void`); `name` has its @."""
+    """A parameter of a generic type (`E_T(@t)` on a `void`); `name` has its @."""
 
     name: str
 
@@ -251,6 +251,8 @@ class Unit:
     digest: str = ""
     """Hex digest that pairs the record with its layout table: of the unit's path and types."""
     compiler: str = ""
+    requests: tuple[str | None, ...] = ()
+    """Keys of variables that a `MIGRATE_*` asks for; None for one that is no string literal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +274,8 @@ class Program:
     sources: tuple[str, ...] = ()
     type_units: tuple[tuple[int, ...], ...] = ()
     """For each type, the indices into `sources` of the units that know it."""
+    requests: tuple[str | None, ...] = ()
+    """As in `Unit`, of all units."""
 
 
 _TYPES: dict[str, type] = {
@@ -361,21 +365,23 @@ def _decode_class(cls: type, body: list[Any]) -> Any:
 def _decode(declared: str, item: Any) -> Any:
     if item is None:
         return None
-    match declared:
-        case "Location | None" | "Location":
-            return Location(*item)
-        case "Annotations":
-            return tuple(_decode_class(Annotation, each) for each in item)
-        case "tuple[Type, ...]":
-            return tuple(_decode_class(_TYPES[each[0]], each[1:]) for each in item)
-        case _ if declared.startswith("tuple["):
-            element = declared[len("tuple[") :].split(",")[0].rstrip("]")
-            cls = _PARTS.get(element)
-            if cls is not None:
-                return tuple(_decode_class(cls, each) for each in item)
-            return tuple(tuple(each) if isinstance(each, list) else each for each in item)
-        case _:
-            return item
+    if declared.startswith("Location"):
+        return Location(*item)
+    if declared == "Annotations":
+        return tuple(_decode_class(Annotation, each) for each in item)
+    if declared.startswith("tuple["):
+        return _decode_tuple(declared.removeprefix("tuple["), item)
+    return item
+
+
+def _decode_tuple(declared: str, items: list[Any]) -> tuple[Any, ...]:
+    element = declared.split(",", maxsplit=1)[0]
+    if element == "Type":
+        return tuple(_decode_class(_TYPES[each[0]], each[1:]) for each in items)
+    cls = _PARTS.get(element)
+    if cls is not None:
+        return tuple(_decode_class(cls, each) for each in items)
+    return tuple(tuple(each) if isinstance(each, list) else each for each in items)
 
 
 _PARTS: dict[str, type] = {

@@ -122,5 +122,6 @@ def test_a_kick_at_each_instruction_ends_the_call(
     )
     assert result.returncode == 0, result.stdout
     places = int(result.stdout.split()[0])
-    assert places >= least_places  # the entry, the loading of arguments, the test, the branch, the call
+    # The entry, the loading of arguments, the test, the branch, the call.
+    assert places >= least_places
     assert result.stdout.endswith("asleep: 0\n")

@@ -19,7 +19,7 @@ def test_words_and_arguments() -> None:
 
 
 def test_strings_and_comments_are_left_alone() -> None:
-    assert words('s = "$in"; c = \'$\'; /* $out */ // $base\n$in;') == [("in",)]
+    assert words("s = \"$in\"; c = '$'; /* $out */ // $base\n$in;") == [("in",)]
 
 
 def test_expansion_keeps_lines() -> None:
