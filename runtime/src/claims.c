@@ -59,6 +59,8 @@ uint32_t kitsune__claims_find(const struct kitsune__claims *claims, uintptr_t ad
         return 0;
     if (*cell & KITSUNE__CELL_CHAIN)
         return find_in_chain(claims, *cell, address);
+    if (*cell & KITSUNE__CELL_MARK)
+        return 0;
     return contains(kitsune__claim_at(claims, *cell), address) ? *cell : 0;
 }
 
@@ -75,13 +77,21 @@ static int chain(struct kitsune__claims *claims, uint32_t *cell, struct kitsune_
     return 0;
 }
 
-/* Makes a chain of a cell that holds a single claim. */
-static int open_chain(struct kitsune__claims *claims, uint32_t *cell) {
-    uint32_t number = *cell;
-    if (!number || (number & KITSUNE__CELL_CHAIN))
+static struct kitsune__node node_of_mark(uint32_t cell, uintptr_t address) {
+    uint32_t offset = (cell & ~KITSUNE__CELL_MARK) >> KITSUNE__MARK_FROM_BITS;
+    return (struct kitsune__node){.address = (address & ~(uintptr_t)(GRANULE - 1)) + offset,
+                                  .from = cell & ((1u << KITSUNE__MARK_FROM_BITS) - 1)};
+}
+
+/* Makes a chain of a cell, that of `address`, which holds a single claim or mark. */
+static int open_chain(struct kitsune__claims *claims, uint32_t *cell, uintptr_t address) {
+    uint32_t alone = *cell;
+    if (!alone || (alone & KITSUNE__CELL_CHAIN))
         return 0;
     *cell = 0;
-    return chain(claims, cell, (struct kitsune__node){.claim = number});
+    return chain(claims, cell,
+                 alone & KITSUNE__CELL_MARK ? node_of_mark(alone, address)
+                                            : (struct kitsune__node){.claim = alone});
 }
 
 static int overlap(const struct kitsune__claim *one, const struct kitsune__claim *other) {
@@ -136,10 +146,10 @@ static enum kitsune__conflict enter_chained(struct kitsune__claims *claims, uint
                : KITSUNE__CONFLICT_MEMORY;
 }
 
-/* Enters the claim into a cell that is taken. */
+/* Enters the claim into a cell that is taken, that of `address`. */
 static enum kitsune__conflict enter_taken(struct kitsune__claims *claims, uint32_t *cell,
-                                          uint32_t number, uint32_t *other) {
-    if (!(*cell & KITSUNE__CELL_CHAIN)) {
+                                          uintptr_t address, uint32_t number, uint32_t *other) {
+    if (kitsune__cell_is_claim(*cell)) {
         struct kitsune__claim *there = kitsune__claim_at(claims, *cell);
         if (there->flags & KITSUNE__CLAIM_ABSORBED) {
             *cell = number;
@@ -152,9 +162,9 @@ static enum kitsune__conflict enter_taken(struct kitsune__claims *claims, uint32
             *cell = number;
             return KITSUNE__NO_CONFLICT;
         }
-        if (open_chain(claims, cell) != 0)
-            return KITSUNE__CONFLICT_MEMORY;
     }
+    if (open_chain(claims, cell, address) != 0)
+        return KITSUNE__CONFLICT_MEMORY;
     return enter_chained(claims, cell, number, other);
 }
 
@@ -172,7 +182,7 @@ enum kitsune__conflict kitsune__claims_enter(struct kitsune__claims *claims, uin
                 *cell = number;
                 continue;
             }
-            enum kitsune__conflict conflict = enter_taken(claims, cell, number, other);
+            enum kitsune__conflict conflict = enter_taken(claims, cell, address, number, other);
             if (conflict)
                 return conflict;
         }
@@ -181,6 +191,8 @@ enum kitsune__conflict kitsune__claims_enter(struct kitsune__claims *claims, uin
 }
 
 static int is_marked(const struct kitsune__claims *claims, uint32_t cell, uintptr_t address) {
+    if (!(cell & KITSUNE__CELL_CHAIN) && (cell & KITSUNE__CELL_MARK))
+        return node_of_mark(cell, address).address == address;
     uint32_t at = cell & KITSUNE__CELL_CHAIN ? cell & ~KITSUNE__CELL_CHAIN : 0;
     for (; at; at = kitsune__node_at(claims, at)->next)
         if (!kitsune__node_at(claims, at)->claim &&
@@ -189,13 +201,13 @@ static int is_marked(const struct kitsune__claims *claims, uint32_t cell, uintpt
     return 0;
 }
 
-int kitsune__claims_mark(struct kitsune__claims *claims, uintptr_t address, uint32_t from) {
+int kitsune__claims_mark_slowly(struct kitsune__claims *claims, uintptr_t address, uint32_t from) {
     uint32_t *cell = kitsune__side_make(&claims->side, address);
     if (!cell)
         return -1;
     if (is_marked(claims, *cell, address)) /* a text that many share has one mark */
         return 0;
-    if (open_chain(claims, cell) != 0)
+    if (open_chain(claims, cell, address) != 0)
         return -1;
     return chain(claims, cell, (struct kitsune__node){.address = address, .from = from});
 }

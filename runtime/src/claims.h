@@ -134,7 +134,23 @@ static inline int kitsune__claims_enter_free(uint32_t *cell, uintptr_t address, 
     return 1;
 }
 /* Notes that something points to an address that no claim contains. -1 if there is no memory. */
-int kitsune__claims_mark(struct kitsune__claims *claims, uintptr_t address, uint32_t from);
+int kitsune__claims_mark_slowly(struct kitsune__claims *claims, uintptr_t address, uint32_t from);
+/* The cell holds one claim and nothing else. */
+static inline int kitsune__cell_is_claim(uint32_t cell) {
+    return cell - 1 < KITSUNE__CELL_MARK - 1;
+}
+static inline uint32_t kitsune__cell_of_mark(uintptr_t address, uint32_t from) {
+    uint32_t offset = address & ((1u << KITSUNE__GRANULE_BITS) - 1);
+    return KITSUNE__CELL_MARK | offset << KITSUNE__MARK_FROM_BITS | from;
+}
+/* `cell` is the address's, NULL if there is none yet. Nearly all marks are alone in their cells. */
+static inline int kitsune__claims_mark(struct kitsune__claims *claims, uint32_t *cell,
+                                       uintptr_t address, uint32_t from) {
+    if (!cell || *cell || from >> KITSUNE__MARK_FROM_BITS)
+        return kitsune__claims_mark_slowly(claims, address, from);
+    *cell = kitsune__cell_of_mark(address, from);
+    return 0;
+}
 
 /*
  * Where an address inside an object goes. `offset` is from the start of `count` objects of `type`;

@@ -6,7 +6,8 @@
  *    moves, and a rollback unmaps it with no help from here.
  *  - An element of a log never moves, so pointers to it stay valid until the log is released.
  *  - A cell of the side table stands for 16 bytes of old memory: 0, or the number of the only claim
- *    in it, or (bit 31) the number of the first node of a chain. Each claim is in all of its cells.
+ *    in it, or (bit 31) the number of the first node of a chain, or (bit 30) the only mark in it. Each
+ *    claim is in all of its cells.
  *
  * Context: one thread at a time, not signal handlers.
  */
@@ -69,6 +70,8 @@ static inline void *kitsune__log_push(struct kitsune__log *log) {
 #define KITSUNE__TOP_BITS (KITSUNE__ADDRESS_BITS - KITSUNE__LEAF_BITS - KITSUNE__MIDDLE_BITS)
 #define KITSUNE__LEAF_CELLS (1u << (KITSUNE__LEAF_BITS - KITSUNE__GRANULE_BITS))
 #define KITSUNE__CELL_CHAIN 0x80000000u
+#define KITSUNE__CELL_MARK 0x40000000u /* and 4 bits of offset in the granule, 26 of `from` */
+#define KITSUNE__MARK_FROM_BITS 26
 
 struct kitsune__side {
     uint32_t **top[1u << KITSUNE__TOP_BITS];

@@ -642,7 +642,7 @@ static void *claim_new(struct kitsune_xf *xf, uintptr_t address, uint64_t count,
     struct kitsune__claim *claim =
         need(xf, KITSUNE__LOG_NEXT(&xf->claims.log, struct kitsune__claim));
     uint32_t number = (uint32_t)(xf->claims.log.count - 1);
-    if (__builtin_expect(number >= KITSUNE__CELL_CHAIN, 0))
+    if (__builtin_expect(number >= KITSUNE__CELL_MARK, 0))
         fail(xf, "more objects than one update can move");
     claim->old = address;
     claim->bytes = bytes;
@@ -704,7 +704,7 @@ static inline void *claim_common(struct kitsune_xf *xf, uint32_t *cell, uintptr_
     uint64_t bytes = type->old_size, offset = address - xf->near.start;
     uint32_t number = (uint32_t)xf->claims.log.count;
     if (type->old_tail || !bytes || offset >= xf->near.end - xf->near.start ||
-        bytes > xf->near.end - address || number >= KITSUNE__CELL_CHAIN - 1)
+        bytes > xf->near.end - address || number >= KITSUNE__CELL_MARK - 1)
         return NULL;
     struct kitsune__claim *claim =
         need(xf, KITSUNE__LOG_NEXT(&xf->claims.log, struct kitsune__claim));
@@ -713,12 +713,16 @@ static inline void *claim_common(struct kitsune_xf *xf, uint32_t *cell, uintptr_
         xf->claims.log.count--;
         return NULL;
     }
+    int moves = type->how == KITSUNE_MOVE;
     *claim = (struct kitsune__claim){.old = address, .new = address, .bytes = bytes,
-                                     .from = xf->current, .type = type_number};
-    if (type->how == KITSUNE_MOVE) {
-        claim->flags = KITSUNE__CLAIM_MOVES;
-        claim->new = (uintptr_t)kitsune__xf_allocate(xf, type->new_size, type->new_align);
+                                     .from = xf->current, .type = type_number,
+                                     .flags = moves ? KITSUNE__CLAIM_MOVES : 0};
+    if (xf->phase == DISCOVERING) {
+        claim->new = 0;
+        return (void *)address;
     }
+    if (moves)
+        claim->new = (uintptr_t)kitsune__xf_allocate(xf, type->new_size, type->new_align);
     push_work(xf, make_work(number, 0));
     return (void *)claim->new;
 }
@@ -736,14 +740,14 @@ static inline void *meet(struct kitsune_xf *xf, uintptr_t address, uint64_t coun
     if (!cell || count != 1)
         return meet_slowly(xf, address, count, type);
     if (!*cell) {
-        void *new = xf->phase == ONE_PASS ? claim_common(xf, cell, address, type) : NULL;
+        void *new = claim_common(xf, cell, address, type);
         return new ? new : meet_slowly(xf, address, count, type);
     }
-    if (*cell & KITSUNE__CELL_CHAIN)
+    if (!kitsune__cell_is_claim(*cell))
         return meet_slowly(xf, address, count, type);
     const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, *cell);
-    if (claim->old == address && claim->new && kitsune__claim_type(&xf->claims, claim) == type)
-        return (void *)claim->new;
+    if (claim->old == address && kitsune__claim_type(&xf->claims, claim) == type)
+        return claim->new ? (void *)claim->new : reach(xf, *cell);
     return meet_slowly(xf, address, count, type);
 }
 
@@ -804,7 +808,8 @@ static void *keep(struct kitsune_xf *xf, uintptr_t address, uint64_t size_bytes,
     }
     if (xf->nothing_moves || xf->phase == DISCOVERING || address >= ADDRESS_LIMIT || address < 4096)
         return (void *)address;
-    uint32_t number = kitsune__claims_find(&xf->claims, address);
+    uint32_t *cell = kitsune__side_cell(&xf->claims.side, address);
+    uint32_t number = cell && *cell ? kitsune__claims_find(&xf->claims, address) : 0;
     if (number) {
         uint64_t offset;
         const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, number);
@@ -818,7 +823,7 @@ static void *keep(struct kitsune_xf *xf, uintptr_t address, uint64_t size_bytes,
     void *past = past_claim(xf, address);
     if (past)
         return past;
-    if (kitsune__claims_mark(&xf->claims, address, xf->current) != 0)
+    if (kitsune__claims_mark(&xf->claims, cell, address, xf->current) != 0)
         need(xf, NULL);
     return (void *)address;
 }
@@ -892,13 +897,24 @@ static void begin_claim(struct kitsune_xf *xf, uint32_t number, struct kitsune__
 
 /* Fetches what the words of the next batch point to, if they look like pointers, and the cells of that: the
  * entries of a hash table lie anywhere, one after the other would be waited for. */
-static void fetch_targets(const struct kitsune_xf *xf, const uintptr_t *words, uint64_t count) {
-    for (uint64_t i = 0; i < count; i++) {
+static void fetch_targets(const struct kitsune_xf *xf, const uint8_t *memory, uint64_t bytes) {
+    const uintptr_t *words = (const void *)memory;
+    __asm__ volatile(""); /* gcc drops calls of a function that does nothing but prefetch */
+    if ((uintptr_t)memory % sizeof *words != 0)
+        return;
+    for (uint64_t i = 0; i < bytes / sizeof *words; i++) {
         if (words[i] - xf->near.start >= xf->near.end - xf->near.start)
             continue;
         __builtin_prefetch(kitsune__side_cell(&xf->claims.side, words[i]), 1);
         __builtin_prefetch((const void *)words[i]);
     }
+}
+
+#define FETCHED_MAX 64u /* bytes of an object that are looked at for what they point to */
+
+static void fetch_of(const struct kitsune_xf *xf, const struct kitsune__claim *claim) {
+    fetch_targets(xf, (const uint8_t *)claim->old,
+                  claim->bytes < FETCHED_MAX ? claim->bytes : FETCHED_MAX);
 }
 
 /*
@@ -925,11 +941,9 @@ static void transform_claim(struct kitsune_xf *xf, work_t work) {
         clear(out, count == 1 ? new_bytes(xf, claim, type) : (stop - first) * type->new_size);
     else if (claim->flags & KITSUNE__CLAIM_COPIED)
         in = out;
-    if (stop < count && (uintptr_t)in % sizeof(uintptr_t) == 0) {
-        uint64_t next = count - stop > BATCH ? BATCH : count - stop;
-        fetch_targets(xf, (const uintptr_t *)(in + (stop - first) * type->old_size),
-                      next * type->old_size / sizeof(uintptr_t));
-    }
+    if (stop < count)
+        fetch_targets(xf, in + (stop - first) * type->old_size,
+                      (count - stop > BATCH ? BATCH : count - stop) * type->old_size);
     for (; type->transform && first < stop; first++, in += type->old_size, out += type->new_size)
         type->transform(xf, in, out);
 }
@@ -946,6 +960,10 @@ static inline work_t next_work(struct kitsune_xf *xf) {
         __builtin_prefetch((const void *)claim->old);
         __builtin_prefetch((const void *)claim->new, 1);
         xf->ahead[xf->fetched++ % LOOK_AHEAD] = work;
+    }
+    if (xf->fetched - xf->taken > LOOK_AHEAD / 2) { /* else nothing would be won */
+        work_t soon = xf->ahead[(xf->taken + LOOK_AHEAD / 2) % LOOK_AHEAD];
+        fetch_of(xf, kitsune__claim_at(&xf->claims, (uint32_t)soon));
     }
     return xf->fetched == xf->taken ? 0 : xf->ahead[xf->taken++ % LOOK_AHEAD];
 }
@@ -966,6 +984,9 @@ static void drain(struct kitsune_xf *xf) {
 static void carry_out_stores(struct kitsune_xf *xf) {
     for (; xf->stored < xf->stores.count; xf->stored++) {
         const struct store *store = KITSUNE__LOG_AT(&xf->stores, struct store, xf->stored);
+        if (xf->stored + LOOK_AHEAD < xf->stores.count)
+            __builtin_prefetch(
+                KITSUNE__LOG_AT(&xf->stores, struct store, xf->stored + LOOK_AHEAD)->where, 1);
         *store->where = store->value;
     }
     xf->statistics.stores = xf->stored;
@@ -995,16 +1016,38 @@ void kitsune__xf_settle(struct kitsune_xf *xf) {
 static void visit_objects(struct kitsune_xf *xf, const struct kitsune_type *type, uint64_t count,
                           const uint8_t *in) {
     for (uint64_t i = 0; i < count; i++, in += type->old_size) {
+        if (i % BATCH == 0 && count - i > BATCH)
+            fetch_targets(xf, in + BATCH * type->old_size,
+                          (count - i - BATCH > BATCH ? BATCH : count - i - BATCH) * type->old_size);
         type->visit(xf, in);
         if (i % POLL_EVERY == POLL_EVERY - 1)
             poll(xf);
     }
 }
 
+/* The claim of this number, if there is one and it will be visited. */
+static const struct kitsune__claim *to_visit(const struct kitsune_xf *xf, uint64_t number) {
+    if (number >= xf->claims.log.count)
+        return NULL;
+    const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, (uint32_t)number);
+    return kitsune__claim_type(&xf->claims, claim)->visit ? claim : NULL;
+}
+
+/* Objects that come later are fetched, then what their words point to. */
+static void fetch_claims(const struct kitsune_xf *xf, uint64_t number) {
+    const struct kitsune__claim *far = to_visit(xf, number + 2 * LOOK_AHEAD);
+    const struct kitsune__claim *near = to_visit(xf, number + LOOK_AHEAD);
+    if (far)
+        __builtin_prefetch((const void *)far->old);
+    if (near)
+        fetch_of(xf, near);
+}
+
 static void visit_claims(struct kitsune_xf *xf) {
     for (; xf->visited < xf->claims.log.count; xf->visited++) {
         uint32_t number = (uint32_t)xf->visited;
         const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, number);
+        fetch_claims(xf, number);
         if (!number || (claim->flags & KITSUNE__CLAIM_ABSORBED))
             continue;
         if (number % POLL_EVERY == 0)
