@@ -1,8 +1,8 @@
 """Look into function bodies without parsing them.
 
 In: the place of a body. Out: where its statics and local types are declared and in which blocks,
-which functions it mentions other than by calling them, where its update points are. extract.py
-calls it.
+which functions it mentions other than by calling them, where its update points are, which variables
+it migrates by hand. extract.py calls it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from kitsune_tool.normalise import KEYWORDS, MARKER, TYPE_WORDS, Token, tokens, 
 _STATIC = re.compile(r"\b(?:static|_Thread_local|__thread|thread_local)\b")
 _NAME = re.compile(r"[A-Za-z_$][\w$]*+")
 _MENTION = re.compile(r"(?<![\w$.])[A-Za-z_$][\w$]*+(?!\s*\()")
+_MIGRATE = "kitsune__migrate_variable"
+"""What the `MIGRATE_*` of kitsune.h call."""
 _STATEMENT_ENDS = {";", "{", "}", ":"}
 _OPENING = {"(", "[", "{"}
 _CLOSING = {")", "]", "}"}
@@ -189,12 +191,25 @@ def update_points(text: str, start: int, end: int) -> list[Call]:
     return calls
 
 
-def _literal(body: list[Token], index: int) -> str | None:
+def migrated(text: str, start: int, end: int) -> list[str | None]:
+    """Return the keys that the `MIGRATE_*` of a body expand to; None for a computed one."""
+    if text.find(_MIGRATE, start, end) < 0:
+        return []
+    body = list(tokens(text, start, end))
+    return [
+        _literal(body, index + 2, ",")
+        for index, token in enumerate(body[:-2])
+        if token.text == _MIGRATE and token.kind == "id" and body[index + 1].text == "("
+    ]
+
+
+def _literal(body: list[Token], index: int, end: str = ")") -> str | None:
+    """Return the string literals from `index` on, joined; None if anything else is before `end`."""
     parts = []
     while body[index].kind == "string":
         parts.append(unquote(body[index].text))
         index += 1
-    return "".join(parts) if parts and body[index].text == ")" else None
+    return "".join(parts) if parts and body[index].text == end else None
 
 
 def markers(text: str, start: int, end: int) -> list[int]:

@@ -210,6 +210,17 @@ class Diagnoses:
             _transform(where.old_place, where.new_place, "/* allocate and fill $out */"),
         )
 
+    def thread_local_in_function(self, variable: Variable) -> None:
+        """K136: a thread-local variable that only its function can name."""
+        self._add_at(
+            "K136",
+            f"'{variable.key}' is thread-local and declared in a function: its value cannot be"
+            " migrated",
+            variable.at,
+            "declare it outside of the function, or, if each version may begin with its initial"
+            f"\nvalue, under 'annotations':\n  \"{variable.key}\": ignore",
+        )
+
 
 def _way(where: Where) -> tuple[Note, ...]:
     """Tell how the root leads to it, unless it is the root itself."""

@@ -100,6 +100,7 @@ class _Extraction:
         self.unsized: set[int] = set()
         self.locals: list[LocalStatic] = []
         self.update_points: list[UpdatePoint] = []
+        self.requests: list[str | None] = []
 
     def run(self) -> Extracted:
         for entry in self.index.roots:
@@ -121,6 +122,7 @@ class _Extraction:
             ),
             update_points=tuple(self.update_points),
             namespace=self.namespace,
+            requests=self._requested(),
         )
         return Extracted(
             unit,
@@ -238,9 +240,23 @@ class _Extraction:
             for call in bodies.update_points(self.text, *external.body):
                 at = self.locate(call.offset)
                 self.update_points.append(UpdatePoint(call.name, function.name, at))
+            self.requests += bodies.migrated(self.text, *external.body)
             if function.is_emitted_here and bodies.has_statics(self.text, *external.body):
                 for local in self._statics(function.name, external.body):
                     self._add_local(local, seen)
+
+    def _requested(self) -> tuple[str | None, ...]:
+        """Return the keys that `MIGRATE_*` asks for.
+
+        A macro names a static by `__FILE__`, which is the unit's source as the compiler was told;
+        the unit's own key is meant then.
+        """
+        own = {v.key.rpartition("/")[2]: v.key for v in self.variables if v.storage != "global"}
+        found = (
+            own.get(key.rpartition("/")[2], key) if key is not None and "/" in key else key
+            for key in self.requests
+        )
+        return tuple(dict.fromkeys(found))
 
     def _defined(self) -> list[FunctionInfo]:
         """Return the functions whose code is in this unit, in the text's order."""

@@ -13,16 +13,14 @@ import json
 import os.path
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kitsune_tool.errors import KitsuneErrors, Location
+from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location
 from kitsune_tool.extract import Extracted, extract
 from kitsune_tool.insert import apply, labelled_statics, tables
 from kitsune_tool.model import EditMatch, Unit, to_json
 from kitsune_tool.scan import Scan, scan
-
-if TYPE_CHECKING:
-    from kitsune_tool.edits import Edit, Expand
 
 if TYPE_CHECKING:
     from kitsune_tool.edits import Edit, Expand
@@ -57,15 +55,45 @@ def process(text: str, source: str, config: FrontendConfig) -> Processed:
     """Return the text to compile instead of `text` (preprocessed C, bytes as latin-1).
 
     `source` is the unit's file as the compiler was told. The result depends on nothing but the
-    arguments. Raises `KitsuneError`.
+    arguments; only messages quote files. Raises `KitsuneError`.
     """
     enabled = gc.isenabled()
     gc.disable()  # syntax trees are garbage only at the end, and collections cost half the time
     try:
         return _process(text, source, config)
+    except KitsuneError as error:
+        raise _quoting(error, config) from error
     finally:
         if enabled:
             gc.enable()
+
+
+def _quoting(error: KitsuneError, config: FrontendConfig) -> KitsuneError:
+    """Return `error` with the lines of the user's files that it and its notes speak of."""
+    if isinstance(error, KitsuneErrors):
+        return KitsuneErrors(tuple(_quoting(each, config) for each in error.errors))
+    return KitsuneError(
+        error.code,
+        error.message,
+        at=error.at,
+        hint=error.hint,
+        source_line=error.source_line or _line(error.at, config),
+        notes=tuple(
+            dataclasses.replace(note, source_line=note.source_line or _line(note.at, config))
+            for note in error.notes
+        ),
+    )
+
+
+def _line(at: Location | None, config: FrontendConfig) -> str | None:
+    """Return a line of a file below the root, None if it cannot be had."""
+    if at is None or not at.line:
+        return None
+    try:
+        lines = (Path(config.root) / at.file).read_bytes().splitlines()
+        return lines[at.line - 1].decode(errors="replace")
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def relative(path: str, config: FrontendConfig) -> str:

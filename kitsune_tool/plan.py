@@ -52,6 +52,7 @@ from kitsune_tool.pairs import (
     Words,
     parts,
 )
+from kitsune_tool.paths import matches_key
 from kitsune_tool.program import layout_digest
 from kitsune_tool.resolve import (
     Atom,
@@ -67,6 +68,7 @@ from kitsune_tool.resolve import (
 )
 from kitsune_tool.rules import Rule, RuleSet
 
+_NOT_ASKED_FOR = "keeps its initial value: no MIGRATE_* asks for it"
 _MAX_WORDS = 64
 """Pointers looked at in one union; a bigger one is copied."""
 
@@ -151,7 +153,9 @@ def make_plan(
     options = options or Options()
     old_world, new_world = World(old), World(new)
     comparison = compare(old_world, new_world, rules, strict=options.strict)
-    return _Planner(comparison, rules, options, Diagnoses(source_line)).run()
+    requested = frozenset(new.requests)
+    planner = _Planner(comparison, rules, options, Diagnoses(source_line), requested=requested)
+    return planner.run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +195,8 @@ class _Planner:
     known: dict[object, Pair] = field(default_factory=dict)
     queue: deque[tuple[Pair, Compound, Compound, tuple[str, ...]]] = field(default_factory=deque)
     customs: list[tuple[Pair, str]] = field(default_factory=list)
+    requested: frozenset[str | None] = frozenset()
+    """Keys, or ends of keys, that the new version's `MIGRATE_*` ask for."""
     values_only: bool = False
     """Pointers are not followed: only what lies inside a value is asked for."""
 
@@ -239,6 +245,15 @@ class _Planner:
     def _variable(self, new: Variable) -> Migration | None:
         old = self.comparison.old_variable(new)
         auto = self._is_auto(new)
+        if _is_nameless(new):
+            if old is not None and auto and not new.const and not _has(new, "ignore"):
+                self.diagnoses.thread_local_in_function(new)
+            return None
+        if not auto and not self._is_requested(new):
+            return Migration(new, old, address=True, reason=_NOT_ASKED_FOR) if old else None
+        return self._asked_for(new, old, auto)
+
+    def _asked_for(self, new: Variable, old: Variable | None, auto: bool) -> Migration | None:
         rule = self.comparison.value_rule((new.key,))
         if rule is not None:
             return self._ruled_variable(new, old, rule, auto)
@@ -259,6 +274,15 @@ class _Planner:
         if _has(variable, "auto_migrate"):
             return True
         return self.options.automigrate and not _has(variable, "manual_migrate")
+
+    def _is_requested(self, variable: Variable) -> bool:
+        """Tell whether a `MIGRATE_*` asks for it; a computed key may be anybody's."""
+        requested = self.requested
+        return (
+            None in requested
+            or variable.key in requested
+            or any(key is not None and matches_key(key, variable.key) for key in requested)
+        )
 
     def _added(self, new: Variable, auto: bool) -> Migration | None:
         if auto and self.options.added_variables == "rule":
@@ -316,7 +340,7 @@ class _Planner:
         return tuple(
             Migration(None, old, reason="nothing of the new version asks for it")
             for old in self.old.program.variables
-            if old.key not in taken
+            if old.key not in taken and not _is_nameless(old)
         )
 
     # -- values -----------------------------------------------------------------------------------
@@ -857,6 +881,11 @@ class _Planner:
             message = f"rule '{rule.label}': {error}"
             self.diagnoses.keep(KitsuneError("K112", message, at=rule.code_at))
             return []
+
+
+def _is_nameless(variable: Variable) -> bool:
+    """Tell whether nothing outside its function can name it, so that it is in no symbol table."""
+    return variable.thread_local and variable.storage == "local_static"
 
 
 def _has(variable: Variable, kind: str) -> bool:

@@ -64,6 +64,7 @@ def merge(units: Sequence[Unit], name: str, version: str) -> Program:
         edits=_edits(units),
         sources=tuple(unit.source for unit in units),
         type_units=_type_units(graph, mapping, len(types)),
+        requests=tuple(dict.fromkeys(key for unit in units for key in unit.requests)),
     )
 
 

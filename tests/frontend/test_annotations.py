@@ -1,6 +1,6 @@
 """Annotations are found wherever they stand, and the compiler never sees them."""
 
-# ruff: noqa: E501 - the samples of C are easier to read in one piece
+
 
 from __future__ import annotations
 
@@ -135,14 +135,30 @@ def test_lines_stay(build: Any) -> None:
 
 
 BAD = {
-    "char *p E_PTRARRAY();": "unit.c:2:9: error[K001]: the argument of E_PTRARRAY is not understood: ''\n"
-    "hint: it takes a length: E_PTRARRAY(self.count)",
-    "struct s { int a; } E_GENERIC(t);": "unit.c:2:21: error[K001]: the argument of E_GENERIC is not"
-    " understood: 't'\nhint: it takes names of type parameters: E_GENERIC(@k, @v)",
-    "char *p E_CUSTOM(take);": "unit.c:2:9: error[K001]: the argument of E_CUSTOM is not understood:"
-    " 'take'\nhint: it takes the names of two functions: E_CUSTOM(allocate, release)",
-    "void E_T(t) *p;": "unit.c:2:6: error[K001]: the argument of E_T is not understood: 't'\n"
-    "hint: it takes the name of a type parameter: E_T(@t)",
+    "char *p E_PTRARRAY();": (
+        "unit.c:2:9: error[K001]: the argument of E_PTRARRAY is not understood: ''\n"
+        "    char *p E_PTRARRAY();\n"
+        "            ^\n"
+        "hint: it takes a length: E_PTRARRAY(self.count)"
+    ),
+    "struct s { int a; } E_GENERIC(t);": (
+        "unit.c:2:21: error[K001]: the argument of E_GENERIC is not understood: 't'\n"
+        "    struct s { int a; } E_GENERIC(t);\n"
+        "                        ^\n"
+        "hint: it takes names of type parameters: E_GENERIC(@k, @v)"
+    ),
+    "char *p E_CUSTOM(take);": (
+        "unit.c:2:9: error[K001]: the argument of E_CUSTOM is not understood: 'take'\n"
+        "    char *p E_CUSTOM(take);\n"
+        "            ^\n"
+        "hint: it takes the names of two functions: E_CUSTOM(allocate, release)"
+    ),
+    "void E_T(t) *p;": (
+        "unit.c:2:6: error[K001]: the argument of E_T is not understood: 't'\n"
+        "    void E_T(t) *p;\n"
+        "         ^\n"
+        "hint: it takes the name of a type parameter: E_T(@t)"
+    ),
 }
 
 

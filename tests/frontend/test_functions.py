@@ -94,3 +94,21 @@ def test_update_points(build: Any) -> None:
         (None, "other", "unit.c:4:29"),
         ('a"A', "other", "unit.c:4:48"),
     ]
+
+
+def test_what_migrate_asks_for(build: Any) -> None:
+    """Statics get the unit's own key, whatever `__FILE__` is; dead functions ask for nothing."""
+    built = build(
+        '#include "kitsune.h"\n'
+        "int shared, *from_elsewhere;\n"
+        "static int hidden, unused;\n"
+        "static int dead(void) { return MIGRATE_STATIC(unused); }\n"
+        "int count(void) { static int n; return MIGRATE_LOCAL_STATIC(count, n) + n; }\n"
+        '# 1 "/elsewhere/unit.c"\n'
+        "int all(void) { return MIGRATE_GLOBAL(shared) + MIGRATE_STATIC(hidden); }\n",
+        "-w",
+    )
+    assert built.unit.requests == ("unit.c/count#n", "shared", "unit.c/hidden")
+    computed = "int f(const char *key) { return kitsune__migrate_variable(key, 0); }\n"
+    built = build('#include "kitsune.h"\n' + computed, "-w")
+    assert built.unit.requests == (None,)

@@ -265,7 +265,7 @@ def test_record_of_another_version_of_the_tool(tmp_path: Path) -> None:
         objects.read_units(tmp_path / "future.o")
     assert caught.value.report() == (
         f"{tmp_path}/future.o: error[K062]: what it says of the program cannot be read: a record"
-        " cannot be read: schema 99 is not 1\n"
+        " cannot be read: schema 99 is not 2\n"
         "hint: build it again with this version of kitsune"
     )
 

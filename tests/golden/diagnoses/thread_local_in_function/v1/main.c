@@ -1,0 +1,6 @@
+int next(void)
+{
+    static _Thread_local int count = 1;
+
+    return ++count;
+}
