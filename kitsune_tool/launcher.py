@@ -37,7 +37,7 @@ _LAUNCHER_LINK = (
     "-ldl",
     "-lpthread",
 )
-_WRAPPED = re.compile(r"^\s*[XVN]\([^,]+,\s*(\w+),", re.MULTILINE)
+_WRAPPED = re.compile(r"^\s*(?:[XVN]\([^,]+,\s*|L\()(\w+),", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

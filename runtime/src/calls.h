@@ -4,19 +4,22 @@
  * (table.c, which expects a function kitsune__call_NAME for each), and the linker's --wrap flags
  * (kitsune_tool/launcher.py reads the names here: one entry per line).
  *
- * X(returned type, NAME, (parameters), (arguments)); V for void; N for calls that do not return.
+ * X(returned type, NAME, (parameters), (arguments)); V for void; N for calls that do not return. Calls
+ * that take an argument or none (fcntl, ioctl) are listed with one: it lies in the same register.
  * A change of the list changes the interface: KITSUNE_ABI must grow with it.
  */
 #ifndef KITSUNE_CALLS_H
 #define KITSUNE_CALLS_H
 
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/time.h>
 #include <sys/types.h>
+#include <threads.h>
 #include <time.h>
 
 typedef void kitsune__exit_function(void);
@@ -54,7 +57,27 @@ typedef void kitsune__signal_handler(int);
     X(int, __poll_chk, (struct pollfd *fds, nfds_t count, int timeout_ms, size_t size), (fds, count, timeout_ms, size)) \
     X(int, __ppoll_chk, (struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t size), (fds, count, timeout, mask, size)) \
     X(int, epoll_wait, (int epoll, struct epoll_event *events, int capacity, int timeout_ms), (epoll, events, capacity, timeout_ms)) \
-    X(int, epoll_pwait, (int epoll, struct epoll_event *events, int capacity, int timeout_ms, const sigset_t *mask), (epoll, events, capacity, timeout_ms, mask))
+    X(int, epoll_pwait, (int epoll, struct epoll_event *events, int capacity, int timeout_ms, const sigset_t *mask), (epoll, events, capacity, timeout_ms, mask)) \
+    /* what the kernel keeps for a descriptor (wrap_descriptor.c) */ \
+    X(int, epoll_ctl, (int epoll, int operation, int descriptor, struct epoll_event *event), (epoll, operation, descriptor, event)) \
+    X(int, fcntl, (int descriptor, int command, long argument), (descriptor, command, argument)) \
+    X(int, fcntl64, (int descriptor, int command, long argument), (descriptor, command, argument)) \
+    X(int, ioctl, (int descriptor, unsigned long request, void *argument), (descriptor, request, argument)) \
+    /* another program, another thread (wrap_exit.c) */ \
+    X(int, execve, (const char *path, char *const *arguments, char *const *variables), (path, arguments, variables)) \
+    X(int, execv, (const char *path, char *const *arguments), (path, arguments)) \
+    X(int, execvp, (const char *file, char *const *arguments), (file, arguments)) \
+    X(int, execvpe, (const char *file, char *const *arguments, char *const *variables), (file, arguments, variables)) \
+    X(int, fexecve, (int descriptor, char *const *arguments, char *const *variables), (descriptor, arguments, variables)) \
+    X(int, pthread_create, (pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument), (thread, attributes, start, argument)) \
+    X(int, thrd_create, (thrd_t *thread, int (*start)(void *), void *argument), (thread, start, argument))
+
+/* Calls whose arguments are a list, and the call of the list above that takes them as a vector: L(NAME,
+ * that call). wrap.c makes one of the other. */
+#define KITSUNE_LIST_CALLS(L) \
+    L(execl, execv) \
+    L(execlp, execvp) \
+    L(execle, execve)
 /* clang-format on */
 
 struct kitsune_calls {

@@ -58,7 +58,7 @@ struct journal {
     int timer; /* of the limit; -1: none */
     uint32_t has_timers, kernel_timer_count;
     struct itimerval timers[3];
-    uint64_t timers_ns;
+    uint64_t timers_ns, timer_pending; /* when the new version first changed one */
     int kernel_timers[KERNEL_TIMERS_MAX];
     /* Why it was given up. */
     const void *fault_pc;
@@ -93,8 +93,17 @@ static uint64_t bit_of(int number) {
     return 1ull << (number - 1);
 }
 
+static int is_of_this_process(const struct journal *of) {
+    return of->process == KITSUNE__SYSCALL(SYS_getpid);
+}
+
+/* A child of vfork shares this memory, one of a bare clone has a copy; neither runs a handler of fork. */
 int kitsune__journal_active(void) {
-    return journal != NULL;
+    return journal != NULL && is_of_this_process(journal);
+}
+
+int kitsune__journal_is_inherited(void) {
+    return journal != NULL && !is_of_this_process(journal);
 }
 
 int kitsune__journal_snapshot_off(void) {
@@ -185,10 +194,11 @@ static void stop_limit(struct journal *of) {
 }
 
 void kitsune__journal_save_timers(void) {
-    if (journal == NULL || journal->has_timers)
+    if (!kitsune__journal_active() || journal->has_timers)
         return;
     for (int which = 0; which < 3; which++)
         KITSUNE__SYSCALL(SYS_getitimer, which, &journal->timers[which]);
+    KITSUNE__SYSCALL(SYS_rt_sigpending, &journal->timer_pending, KERNEL_SET_SIZE);
     journal->timers_ns = kitsune__now_ns();
     journal->has_timers = 1;
 }
@@ -217,6 +227,18 @@ static void restore_timers(struct journal *of) {
         restore_timer(of, which);
     for (uint32_t index = 0; index < of->kernel_timer_count; index++)
         KITSUNE__SYSCALL(SYS_timer_delete, of->kernel_timers[index]);
+}
+
+/* ---- open files ---------------------------------------------------------------------------- */
+
+void kitsune__journal_save_flags(int descriptor) {
+    if (kitsune__journal_active() && journal->has_snapshot)
+        kitsune__snapshot_save_flags(exchange_of(journal), journal->clone, descriptor);
+}
+
+void kitsune__journal_save_watches(int epoll) {
+    if (kitsune__journal_active() && journal->has_snapshot)
+        kitsune__snapshot_save_watches(exchange_of(journal), journal->clone, epoll);
 }
 
 /* ---- signals ------------------------------------------------------------------------------- */
@@ -292,7 +314,7 @@ static void on_signal(int number, siginfo_t *info, void *ucontext) {
     struct journal *of = journal;
     char *reason;
     size_t size, length;
-    if (of == NULL || of->is_committed || of->process != KITSUNE__SYSCALL(SYS_getpid)) {
+    if (of == NULL || of->is_committed || !is_of_this_process(of)) {
         crash_by_default(number);
         return;
     }
@@ -350,6 +372,25 @@ static void restore_caught(struct journal *of) {
         KITSUNE__SYSCALL(SYS_rt_sigaction, caught[index], &of->actions[index], 0, KERNEL_SET_SIZE);
 }
 
+/* A timer of the process ran out that the new version had set; the old one's own was put back. */
+static int is_of_new_timer(const struct journal *of, const siginfo_t *info) {
+    const uint64_t timers = bit_of(SIGALRM) | bit_of(SIGVTALRM) | bit_of(SIGPROF);
+    if (info->si_code == SI_TIMER) {
+        for (uint32_t index = 0; index < of->kernel_timer_count; index++)
+            if (of->kernel_timers[index] == info->si_timerid)
+                return 1;
+        return 0;
+    }
+    return of->has_timers && info->si_code == SI_KERNEL &&
+           (timers & ~of->timer_pending & bit_of(info->si_signo)) != 0;
+}
+
+static int is_of_new_version(const struct journal *of, const siginfo_t *info) {
+    if (is_of_new_timer(of, info))
+        return 1;
+    return info->si_code <= 0 && info->si_code != SI_TIMER && info->si_pid == of->process;
+}
+
 /* Drops what the new version sent to itself (SIGPIPE by writing, say); all else stays pending. */
 static void sift_pending(struct journal *of) {
     uint64_t pending = 0;
@@ -362,7 +403,7 @@ static void sift_pending(struct journal *of) {
         if (!(pending & set) ||
             KITSUNE__SYSCALL(SYS_rt_sigtimedwait, &set, &info, &none, KERNEL_SET_SIZE) != number)
             continue;
-        if (info.si_code > 0 || info.si_pid != of->process)
+        if (!is_of_new_version(of, &info))
             KITSUNE__SYSCALL(SYS_rt_sigqueueinfo, of->process, number, &info);
     }
     if (of->resend.si_signo != 0)
@@ -458,7 +499,7 @@ void kitsune__journal_abortv(uint32_t code, const char *format, va_list argument
     struct journal *of = journal;
     /* Without a transaction there is nothing to go back to: only a child of the new version can get
      * here (it was forked before the commit and then failed), and it ends as it would have. */
-    while (of == NULL || of->is_committed)
+    while (of == NULL || of->is_committed || !is_of_this_process(of))
         KITSUNE__SYSCALL(SYS_exit_group, 70);
     char *reason = of->verdict.reason;
     size_t size = sizeof of->verdict.reason;

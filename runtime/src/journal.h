@@ -37,8 +37,10 @@ enum kitsune__phase {
     KITSUNE__PHASE_COMMIT
 };
 
-/* Non-zero between begin and commit or abort, in this process (not in its children). */
+/* Non-zero between begin and commit or abort, in this process: not in its children, of whichever kind. */
 int kitsune__journal_active(void);
+/* Non-zero in a child of a process that was in a transaction then, until it drops that. */
+int kitsune__journal_is_inherited(void);
 
 /*
  * Runs `body(argument)` as a transaction on a fresh stack. Returns only by an abort, in the old
@@ -86,6 +88,11 @@ int kitsune__journal_drop_in_child(void);
 void kitsune__journal_save_timers(void);
 /* A kernel timer (timer_create) that a rollback must delete. */
 void kitsune__journal_note_timer(int kernel_timer);
+
+/* Before the new version changes what the kernel keeps for an open file, which it shares with the
+ * snapshot: status flags of a descriptor, what an epoll watches. A rollback puts it back. */
+void kitsune__journal_save_flags(int descriptor);
+void kitsune__journal_save_watches(int epoll);
 
 /* What the kernel has while the transaction replaces it: the old version's dispositions of the
  * signals that report faults, its mask, its alternate stack. Non-zero if `number` is replaced. */

@@ -118,10 +118,16 @@ static void name_function(struct kitsune__verdict *verdict, const char *load_pat
     close(file);
 }
 
+static void close_copy(void) {
+    if (update.request.fd >= 0)
+        close(update.request.fd);
+    update.request.fd = -1;
+}
+
 static void finish_failed(struct kitsune__verdict *verdict) {
     if (verdict->fault_path[0] != '\0')
         name_function(verdict, update.request.load_path);
-    close(update.request.fd);
+    close_copy();
     const struct kitsune_identity *old = kitsune__image_current()->release->identity;
     kitsune__log("%s %s goes on, %s was not installed: K%u: %s%s%s", old->program, old->version,
                  update.request.release.version, verdict->code, verdict->reason,
@@ -201,6 +207,7 @@ static void run_new_version(void *argument) {
                                        sizeof reason);
     if (code != 0)
         kitsune__journal_abort(code, "%s", reason);
+    close_copy(); /* from here on the new version may use the number; a rollback gives it back */
     const struct kitsune__image *image = kitsune__image_incoming();
     const struct kitsune_release *new = image->release;
     kitsune__journal_set_code(image->code_start, image->code_end);
@@ -309,7 +316,6 @@ static void commit(void) {
     kitsune__registry_close(update.to);
     update.from = update.to = NULL;
     close_earlier();
-    close(update.request.fd);
     kitsune__request_lower(KITSUNE__PENDING_TRANSACTION);
     kitsune__log("%s %s became %s: %lu objects, %lu us%s%s", old->release->identity->program,
                  old->release->identity->version,
@@ -424,7 +430,7 @@ void kitsune__update(const struct kitsune_release *site, const char *name) {
 /* ---- fork ------------------------------------------------------------------------------------ */
 
 void kitsune__quiesce_drop_in_child(void) {
-    if (kitsune__journal_active())
+    if (kitsune__journal_is_inherited())
         kitsune__signals_leave_in_child();
     kitsune__journal_drop_in_child();
     kitsune__retire_drop_in_child();

@@ -7,12 +7,14 @@
 #include <linux/kcmp.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
@@ -25,6 +27,8 @@
 #define LIMITS 16
 #define SIGNALS 64
 #define TEXT_SIZE 16384u
+#define WATCHES_MAX 262144u
+#define EPOLLS_MAX 64
 #define NS_PER_S 1000000000ull
 
 /* Of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst). */
@@ -51,12 +55,26 @@ struct range {
     uint8_t protection; /* PROT_* */
     uint8_t is_shared;
     uint8_t is_kernels; /* vdso and its kin: never touched */
+    uint8_t is_lost;    /* made again without its file, whole or in part */
 };
 
 struct descriptor {
     int number;
     int flags; /* F_GETFD */
     uint64_t inode, device;
+};
+
+/* What an epoll watches, as /proc/PID/fdinfo/N tells it, which is in one order every time. */
+struct watch {
+    int descriptor;
+    uint32_t events;
+    uint64_t data;
+};
+
+/* The epoll `number` and its watches[start .. start + count]. */
+struct epoll {
+    int number;
+    uint32_t start, count;
 };
 
 /* sigaction as the kernel has it on x86-64 and AArch64. */
@@ -72,7 +90,9 @@ enum command {
     COMMAND_DESCRIBE,  /* ranges, descriptors, attributes */
     COMMAND_NEXT,      /* first address in [start, end) that may hold a page */
     COMMAND_PAGES,     /* entries and contents of a chunk */
-    COMMAND_DESCRIPTOR /* send descriptor `start` to `address` */
+    COMMAND_DESCRIPTOR, /* send descriptor `start` to `address` */
+    COMMAND_FLAGS,      /* status flags of descriptor `start` */
+    COMMAND_WATCHES     /* what epoll `start` watches */
 };
 
 struct kitsune__exchange {
@@ -82,6 +102,7 @@ struct kitsune__exchange {
     pid_t process;       /* the one that was cloned */
     uint64_t start, end, result;
     uint32_t protection; /* of the chunk that is asked for */
+    uint32_t wants_all;  /* of the chunk: also what is no private copy */
     struct sockaddr_un address;
     socklen_t address_length;
     /* What the clone says of itself. */
@@ -93,6 +114,12 @@ struct kitsune__exchange {
     struct rlimit limits[LIMITS];
     struct kernel_action actions[SIGNALS + 1];
     uint32_t range_count, descriptor_count;
+    /* What the clone was told to save. `flags` is by descriptor: F_GETFL plus 1, or 0 */
+    uint32_t flags_end; /* behind the last that is saved */
+    uint32_t flags[DESCRIPTORS_MAX];
+    uint32_t epoll_count, watch_count;
+    struct epoll epolls[EPOLLS_MAX];
+    struct watch watches[WATCHES_MAX], own_watches[WATCHES_MAX];
     /* The process's own side. */
     uint32_t own_range_count, own_descriptor_count;
     uint64_t own_entries[CHUNK_PAGES], entries[CHUNK_PAGES];
@@ -205,6 +232,18 @@ static uint64_t read_number(struct reader *reader, unsigned base, int *after) {
     }
 }
 
+/* Reads the number behind the next colon and blanks, and the character behind it. */
+static uint64_t read_field(struct reader *reader, unsigned base, int *after) {
+    int character;
+    while ((character = next_char(reader)) >= 0 && character != ':')
+        ;
+    while ((character = next_char(reader)) == ' ' || character == '\t')
+        ;
+    if (character >= 0)
+        reader->at--;
+    return read_number(reader, base, after);
+}
+
 static void read_permissions(struct reader *reader, struct range *range) {
     range->protection = 0;
     range->protection |= next_char(reader) == 'r' ? PROT_READ : 0;
@@ -229,6 +268,7 @@ static void read_path(struct reader *reader, struct range *range, char *path, si
     }
     if (path != NULL)
         path[length < size ? length : size - 1] = '\0';
+    range->is_lost = 0;
     range->is_kernels = head[0] == vdso[0] && head[1] == vdso[1];
 }
 
@@ -319,6 +359,29 @@ static int read_descriptors(struct descriptor *descriptors, char *text, uint32_t
     return length < 0 || count == DESCRIPTORS_MAX ? -1 : 0;
 }
 
+/* Lists what an epoll watches; nothing if it is none. Returns the number, at most `most`. */
+static uint32_t read_watches(int epoll, struct watch *watches, uint32_t most, char *text) {
+    char name[40];
+    int first, after = '\n';
+    uint32_t count = 0;
+    kitsune__format(name, sizeof name, "self/fdinfo/%d", epoll);
+    struct reader reader = {open_own(name, O_RDONLY), text, 0, 0};
+    if (reader.descriptor < 0)
+        return 0;
+    while (count < most && (first = next_char(&reader)) >= 0) {
+        if (first == 't' && next_char(&reader) == 'f') { /* "tfd: 5 events: 19 data: 7 ..." */
+            watches[count].descriptor = (int)read_field(&reader, 10, &after);
+            watches[count].events = (uint32_t)read_field(&reader, 16, &after);
+            watches[count++].data = read_field(&reader, 16, &after);
+        }
+        while (after != '\n' && after >= 0)
+            after = next_char(&reader);
+        after = 0;
+    }
+    KITSUNE__SYSCALL(SYS_close, reader.descriptor);
+    return count;
+}
+
 /* Reads the page table's entries of a chunk. Returns 0 or -1. */
 static int read_entries(int pagemap, uint64_t start, uint64_t *entries, uint64_t count) {
     long wanted = (long)(count * sizeof *entries);
@@ -381,13 +444,29 @@ static int describe(struct kitsune__exchange *exchange) {
     return read_descriptors(exchange->descriptors, exchange->text, &exchange->descriptor_count);
 }
 
-/* Copies the chunk's private pages; page n of the chunk goes to slot n. */
+/* Copies a page that may be a file's, and be behind the file's end: such a one is all zeroes. */
+NO_LIBC static void supply_file_page(struct kitsune__exchange *exchange, uint64_t page) {
+    uint64_t *words = (uint64_t *)exchange->pages[page];
+    struct iovec to = {words, PAGE}, from = {(void *)(exchange->start + page * PAGE), PAGE};
+    long self = KITSUNE__SYSCALL(SYS_getpid);
+    exchange->entries[page] = PAGEMAP_PRESENT;
+    if (KITSUNE__SYSCALL(SYS_process_vm_readv, self, &to, 1, &from, 1, 0) == PAGE)
+        return;
+    for (size_t index = 0; index < PAGE / sizeof *words; index++)
+        words[index] = 0;
+}
+
+/* Copies the chunk's private pages, or all; page n of the chunk goes to slot n. */
 static int supply_pages(struct kitsune__exchange *exchange, int pagemap) {
     uint64_t start = exchange->start, count = (exchange->end - start) / PAGE;
     int is_readable = (exchange->protection & PROT_READ) != 0;
     if (read_entries(pagemap, start, exchange->entries, count) != 0)
         return -1;
     for (uint64_t page = 0; page < count; page++) {
+        if (exchange->wants_all && !has_private_copy(exchange->entries[page])) {
+            supply_file_page(exchange, page);
+            continue;
+        }
         if (!has_private_copy(exchange->entries[page]) ||
             is_same_frame(exchange->entries[page], exchange->own_entries[page]))
             continue;
@@ -420,6 +499,27 @@ static int send_descriptor(struct kitsune__exchange *exchange, int number) {
     return sent == 1 ? 0 : -1;
 }
 
+static void save_flags(struct kitsune__exchange *exchange, uint32_t number) {
+    long flags = KITSUNE__SYSCALL(SYS_fcntl, number, F_GETFL);
+    if (flags < 0)
+        return;
+    exchange->flags[number] = (uint32_t)flags + 1;
+    if (exchange->flags_end <= number)
+        exchange->flags_end = number + 1;
+}
+
+static int save_watches(struct kitsune__exchange *exchange, int number) {
+    if (exchange->epoll_count == EPOLLS_MAX)
+        return -1;
+    uint32_t start = exchange->watch_count;
+    uint32_t count = read_watches(number, exchange->watches + start, WATCHES_MAX - start,
+                                  exchange->text);
+    exchange->epolls[exchange->epoll_count] = (struct epoll){number, start, count};
+    exchange->watch_count = start + count;
+    exchange->epoll_count++;
+    return 0;
+}
+
 static int obey(struct kitsune__exchange *exchange, int *pagemap) {
     if (*pagemap < 0)
         *pagemap = open_own("self/pagemap", O_RDONLY);
@@ -436,6 +536,11 @@ static int obey(struct kitsune__exchange *exchange, int *pagemap) {
         return supply_pages(exchange, *pagemap);
     case COMMAND_DESCRIPTOR:
         return send_descriptor(exchange, (int)(int64_t)exchange->start);
+    case COMMAND_FLAGS:
+        save_flags(exchange, (uint32_t)exchange->start);
+        return 0;
+    case COMMAND_WATCHES:
+        return save_watches(exchange, (int)exchange->start);
     default:
         return -1;
     }
@@ -557,8 +662,9 @@ static void remove_range(struct restoration *work, uint64_t start, uint64_t end)
 
 /* A lost mapping is made again as private memory, which its contents then fill; what was shared
  * with others cannot be had back. */
-static void make_range(struct restoration *work, const struct range *range, uint64_t start,
+static void make_range(struct restoration *work, struct range *range, uint64_t start,
                        uint64_t end) {
+    range->is_lost = range->is_shared || range->inode != 0;
     if (range->is_shared)
         note_failure(work, "a shared mapping that the new version removed is lost");
     long result = KITSUNE__SYSCALL(SYS_mmap, start, end - start, range->protection,
@@ -569,7 +675,7 @@ static void make_range(struct restoration *work, const struct range *range, uint
 }
 
 static void restore_both(struct restoration *work, const struct range *own,
-                         const struct range *kept, uint64_t start, uint64_t end) {
+                         struct range *kept, uint64_t start, uint64_t end) {
     if (!is_same_backing(own, kept)) {
         remove_range(work, start, end);
         make_range(work, kept, start, end);
@@ -587,7 +693,8 @@ static uint64_t lower(uint64_t one, uint64_t other) {
 static void restore_ranges(struct restoration *work) {
     struct kitsune__exchange *exchange = work->exchange;
     const struct range *own = exchange->own_ranges, *own_end = own + exchange->own_range_count;
-    const struct range *kept = exchange->ranges, *kept_end = kept + exchange->range_count;
+    struct range *kept = exchange->ranges;
+    const struct range *kept_end = kept + exchange->range_count;
     uint64_t at = 0;
     for (;;) {
         while (own < own_end && own->end <= at)
@@ -626,6 +733,7 @@ static void restore_chunk(struct restoration *work, const struct range *range, u
     struct kitsune__exchange *exchange = work->exchange;
     uint8_t protection = range->protection;
     exchange->protection = protection;
+    exchange->wants_all = range->is_lost;
     if (read_entries(work->pagemap, start, exchange->own_entries, count) != 0 ||
         ask(work, COMMAND_PAGES, start, start + count * PAGE) != 0) {
         note_failure(work, "memory could not be compared with the snapshot");
@@ -659,7 +767,10 @@ static void restore_chunk(struct restoration *work, const struct range *range, u
 }
 
 /* Skips what neither side has. */
-static uint64_t next_chunk(struct restoration *work, uint64_t start, uint64_t end) {
+static uint64_t next_chunk(struct restoration *work, const struct range *range, uint64_t start) {
+    uint64_t end = range->end;
+    if (range->is_lost)
+        return start;
     uint64_t own = next_page(work->pagemap, start, end);
     if (own == start || ask(work, COMMAND_NEXT, start, end) != 0)
         return start;
@@ -671,10 +782,10 @@ static void restore_contents(struct restoration *work) {
     work->pagemap = open_own("self/pagemap", O_RDONLY);
     for (uint32_t index = 0; index < exchange->range_count; index++) {
         const struct range *range = &exchange->ranges[index];
-        if (range->is_shared || range->is_kernels)
+        if ((range->is_shared && !range->is_lost) || range->is_kernels)
             continue;
         uint64_t at = range->start;
-        while ((at = next_chunk(work, at, range->end)) < range->end) {
+        while ((at = next_chunk(work, range, at)) < range->end) {
             if (work->restored->clone_lost)
                 return;
             uint64_t count = lower((range->end - at) / PAGE, CHUNK_PAGES);
@@ -795,6 +906,99 @@ static void restore_descriptors(struct restoration *work) {
     }
 }
 
+/* -- what open files share -- */
+
+static void restore_flags(struct restoration *work) {
+    const struct kitsune__exchange *exchange = work->exchange;
+    for (uint32_t number = 0; number < exchange->flags_end; number++)
+        if (exchange->flags[number] != 0)
+            KITSUNE__SYSCALL(SYS_fcntl, number, F_SETFL, exchange->flags[number] - 1);
+}
+
+/* The watch of a descriptor, or NULL. `at` is where the search begins: both lists have one order. */
+static const struct watch *find_watch(const struct watch *watches, uint32_t count, uint32_t *at,
+                                      int descriptor) {
+    for (uint32_t tried = 0; tried < count; tried++) {
+        const struct watch *watch = &watches[(*at)++ % count];
+        if (watch->descriptor == descriptor)
+            return watch;
+    }
+    return NULL;
+}
+
+static int control(int epoll, int operation, const struct watch *watch) {
+    struct epoll_event event = {watch->events, {.u64 = watch->data}};
+    return KITSUNE__SYSCALL(SYS_epoll_ctl, epoll, operation, watch->descriptor, &event) == 0 ? 0 : -1;
+}
+
+/* Ends watches that were not there; of a file that is closed the kernel ends them. */
+static void end_new_watches(struct restoration *work, const struct epoll *epoll, uint32_t own_count) {
+    const struct watch *watches = work->exchange->watches + epoll->start;
+    uint32_t at = 0;
+    for (uint32_t index = 0; index < own_count; index++) {
+        const struct watch *own = &work->exchange->own_watches[index];
+        if (find_watch(watches, epoll->count, &at, own->descriptor) == NULL)
+            control(epoll->number, EPOLL_CTL_DEL, own);
+    }
+}
+
+static int restore_watch(const struct epoll *epoll, const struct watch *kept,
+                         const struct watch *own) {
+    if (own != NULL && own->events == kept->events && own->data == kept->data)
+        return 0;
+    if (own != NULL && control(epoll->number, EPOLL_CTL_MOD, kept) == 0)
+        return 0;
+    if (own != NULL) /* one that is EPOLLEXCLUSIVE cannot be changed */
+        control(epoll->number, EPOLL_CTL_DEL, kept);
+    return control(epoll->number, EPOLL_CTL_ADD, kept);
+}
+
+static void restore_old_watches(struct restoration *work, const struct epoll *epoll,
+                                uint32_t own_count) {
+    const struct watch *kept = work->exchange->watches + epoll->start;
+    uint32_t at = 0;
+    for (uint32_t index = 0; index < epoll->count; index++, kept++)
+        if (restore_watch(epoll, kept, find_watch(work->exchange->own_watches, own_count, &at,
+                                                  kept->descriptor)) != 0)
+            note_failure(work, "what an epoll watches could not be restored");
+}
+
+/* Before the descriptors are restored: a watch is ended by the descriptor that it was made for. After:
+ * they must be there. */
+static void restore_watches(struct restoration *work, int descriptors_are_restored) {
+    struct kitsune__exchange *exchange = work->exchange;
+    for (uint32_t index = 0; index < exchange->epoll_count; index++) {
+        const struct epoll *epoll = &exchange->epolls[index];
+        uint32_t own_count = read_watches(epoll->number, exchange->own_watches, WATCHES_MAX,
+                                          exchange->own_text);
+        end_new_watches(work, epoll, own_count);
+        if (descriptors_are_restored)
+            restore_old_watches(work, epoll, own_count);
+    }
+}
+
+/* In a transaction that goes on: a clone that is lost is told of by a rollback. */
+static void ask_to_save(struct kitsune__exchange *exchange, pid_t clone, enum command command,
+                        int number) {
+    struct kitsune__restored restored = {0};
+    struct restoration work = {exchange, &restored, clone, -1};
+    ask(&work, command, (uint64_t)number, 0);
+}
+
+void kitsune__snapshot_save_flags(struct kitsune__exchange *exchange, pid_t clone, int descriptor) {
+    if (descriptor >= 0 && (uint32_t)descriptor < DESCRIPTORS_MAX &&
+        exchange->flags[descriptor] == 0)
+        ask_to_save(exchange, clone, COMMAND_FLAGS, descriptor);
+}
+
+void kitsune__snapshot_save_watches(struct kitsune__exchange *exchange, pid_t clone, int epoll) {
+    for (uint32_t index = 0; index < exchange->epoll_count; index++)
+        if (exchange->epolls[index].number == epoll)
+            return;
+    if (epoll >= 0)
+        ask_to_save(exchange, clone, COMMAND_WATCHES, epoll);
+}
+
 /* -- attributes -- */
 
 static void restore_directory(struct restoration *work) {
@@ -871,7 +1075,10 @@ void kitsune__snapshot_restore(struct kitsune__exchange *exchange, pid_t clone, 
         return;
     }
     restore_attributes(&work);
+    restore_watches(&work, 0);
     restore_descriptors(&work);
+    restore_watches(&work, 1);
+    restore_flags(&work);
     /* The first reading explains the probe, the second sees what the break gave back. */
     read_ranges(exchange->own_ranges, exchange->own_text, &probed);
     restore_break(&work);

@@ -11,6 +11,8 @@
  *    with private memory, mappings, program break, descriptors, working directory, umask, limits,
  *    name and dispositions equal to the clone's.
  *  - The process need not be able to read the clone's memory: the clone writes what is asked for.
+ *  - Status flags and what an epoll watches belong to the open file, which clone and process share:
+ *    they are put back if they were saved before they were changed.
  */
 #ifndef KITSUNE_SNAPSHOT_H
 #define KITSUNE_SNAPSHOT_H
@@ -42,6 +44,11 @@ struct kitsune__restored {
     char probe_path[192];
     uint64_t probe_offset;
 };
+
+/* Has the clone note the status flags of its descriptor, or what its epoll watches, unless it did so
+ * before. Nothing happens if the snapshot has no such descriptor: it is the new version's. */
+void kitsune__snapshot_save_flags(struct kitsune__exchange *exchange, pid_t clone, int descriptor);
+void kitsune__snapshot_save_watches(struct kitsune__exchange *exchange, pid_t clone, int epoll);
 
 /* Makes the process what it was. `probe` is an address to be explained, or NULL. */
 void kitsune__snapshot_restore(struct kitsune__exchange *exchange, pid_t clone, const void *probe,

@@ -5,6 +5,9 @@
 #define _GNU_SOURCE
 #include "calls.h"
 
+#include <alloca.h>
+#include <stdarg.h>
+
 #include "kitsune_abi.h"
 #include "kitsune_release.h"
 
@@ -45,3 +48,47 @@ static const struct kitsune_calls *calls(void) {
     }
 
 KITSUNE_CALLS(KITSUNE__WRAP, KITSUNE__WRAP_VOID, KITSUNE__WRAP_NORETURN)
+
+/* ---- calls that take a list of arguments ------------------------------------------------------ */
+
+/* Number of arguments, the NULL at the end counted. */
+static size_t list_length(const char *first, va_list rest) {
+    size_t length = 1;
+    for (const char *at = first; at != NULL; at = va_arg(rest, const char *))
+        length++;
+    return length;
+}
+
+/* Leaves in `rest` what follows the NULL. */
+static void fill_vector(char **vector, const char *first, va_list *rest) {
+    for (const char *at = first;; at = va_arg(*rest, const char *)) {
+        *vector++ = (char *)at;
+        if (at == NULL)
+            return;
+    }
+}
+
+#define KITSUNE__VARIABLES_execv(rest) NULL
+#define KITSUNE__VARIABLES_execvp(rest) NULL
+#define KITSUNE__VARIABLES_execve(rest) va_arg(rest, char *const *)
+#define KITSUNE__VECTOR_execv(file, vector, variables) ((void)variables, __wrap_execv(file, vector))
+#define KITSUNE__VECTOR_execvp(file, vector, variables) ((void)variables, __wrap_execvp(file, vector))
+#define KITSUNE__VECTOR_execve(file, vector, variables) __wrap_execve(file, vector, variables)
+
+/* No memory but the stack's: these are called between fork and exec, and in a child of vfork. */
+#define KITSUNE__WRAP_LIST(name, by_vector)                                                       \
+    int __wrap_##name(const char *file, const char *first, ...);                                  \
+    int __wrap_##name(const char *file, const char *first, ...) {                                 \
+        va_list rest;                                                                             \
+        va_start(rest, first);                                                                    \
+        size_t length = list_length(first, rest);                                                 \
+        va_end(rest);                                                                             \
+        char **vector = alloca(length * sizeof *vector);                                          \
+        va_start(rest, first);                                                                    \
+        fill_vector(vector, first, &rest);                                                        \
+        char *const *variables = KITSUNE__VARIABLES_##by_vector(rest);                            \
+        va_end(rest);                                                                             \
+        return KITSUNE__VECTOR_##by_vector(file, vector, variables);                              \
+    }
+
+KITSUNE_LIST_CALLS(KITSUNE__WRAP_LIST)

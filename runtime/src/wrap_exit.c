@@ -163,10 +163,53 @@ int kitsune__call_at_quick_exit(kitsune__exit_function *function) {
     return add(&at_quick_exit_list, AT_EXIT, (void *)function, NULL);
 }
 
-int kitsune__call_daemon(int nochdir, int noclose) {
+/* ---- what cannot be undone ------------------------------------------------------------------- */
+
+static void refuse_call(const char *name) {
     if (kitsune__journal_active())
         kitsune__journal_abort(KITSUNE__REFUSED_CALL,
-                               "the new version called daemon(), which needs a guard "
-                               "if (!kitsune_is_updating()),");
+                               "the new version called %s(), which needs a guard "
+                               "if (!kitsune_is_updating()),", name);
+}
+
+int kitsune__call_daemon(int nochdir, int noclose) {
+    refuse_call("daemon");
     return daemon(nochdir, noclose);
+}
+
+int kitsune__call_execve(const char *path, char *const *arguments, char *const *variables) {
+    refuse_call("execve");
+    return execve(path, arguments, variables);
+}
+
+int kitsune__call_execv(const char *path, char *const *arguments) {
+    refuse_call("execv");
+    return execv(path, arguments);
+}
+
+int kitsune__call_execvp(const char *file, char *const *arguments) {
+    refuse_call("execvp");
+    return execvp(file, arguments);
+}
+
+int kitsune__call_execvpe(const char *file, char *const *arguments, char *const *variables) {
+    refuse_call("execvpe");
+    return execvpe(file, arguments, variables);
+}
+
+int kitsune__call_fexecve(int descriptor, char *const *arguments, char *const *variables) {
+    refuse_call("fexecve");
+    return fexecve(descriptor, arguments, variables);
+}
+
+/* A rollback would pull memory and code away from under the thread. */
+int kitsune__call_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                                 void *(*start)(void *), void *argument) {
+    refuse_call("pthread_create");
+    return pthread_create(thread, attributes, start, argument);
+}
+
+int kitsune__call_thrd_create(thrd_t *thread, int (*start)(void *), void *argument) {
+    refuse_call("thrd_create");
+    return thrd_create(thread, start, argument);
 }

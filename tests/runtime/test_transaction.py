@@ -43,8 +43,16 @@ FAILURES = {
     "process": SEGV,
     "remap": SEGV,
     "sigpipe": SEGV,
+    "exec": "K359: the new version called execv()",
+    "execvp": "K359: the new version called execvp()",
+    "execve": "K359: the new version called execve()",
+    "thread": "K359: the new version called pthread_create()",
+    "vfork": SEGV,
+    "vfork_exec": SEGV,
+    "alarm": "K356: the time limit ran out",
+    "timer": "K356: the time limit ran out",
 }
-LOOPS = {"loop", "loop_blocked", "loop_malloc", "sleep"}
+LOOPS = {"loop", "loop_blocked", "loop_malloc", "sleep", "alarm", "timer"}
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +152,35 @@ def test_update_succeeds_after_rollbacks(server: Server, odd: Path) -> None:
         check_rollback(server, odd)
     server.ask("clear")
     check_update(server, odd)
+
+
+@pytest.mark.parametrize("action", ["flags", "watches", "epoll", "unmap"])
+def test_rollback_of_what_the_kernel_keeps(server: Server, odd: Path, action: str) -> None:
+    """Status flags, what an epoll watches, mapped files: part of the old version's state."""
+    server.ask("use kernel")
+    before = server.ask("kernel")
+    assert {"61:19:1001", "63:80000019:1002"} <= set(before.split())
+    server.ask(f"scenario main {action}")
+    check_rollback(server, odd, SEGV)
+    assert server.ask("kernel") == before
+
+
+def test_shared_mapping_that_is_lost_keeps_its_contents(server: Server, odd: Path) -> None:
+    """It cannot be shared again, which the log says."""
+    server.ask("use kernel")
+    before = server.ask("kernel")
+    server.ask("scenario main unmap_shared")
+    line = server.update(odd)
+    assert "a shared mapping that the new version removed is lost" in line
+    assert server.ask("kernel") == before
+
+
+def test_descriptors_that_the_new_version_takes_stay_its_own(server: Server, odd: Path) -> None:
+    """The launcher closes nothing by a number that may no longer mean what it opened."""
+    before = int(server.ask("resources").split()[2])
+    server.ask("scenario main take_descriptors")
+    check_update(server, odd)
+    assert int(server.ask("resources").split()[2]) == before + 20
 
 
 def test_rollback_when_a_rule_fails(server: Server, odd: Path) -> None:

@@ -17,11 +17,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <kitsune.h>
@@ -174,6 +178,139 @@ static void crash(void) {
     *(volatile int *)16 = 1;
 }
 
+/* ---- what the kernel keeps ------------------------------------------------------------------- */
+
+/* Known to both versions: an epoll, two pipes that it watches, and a file mapped twice. */
+#define EPOLL 60
+#define FIRST_PIPE 61
+#define SECOND_PIPE 63
+#define NEW_PIPE 65
+#define PRIVATE_MAP ((char *)0x7e0000000000)
+#define SHARED_MAP ((char *)0x7e0000100000)
+#define MAP_SIZE 16384
+
+static void make_pipe(int number) {
+    int ends[2];
+    if (pipe(ends) != 0 || dup2(ends[0], number) < 0 || dup2(ends[1], number + 1) < 0)
+        err(1, "pipe");
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void watch(int operation, int number, unsigned events, unsigned data) {
+    struct epoll_event event = {events, {.u64 = data}};
+    if (epoll_ctl(EPOLL, operation, number, &event) != 0)
+        err(1, "epoll_ctl");
+}
+
+static void map_file(char *at, int flags, int fd) {
+    if (mmap(at, MAP_SIZE, PROT_READ | PROT_WRITE, flags | MAP_FIXED, fd, 0) != at)
+        err(1, "mmap");
+}
+
+/* A private mapping of more than the file has: its last page cannot be read. */
+static void use_kernel(void) {
+    int epoll = epoll_create1(0), fd = memfd_create("mapped", 0);
+    if (dup2(epoll, EPOLL) < 0 || ftruncate(fd, MAP_SIZE - 4096) != 0)
+        err(1, "epoll");
+    for (int i = 0; i < MAP_SIZE - 4096; i++)
+        if (pwrite(fd, &(char){(char)(i * 7)}, 1, i) != 1)
+            err(1, "pwrite");
+    close(epoll);
+    make_pipe(FIRST_PIPE);
+    make_pipe(SECOND_PIPE);
+    watch(EPOLL_CTL_ADD, FIRST_PIPE, EPOLLIN, 1001);
+    watch(EPOLL_CTL_ADD, SECOND_PIPE, EPOLLIN | EPOLLET, 1002);
+    map_file(PRIVATE_MAP, MAP_PRIVATE, fd);
+    map_file(SHARED_MAP, MAP_SHARED, fd);
+    PRIVATE_MAP[5000] = 'x';
+    close(fd);
+}
+
+static unsigned long kernel_sum(void) {
+    unsigned long sum = 0;
+    for (int i = 0; i < MAP_SIZE - 4096; i++)
+        sum = sum * 31 + (unsigned char)PRIVATE_MAP[i] + 7 * (unsigned char)SHARED_MAP[i];
+    return sum;
+}
+
+static void print_watches(void) {
+    char line[256], path[64];
+    unsigned descriptor, events;
+    unsigned long data;
+    snprintf(path, sizeof path, "/proc/self/fdinfo/%d", EPOLL);
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "tfd: %u events: %x data: %lx", &descriptor, &events, &data) == 3)
+            printf(" %u:%x:%lu", descriptor, events, data);
+    if (file)
+        fclose(file);
+}
+
+static void change_flags(void) {
+    fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK);
+    ioctl(FIRST_PIPE, FIONBIO, &(int){1});
+    /* A file of the new version under an old number is none of the old one's. */
+    dup2(open("/dev/null", O_RDWR | O_APPEND), SECOND_PIPE);
+    fcntl(SECOND_PIPE, F_SETFL, O_APPEND | O_NONBLOCK);
+}
+
+static void change_watches(void) {
+    watch(EPOLL_CTL_MOD, FIRST_PIPE, EPOLLIN | EPOLLOUT, 7);
+    watch(EPOLL_CTL_DEL, SECOND_PIPE, 0, 0);
+    make_pipe(NEW_PIPE);
+    watch(EPOLL_CTL_ADD, NEW_PIPE, EPOLLIN, 9);
+    if (fork() == 0) { /* keeps the new pipe open, and so its watch alive */
+        sleep(2);
+        _exit(0);
+    }
+}
+
+static void replace_epoll(void) {
+    dup2(epoll_create1(0), EPOLL);
+    make_pipe(NEW_PIPE);
+    watch(EPOLL_CTL_ADD, NEW_PIPE, EPOLLIN, 9);
+}
+
+static void run_out(int is_kernel_timer) {
+    struct itimerval soon = {{0, 0}, {0, 10000}};
+    struct itimerspec soon_too = {{0, 0}, {0, 10000000}};
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN};
+    timer_t timer;
+    if (is_kernel_timer && timer_create(CLOCK_MONOTONIC, &event, &timer) == 0)
+        timer_settime(timer, 0, &soon_too, NULL);
+    else
+        setitimer(ITIMER_REAL, &soon, NULL);
+}
+
+static void start_by_vfork(int executes) {
+    pid_t child = vfork();
+    if (child == 0) {
+        if (executes)
+            execl("/bin/sh", "sh", "-c", "exit 0", (char *)NULL);
+        _exit(7);
+    }
+    waitpid(child, NULL, 0);
+}
+
+static void *run_thread(void *argument) {
+    return argument;
+}
+
+static void start_thread(void) {
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, run_thread, NULL) == 0)
+        pthread_join(thread, NULL);
+}
+
+/* As a program does that wants no descriptor but its own; the numbers are used again. */
+static void take_descriptors(void) {
+    for (int fd = 3; fd < 256; fd++)
+        close(fd);
+    for (int i = 0; i < 20; i++)
+        open("/dev/null", O_RDWR);
+}
+
 /* A fault of each kind, by name. */
 static void act(const char *action) {
     if (!strcmp(action, "segv"))
@@ -215,6 +352,34 @@ static void act(const char *action) {
         errx(3, "cannot go on");
     else if (!strcmp(action, "daemon"))
         zero = daemon(1, 1);
+    else if (!strcmp(action, "exec"))
+        execl("/bin/echo", "echo", "replaced", (char *)NULL);
+    else if (!strcmp(action, "execvp"))
+        execlp("echo", "echo", "replaced", (char *)NULL);
+    else if (!strcmp(action, "execve"))
+        execle("/bin/echo", "echo", "replaced", (char *)NULL, environ);
+    else if (!strcmp(action, "thread"))
+        start_thread();
+    else if (!strcmp(action, "flags"))
+        change_flags(), crash();
+    else if (!strcmp(action, "watches"))
+        change_watches(), crash();
+    else if (!strcmp(action, "epoll"))
+        replace_epoll(), crash();
+    else if (!strcmp(action, "unmap"))
+        munmap(PRIVATE_MAP, 4096), munmap(PRIVATE_MAP + 8192, 8192), crash();
+    else if (!strcmp(action, "unmap_shared"))
+        munmap(SHARED_MAP, MAP_SIZE), crash();
+    else if (!strcmp(action, "alarm"))
+        run_out(0), sleep(100);
+    else if (!strcmp(action, "timer"))
+        run_out(1), sleep(100);
+    else if (!strcmp(action, "vfork"))
+        start_by_vfork(0), crash();
+    else if (!strcmp(action, "vfork_exec"))
+        start_by_vfork(1), crash();
+    else if (!strcmp(action, "take_descriptors"))
+        take_descriptors();
     else if (!strcmp(action, "memory"))
         use_all_memory();
     else if (!strcmp(action, "close"))
@@ -436,6 +601,14 @@ static void answer(char *line) {
         printf("cleared\n");
     } else if (!strcmp(line, "sum")) {
         printf("%s %d %lx %d\n", NAME, (int)getpid(), checksum(), updates);
+    } else if (!strcmp(line, "use kernel")) {
+        use_kernel();
+        printf("used\n");
+    } else if (!strcmp(line, "kernel")) {
+        printf("%lx %x %x %x", kernel_sum(), fcntl(STDIN_FILENO, F_GETFL),
+               fcntl(FIRST_PIPE, F_GETFL), fcntl(SECOND_PIPE, F_GETFL));
+        print_watches();
+        printf("\n");
     } else if (!strcmp(line, "signals")) {
         printf("%d\n", signals_seen);
     } else if (!strcmp(line, "resources")) {
