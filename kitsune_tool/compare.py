@@ -190,8 +190,9 @@ def find_place(  # noqa: PLR0911 - one way out per kind of path
     if path.kind == "point":
         return None
     if path.kind != "key":
-        index = world.find(path.name if path.kind == "typedef" else f"{path.kind} {path.name}")
-        if index is None or not _has_members(world, Instance(index), path.fields):
+        named = world.find_all(path.name if path.kind == "typedef" else f"{path.kind} {path.name}")
+        index = next((i for i in named if _has_members(world, Instance(i), path.fields)), None)
+        if index is None:
             return None
         if path.kind == "typedef" and not isinstance(world.types[index], Typedef):
             return None

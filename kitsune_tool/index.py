@@ -185,7 +185,7 @@ class Index:
         else:
             for declared in found.declared:
                 self._add_name(entry, found, declared)
-        is_type = bool(found.tags) or found.is_typedef
+        is_type = bool(found.tags) or found.is_typedef or found.has_constants
         if is_type and not entry.external.system:
             self.roots.append(entry)
 

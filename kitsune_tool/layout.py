@@ -32,6 +32,7 @@ from kitsune_tool.model import (
     TypeIndex,
     Unit,
     Variable,
+    children,
 )
 
 MAGIC = 0x4B495453554E4531
@@ -105,6 +106,7 @@ class Namer:
         self._inside_copy: set[TypeIndex] = set()
         self._copied: set[TypeIndex] = set()
         self._taken = 0
+        self._inner = {below for node in unit.types for below in children(node)}
 
     def name_file(self) -> None:
         """Name all that can be named at the end of the unit."""
@@ -240,8 +242,15 @@ class Namer:
         if slot.kind == "variable":
             name = self.unit.variables[slot.of].name
             return f"sizeof({name}[0])" if slot.of in self._unsized else f"sizeof({name})"
+        node = self.unit.types[slot.of]
+        if slot.kind == "value" and isinstance(node, Enum) and self._stands_alone(slot.of, node):
+            return f"(unsigned long long)({node.enumerators[slot.part][0]})"
         name = self.names.get(slot.of, "")
         return self._of_type(slot, name) if name else None
+
+    def _stands_alone(self, at: TypeIndex, node: Enum) -> bool:
+        """Tell whether these are constants of the file: `enum { SIZE = 8 };`."""
+        return not node.scope and at not in self._inner
 
     def _of_type(self, slot: Slot, name: str) -> str | None:
         node = self.unit.types[slot.of]

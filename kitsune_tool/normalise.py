@@ -83,6 +83,8 @@ class Normalised:
     declared: list[Declared] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     """`struct s`, `union u`, `enum e` of what is defined in it, inner ones too."""
+    has_constants: bool = False
+    """It defines enumerators of an enumeration without a tag."""
     names: set[str] = field(default_factory=set)
     """Identifiers used as a type's name."""
     expressions: dict[int, str] = field(default_factory=dict)
@@ -550,6 +552,8 @@ class _Walker:
             return
         if tag:
             self.result.tags.append(f"enum {tag}")
+        else:
+            self.result.has_constants = True
         self.emit("LBRACE")
         while self.peek() != "}":
             self.emit("ID")

@@ -9,7 +9,7 @@ Errors in annotations (K102, K103) are raised where the type is first resolved.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -135,11 +135,11 @@ class World:
         self.types: tuple[Type, ...] = program.types
         self.variables = {variable.key: variable for variable in program.variables}
         self.functions = {f.key: f for f in program.functions if f.defined}
-        self._named: dict[str, TypeIndex] = {}
+        self._named: dict[str, list[TypeIndex]] = {}
         self._resolved: dict[Instance, View] = {}
         for index, node in enumerate(program.types):
             for name in _names(node):
-                self._named.setdefault(name, index)
+                self._named.setdefault(name, []).append(index)
 
     def variable_instance(self, variable: Variable) -> Instance:
         """Return the instance of a variable's type."""
@@ -148,11 +148,15 @@ class World:
 
     def find(self, name: str) -> TypeIndex | None:
         """Return the type called `struct s`, `union u`, `enum e`, `t` or `unsigned long`."""
-        return self._named.get(name)
+        return next(iter(self.find_all(name)), None)
+
+    def find_all(self, name: str) -> Sequence[TypeIndex]:
+        """Return all types of that name: each unit may have its own `struct s`."""
+        return self._named.get(name, ())
 
     def is_defined(self, name: str) -> bool:
         """Tell whether some unit knows the definition of the struct or union called `name`."""
-        index = self._named.get(name)
+        index = self.find(name)
         return index is not None and isinstance(self.types[index], Record)
 
     def resolve(self, instance: Instance) -> View:

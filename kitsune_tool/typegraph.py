@@ -345,6 +345,8 @@ class TypeGraph:
         found.is_const = False
         if node.args is None:
             return self.intern(Function(result, (), prototype=False))
+        # A type that is defined among the parameters cannot be named behind them.
+        inner = Scope(scope, scope.label or "parameters")
         parameters = []
         variadic = False
         prototype = True
@@ -354,7 +356,7 @@ class TypeGraph:
             elif isinstance(parameter, c_ast.ID):
                 prototype = False
             else:
-                parameters.append(self._parameter(parameter, scope))
+                parameters.append(self._parameter(parameter, inner))
         if [self.types[p.type] for p in parameters] == [Scalar("void", "void")]:
             parameters = []
         return self.intern(Function(result, tuple(parameters), variadic, prototype))

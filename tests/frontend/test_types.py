@@ -253,3 +253,17 @@ def test_locations_are_the_users(build: Any, tmp_path: Path) -> None:
     assert [str(f.at) for f in record.fields] == ["part.h:4:9", "part.h:5:10"]
     assert str(built.variable("x").at) == "unit.c:3:7"
     assert str(built.variable("unit.c/f#y").at) == "unit.c:6:16"
+
+
+def test_types_defined_among_parameters(build: Any) -> None:
+    """They cannot be named at the unit's end; constants of the file can."""
+    built = build(
+        "enum { SIZE = 1 + 2 };\n"
+        "static int f(enum { INNER } a) { return a; }\n"
+        "static int g(struct z { int a; } *z) { return z->a; }\n"
+        "int (*p)() = f, (*q)() = g, (*r)(enum { LAST } a);\n",
+        "-w",
+    )
+    enums = [node for node in built.unit.types if isinstance(node, Enum)]
+    assert (("SIZE", 3),) in [node.enumerators for node in enums if not node.scope]
+    assert {node.scope.partition("#")[0] for node in enums} == {"", "parameters"}
