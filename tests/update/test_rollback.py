@@ -76,6 +76,39 @@ def test_rollback_when(  # noqa: PLR0917
     assert server.ask("state") == f"{ITEMS} {5 + 6 * ITEMS} added {ITEMS - 1}"
 
 
+def test_100_failures_in_a_row_leave_nothing_behind(
+    built: Callable[..., Any], start: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Memory, mappings, descriptors and children are what they were after the first few."""
+    scenario = built(FOLDER)
+    plan = tmp_path / "fail"
+    server = start(scenario.release("1"), FAIL_FILE=str(plan))
+    before = fill(server)
+    failures = [failure for failure in FAILURES if failure[1] not in {"loop", "other"}]
+    for number in range(100):
+        place, way, code, _ = failures[number * 7 % len(failures)]
+        plan.write_text(f"{place} {way}\n", encoding="ascii")
+        answer = server.update_now(scenario.release("2"))
+        assert answer.code == code, answer.text
+        if number == 9:
+            held = holdings(server)
+    assert server.ask("sum") == before
+    memory_kb, *rest = holdings(server)
+    assert memory_kb <= held[0] + 256
+    assert rest == held[1:]
+    plan.unlink()
+    assert server.update(scenario.release("2")).committed
+
+
+def holdings(server: Any) -> list[int]:
+    """Return a server's own memory in KiB, the numbers of mappings, descriptors and children."""
+    proc = Path(f"/proc/{server.pid}")
+    mappings = (proc / "maps").read_text(encoding="utf-8").splitlines()
+    children = (proc / f"task/{server.pid}/children").read_text(encoding="ascii").split()
+    descriptors = list((proc / "fd").iterdir())
+    return [server.resident_kb(), len(mappings), len(descriptors), len(children)]
+
+
 def fill(server: Any) -> str:
     """Give the server state and return its checksum."""
     server.ask(f"add {ITEMS}")
