@@ -3,17 +3,20 @@
  * first argument names, and takes EINTR for a reason to die. Built as version "even" and "odd", each
  * of which follows the other.
  *
- * usage: CALL [PREPARATION…]: fork, fork2, daemon, closefrom, drop, locale; done by the first version
+ * usage: CALL [PREPARATION…]: fork, fork2, daemon, closefrom, drop, locale, thread, alone; done by the
+ * first version
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <grp.h>
 #include <locale.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -49,6 +52,44 @@ static void fork_and_leave(void)
         _exit(0);
 }
 
+static pthread_t thread;
+static int thread_pipe[2];
+
+static void *wait_for_end(void *unused)
+{
+    char byte;
+
+    (void)unused;
+    return read(thread_pipe[0], &byte, 1) == 1 ? NULL : &thread;
+}
+
+static void start_thread(void)
+{
+    if (pipe(thread_pipe) < 0 || pthread_create(&thread, NULL, wait_for_end, NULL) != 0)
+        _exit(4);
+}
+
+/* Returns 0 if the thread ended as it should. */
+static int end_thread(void)
+{
+    void *result = NULL;
+
+    if (write(thread_pipe[1], "", 1) != 1 || pthread_join(thread, &result) != 0)
+        return 1;
+    return result != NULL;
+}
+
+/* How many processes the user may have: none, or as many as before. */
+static int limit_processes(int none)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NPROC, &limit) < 0)
+        return -1;
+    limit.rlim_cur = none ? 0 : limit.rlim_max;
+    return setrlimit(RLIMIT_NPROC, &limit);
+}
+
 static void prepare(const char *what)
 {
     if (strcmp(what, "fork") == 0 || strcmp(what, "fork2") == 0) {
@@ -63,6 +104,11 @@ static void prepare(const char *what)
         closefrom(3);
     } else if (strcmp(what, "locale") == 0) {
         setlocale(LC_ALL, "C.UTF-8");
+    } else if (strcmp(what, "thread") == 0) {
+        start_thread();
+    } else if (strcmp(what, "alone") == 0) {
+        if (limit_processes(1) < 0)
+            _exit(4);
     } else if (strcmp(what, "drop") == 0) {
         if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
             setresuid(NOBODY, NOBODY, NOBODY) < 0)
@@ -114,6 +160,10 @@ static void answer(void)
     line[got] = '\0';
     if (strcmp(line, "wait\n") == 0)
         printf("children %d\n", (int)waitpid(-1, NULL, WNOHANG));
+    else if (strcmp(line, "join\n") == 0)
+        printf("joined %d\n", end_thread());
+    else if (strcmp(line, "company\n") == 0)
+        printf("limit %d\n", limit_processes(0));
     else
         printf("%s %d\n", VERSION, (int)getpid());
     fflush(stdout);

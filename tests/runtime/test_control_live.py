@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import json
 import os
 import signal
@@ -15,7 +17,9 @@ from typing import Any
 import pytest
 from control_harness import build_id, is_alive, until
 
-from kitsune_tool import channel, launcher, resources
+from kitsune_tool import launcher, resources
+from kitsune_tool.channel import Answer, Channel, ask, find
+from kitsune_tool.errors import KitsuneError
 
 SOURCE = Path(__file__).parent / "control_release.c"
 COMPILER = ("gcc",)
@@ -93,18 +97,22 @@ class Sleeper:
         assert result.stdout, result.stderr
         return result.returncode, json.loads(result.stdout.splitlines()[-1])
 
-    def channel(self) -> channel.Channel:
-        place = channel.Channel(self.directory, self.pid)
+    def channel(self) -> Channel:
+        place = Channel(self.directory, self.pid)
         until((self.directory / place.name).exists, "the control socket")
         return place
 
-    def update(self, release: Path) -> channel.Answer:
+    def update(self, release: Path) -> Answer:
         """Ask without the time that a Python process takes to start."""
         words = ["update", str(release), "0", "20000"]
-        return channel.ask(self.channel(), words, PATIENCE_S)
+        return ask(self.channel(), words, PATIENCE_S)
 
     def helper(self) -> int:
-        return int(channel.ask(self.channel(), ["status"], PATIENCE_S)["helper"])
+        return int(ask(self.channel(), ["status"], PATIENCE_S)["helper"])
+
+
+def has_ended(pid: int) -> bool:
+    return not is_alive(pid)
 
 
 @pytest.fixture
@@ -133,7 +141,7 @@ def sleepers(tmp_path: Path, pair: Pair) -> Iterator[Any]:
         sleeper.process.stdin.close()
         sleeper.process.stdout.close()
         sleeper.process.wait(PATIENCE_S)
-        until(lambda pid=sleeper.pid: not is_alive(pid), "the program's end")
+        until(functools.partial(has_ended, sleeper.pid), "the program's end")
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -173,7 +181,7 @@ def test_the_helper_may_die_between_any_two_updates(sleepers: Any, pair: Pair) -
     for release in (pair.odd, pair.even, pair.odd):
         helper = sleeper.helper()
         os.kill(helper, signal.SIGKILL)
-        until(lambda old=helper: channel_of_other(sleeper, old), "another helper")
+        until(functools.partial(channel_of_other, sleeper, helper), "another helper")
         assert sleeper.update(release)["outcome"] == "updated"
     assert sleeper.ask("wait") == "children -1"
 
@@ -181,7 +189,7 @@ def test_the_helper_may_die_between_any_two_updates(sleepers: Any, pair: Pair) -
 def channel_of_other(sleeper: Sleeper, helper: int) -> bool:
     try:
         return sleeper.helper() != helper
-    except channel.KitsuneError:
+    except KitsuneError:
         return False
 
 
@@ -219,15 +227,36 @@ def test_a_daemon_that_dropped_its_rights(sleepers: Any, pair: Pair) -> None:
         if path.is_relative_to("/tmp") and path != Path("/tmp"):
             path.chmod(path.stat().st_mode | 0o055)
     pair.odd.chmod(0o755)
-    answer = channel.ask(found, ["update", str(pair.odd)], PATIENCE_S)
+    answer = ask(found, ["update", str(pair.odd)], PATIENCE_S)
     assert answer["outcome"] == "updated", answer
     assert sleeper.ask() == f"odd {sleeper.pid}"
 
 
-def found_by_root(pid: int) -> channel.Channel | None:
+def found_by_root(pid: int) -> Channel | None:
     try:
-        found = channel.find(str(pid))
-        channel.ask(found, ["status"], PATIENCE_S)
-    except channel.KitsuneError:
+        found = find(str(pid))
+        ask(found, ["status"], PATIENCE_S)
+    except KitsuneError:
         return None
     return found
+
+
+def test_a_program_with_threads_is_updated_when_they_have_ended(sleepers: Any, pair: Pair) -> None:
+    sleeper = sleepers("poll", "thread")
+    answer = sleeper.update(pair.odd)
+    assert (answer["outcome"], answer["code"]) == ("rolled-back", "K349")
+    assert "the program has 2 threads" in answer["reason"]
+    assert sleeper.ask("join") == "joined 0"
+    assert sleeper.update(pair.odd)["outcome"] == "updated"
+    assert sleeper.ask() == f"odd {sleeper.pid}"
+
+
+def test_a_user_who_may_start_no_process_has_no_snapshot(sleepers: Any, pair: Pair) -> None:
+    """Root may always start one, so the server is somebody else then."""
+    sleeper = sleepers("poll", "alone", *(["drop"] if os.geteuid() == 0 else []))
+    answer = sleeper.update(pair.odd)
+    assert (answer["outcome"], answer["code"]) == ("rolled-back", "K352")
+    assert f"the process could not be cloned: error {errno.EAGAIN}" in answer["reason"]
+    assert sleeper.ask() == f"even {sleeper.pid}"
+    assert sleeper.ask("company") == "limit 0"
+    assert sleeper.update(pair.odd)["outcome"] == "updated"
