@@ -1,9 +1,9 @@
 """CPU time of the front-end for each unit of real programs, against `gcc -O2 -c` of the same unit.
 
 In: units captured from real builds. Out: per program and mode the median and the quartiles of the
-ratios, unit by unit. Modes: `process` is what a build pays today, one `kitsune-cc gcc -O2 -c` for each
-unit with nothing cached, and contains both steps of the compiler; `library` is the stages alone, from
-preprocessed text to the text to compile, in a process that has its imports done.
+ratios, unit by unit. Modes: `process` is what a build pays today, one `kitsune-cc gcc -O2 -c` for
+each unit with nothing cached, and contains both steps of the compiler; `library` is the stages
+alone, from preprocessed text to the text to compile, in a process that has its imports done.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.relocation import RelocationSection
+from elftools.elf.sections import SymbolTableSection
 
 from kitsune_tool import frontend, toolchain
 from kitsune_tool.edits import read_edits
@@ -46,6 +48,7 @@ def functions(path: Path) -> dict[str, Code]:
     with path.open("rb") as file:
         elf = ELFFile(file)
         table = elf.get_section_by_name(".symtab")
+        assert isinstance(table, SymbolTableSection)
         found = {}
         for symbol in table.iter_symbols():
             if symbol["st_info"]["type"] == "STT_FUNC" and isinstance(symbol["st_shndx"], int):
@@ -59,6 +62,7 @@ def _code(elf: ELFFile, table: Any, symbol: Any) -> Code:
     body = bytearray(section.data()[start : start + size])
     references = []
     relocations = elf.get_section_by_name(".rela" + section.name)
+    assert relocations is None or isinstance(relocations, RelocationSection)
     for relocation in relocations.iter_relocations() if relocations else ():
         offset = relocation["r_offset"] - start
         if 0 <= offset < size:
@@ -168,7 +172,7 @@ def check_program(program: Any, edits: list[dict[str, Any]], where: Path) -> Non
     assert edited <= differing
 
 
-NGIRCD_EDITS = [
+NGIRCD_EDITS: list[dict[str, Any]] = [
     {"update_point": "io", "function": "Conn_Handler", "loop": 1},
     {"insert": "kitsune_do_automigrate();", "function": "main", "at": "start"},
     {"guard": "array_free(&My_ConnArray)", "to": "Pool_Size = 0", "function": "Conn_Exit"},

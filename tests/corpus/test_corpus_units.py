@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from kitsune_tool import objects, preprocess, toolchain
 from kitsune_tool.frontend import FrontendConfig, process
@@ -53,7 +54,9 @@ def registered_and_made(
 def variables(path: Path) -> Iterator[str]:
     """Yield the names of the variables that an object defines, as in its source."""
     with path.open("rb") as file:
-        for symbol in ELFFile(file).get_section_by_name(".symtab").iter_symbols():
+        table = ELFFile(file).get_section_by_name(".symtab")
+        assert isinstance(table, SymbolTableSection)
+        for symbol in table.iter_symbols():
             is_variable = symbol["st_info"]["type"] in ("STT_OBJECT", "STT_TLS")
             name = symbol.name.partition(".")[0]
             if is_variable and symbol["st_shndx"] != "SHN_UNDEF" and name not in COMPILERS_OWN:

@@ -27,8 +27,8 @@ def plain_kvd(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
             sources = sorted((ROOT / "examples/kvd" / version).glob("*.c"))
             api = ROOT / "runtime/src/plain.c"
             include = f"-I{ROOT / 'runtime/include'}"
-            command = ["gcc", *WARNINGS, *SANITIZERS, include, *sources, api, "-o", target]
-            subprocess.run(command, check=True)
+            options = [*WARNINGS, *SANITIZERS, include]
+            subprocess.run(["gcc", *options, *sources, api, "-o", target], check=True)
         return target
 
     return compiled

@@ -175,7 +175,8 @@ def test_nonsense_ends_the_connection_only(nonsense: bytes, kvd_port: Start) -> 
 
 def test_tables_keep_what_is_put_into_them(port: int) -> None:
     """Random sets, deletes and expiries against a dict of Python."""
-    chance, model = random.Random(7), {}
+    chance = random.Random(7)
+    model: dict[str, str] = {}
     with redis.Redis(port=port, protocol=2) as client:
         for _ in range(30):
             pipe = client.pipeline(transaction=False)

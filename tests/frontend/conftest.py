@@ -149,6 +149,7 @@ def build(tmp_path: Path) -> Callable[..., Built]:
         assert set(warnings.splitlines()) <= set(before.splitlines())
         with target.open("rb") as file:
             section = ELFFile(file).get_section_by_name(".kitsune.layouts")
+            assert section is not None
             numbers = layout.read(section.data())[made.unit.digest]
         return Built(made, layout.filled(made.unit, numbers), target, plain, warnings)
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -20,6 +20,7 @@ from kitsune_tool.errors import Location
 from kitsune_tool.model import Program
 
 MANIFEST = "kitsune.yaml"
+RULE_KINDS: tuple[Literal["rename", "transform", "init"], ...] = ("rename", "transform", "init")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def rule_sources(items: Sequence[Mapping[str, Any]]) -> list[rules.RuleSource]:
     """Return the rules of a manifest's list, each on a line of its own."""
     found = []
     for line, item in enumerate(items, start=3):
-        kind = next(k for k in ("rename", "transform", "init") if k in item)
+        kind = next(k for k in RULE_KINDS if k in item)
         labels = item[kind] if isinstance(item[kind], list) else [item[kind]]
         at, code_at = Location(MANIFEST, line), Location(MANIFEST, line)
         found.append(rules.RuleSource(kind, tuple(labels), item.get("code"), at, code_at))

@@ -43,8 +43,9 @@ def compile_program(target: Path, main: str, units: tuple[str, ...], *flags: str
     sources = [RUNTIME / "src" / f"{unit}.c" for unit in units]
     assembly = RUNTIME / "src" / "platform_x86_64.S"
     includes = [f"-I{RUNTIME / 'src'}", f"-I{RUNTIME / 'include'}"]
-    command = ["gcc", *WARNINGS, *flags, *includes, HERE / main, *sources, assembly, "-o", target]
-    subprocess.run(command, check=True, timeout=300)
+    options = [*WARNINGS, *flags, *includes]
+    inputs = [HERE / main, *sources, assembly]
+    subprocess.run(["gcc", *options, *inputs, "-o", target], check=True, timeout=300)
     return target
 
 
@@ -84,8 +85,8 @@ def heaps_sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def retire(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("retire")
     shared = ["-O2", "-shared", "-fPIC", "-Wl,-Bsymbolic", f"-I{RUNTIME / 'include'}"]
-    release = ["gcc", *WARNINGS, *shared, HERE / "engine_release.c", "-o", folder / "release.so"]
-    subprocess.run(release, check=True, timeout=300)
+    files: list[str | Path] = [HERE / "engine_release.c", "-o", folder / "release.so"]
+    subprocess.run(["gcc", *WARNINGS, *shared, *files], check=True, timeout=300)
     return compile_program(folder / "retire_steps", "retire_steps.c", RETIRE, "-O2")
 
 

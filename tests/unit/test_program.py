@@ -150,11 +150,13 @@ def test_a_function_is_best_known_where_it_is_defined() -> None:
 
 def test_the_digest_tells_layouts_and_nothing_else() -> None:
     base = unit("a.c", record("node", ("x", 1)), INT, v=0)
-    moved = dataclasses.replace(base.types[0], at=Location("elsewhere.h", 9))
+    first = base.types[0]
+    assert isinstance(first, Record)
+    moved = dataclasses.replace(first, at=Location("elsewhere.h", 9))
     other = record("node", ("y", 1))
     digests = [
         layout_digest(merged(dataclasses.replace(base, types=(node, INT))))
-        for node in (base.types[0], moved, other)
+        for node in (first, moved, other)
     ]
     assert digests[0] == digests[1] != digests[2]
 
