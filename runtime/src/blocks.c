@@ -224,3 +224,9 @@ void kitsune__blocks_settle(void) {
     for (size_t size = 1024; size >= 64 && !cache_key; size -= 96)
         cache_key = learn_key(size);
 }
+
+void kitsune__blocks_sort(void) {
+    /* Too large for the thread's cache: the fast bins are emptied, and what is unsorted is sorted. */
+    void *volatile block = malloc(2 * CACHED_MAX);
+    free(block);
+}

@@ -69,5 +69,8 @@ uint64_t kitsune__blocks_mapped_size(uintptr_t address);
  * were in use. Afterwards a walk tells exactly what is in use.
  */
 void kitsune__blocks_settle(void);
+/* After many calls of free: has the allocator sort what it was given back, which it would otherwise do
+ * in one go when the program next asks for a large block. Outside malloc. */
+void kitsune__blocks_sort(void);
 
 #endif

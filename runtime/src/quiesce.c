@@ -30,8 +30,11 @@
 #define DEFAULT_LIMIT_NS (60 * NS_PER_S)
 /* Of background work at an update point or before a blocking call. */
 #define SLICE_NS (200 * 1000ull)
-/* How long a new update waits for what the last one left behind. */
-#define FINISH_LIMIT_NS (100 * NS_PER_MS)
+/* How long a new update waits for what former ones left behind; what is not done by then is done after
+ * it. Longer if that is of so many updates: they may follow each other faster than the slices can. */
+#define FINISH_LIMIT_NS (5 * NS_PER_MS)
+#define BACKLOG_MAX 4
+#define BACKLOG_LIMIT_NS (100 * NS_PER_MS)
 #define POINT_SIZE 128
 
 extern char **environ;
@@ -360,7 +363,8 @@ static void update_now(const char *name) {
         return;
     snprintf(update.old_point, sizeof update.old_point, "%s", name);
     if (is_possible(&verdict)) {
-        kitsune__retire_finish(FINISH_LIMIT_NS);
+        kitsune__retire_finish(kitsune__retire_backlog() < BACKLOG_MAX ? FINISH_LIMIT_NS
+                                                                       : BACKLOG_LIMIT_NS);
         kitsune__request_raise(KITSUNE__PENDING_TRANSACTION);
         kitsune__journal_run(run_new_version, NULL, limit_ns(), &verdict);
         kitsune__request_lower(KITSUNE__PENDING_TRANSACTION);

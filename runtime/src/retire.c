@@ -21,6 +21,9 @@
 /* A copy that takes longer is given up; the program pays for each page that it writes meanwhile. */
 #define SCAN_LIMIT_NS 20000000000ull
 #define FREES_PER_LOOK 32 /* at the clock */
+#define FREES_PER_SORT 1024
+/* Sets of objects that wait for those of earlier updates. */
+#define WAITING_MAX 8
 
 /* What is being done. Each stage ends in the next, the last in IDLE. */
 enum stage { IDLE, SCAN, WAIT, FREE, UNLOAD, RELEASE };
@@ -37,8 +40,12 @@ struct old_image {
 
 static struct {
     enum stage stage;
-    struct kitsune__retired *objects; /* of the last update; owned */
+    struct kitsune__retired *objects; /* of one update; owned */
     uint64_t next;                    /* object to free */
+    struct kitsune__retired *waiting[WAITING_MAX]; /* of later updates, oldest first; owned */
+    uint32_t waiting_count;
+    int progress; /* an image was unloaded since the last scan */
+    int again;    /* to be scanned once more: an image came while work was under way, or went */
     struct kitsune__scan *scan;
     uint64_t scan_started_ns;
     struct old_image *images; /* newest first; malloc'ed by the launcher */
@@ -218,9 +225,12 @@ static enum stage free_objects(uint64_t deadline_ns) {
     uint64_t count = retire.objects ? kitsune__retired_count(retire.objects) : 0;
     while (retire.next < count) {
         free_object(retire.next++);
+        if (retire.next % FREES_PER_SORT == 0)
+            kitsune__blocks_sort();
         if (retire.next % FREES_PER_LOOK == 0 && kitsune__now_ns() > deadline_ns)
             return FREE;
     }
+    kitsune__blocks_sort();
     drop_scan();
     return UNLOAD;
 }
@@ -233,19 +243,35 @@ static enum stage unload_one(void) {
             continue;
         old->unreferenced = 0;
         if (unload(old)) {
+            retire.progress = 1;
             *link = old->next;
             free(old);
         }
         return UNLOAD;
     }
+    /* What the linker kept of the one may have pointed into another. */
+    retire.again |= retire.progress && retire.images;
+    retire.progress = 0;
     return RELEASE;
+}
+
+/* What a later update left behind, if it came before all of this was done. */
+static enum stage next_set(void) {
+    int again = retire.again || retire.waiting_count;
+    retire.again = 0;
+    if (retire.waiting_count) {
+        retire.objects = retire.waiting[0];
+        retire.waiting_count--;
+        memmove(retire.waiting, retire.waiting + 1, retire.waiting_count * sizeof retire.waiting[0]);
+    }
+    return again ? SCAN : IDLE;
 }
 
 static enum stage release(uint64_t budget_ns) {
     if (retire.objects && kitsune__retired_release(retire.objects, budget_ns))
         return RELEASE;
     retire.objects = NULL;
-    return IDLE;
+    return next_set();
 }
 
 static int work(uint64_t budget_ns, uint64_t wait_ns, const void *stack_low) {
@@ -297,20 +323,25 @@ __attribute__((noinline)) void kitsune__retire_finish(uint64_t limit_ns) {
         work(deadline - now, deadline - now, (const void *)stack_low);
 }
 
-/* What one update left is not done when the next one is: objects that are not freed by then stay. */
-static void abandon_objects(void) {
-    if (retire.stage == IDLE)
-        return;
-    kitsune__log("retired objects of the previous version are left unfreed");
-    drop_scan();
-    while (retire.objects && kitsune__retired_release(retire.objects, UINT64_MAX))
-        continue;
-    retire.objects = NULL;
+uint32_t kitsune__retire_backlog(void) {
+    return retire.stage == IDLE ? 0 : 1 + retire.waiting_count;
+}
+
+/* Objects that come while others are dealt with wait; too many stay for ever. */
+static void take_objects(struct kitsune__retired *objects) {
+    if (retire.stage == IDLE) {
+        retire.objects = objects;
+    } else if (objects && retire.waiting_count < WAITING_MAX) {
+        retire.waiting[retire.waiting_count++] = objects;
+    } else if (objects) {
+        kitsune__log("retired objects of the previous version are left unfreed");
+        while (kitsune__retired_release(objects, UINT64_MAX))
+            continue;
+    }
 }
 
 void kitsune__retire_begin(struct kitsune__retired *objects, struct kitsune__image *image) {
-    abandon_objects();
-    retire.objects = objects;
+    take_objects(objects);
     if (image) {
         disarm(image);
         struct old_image *old = calloc(1, sizeof *old);
@@ -320,7 +351,10 @@ void kitsune__retire_begin(struct kitsune__retired *objects, struct kitsune__ima
             retire.counts.images++;
         }
     }
-    retire.stage = retire.objects || retire.images ? SCAN : IDLE;
+    if (retire.stage > SCAN) /* its scan knows nothing of this */
+        retire.again = 1;
+    else if (retire.objects || retire.images)
+        retire.stage = SCAN;
 }
 
 void kitsune__retire_drop_in_child(void) {
@@ -328,5 +362,7 @@ void kitsune__retire_drop_in_child(void) {
         retire.scan->copy = 0; /* the parent's */
         drop_scan();
     }
+    retire.waiting_count = 0;
+    retire.again = 0;
     retire.stage = IDLE;
 }

@@ -25,7 +25,8 @@
 
 /*
  * Hands over what one update left behind: old objects (may be NULL) and the image that is no longer
- * current (NULL: none). Called right after the commit. Never fails: what cannot be done stays.
+ * current (NULL: none). Called right after the commit. Never fails: what cannot be done stays. What
+ * an earlier update left behind and is not done yet comes first.
  */
 void kitsune__retire_begin(struct kitsune__retired *objects, struct kitsune__image *image);
 
@@ -33,8 +34,10 @@ void kitsune__retire_begin(struct kitsune__retired *objects, struct kitsune__ima
  * caller keeps KITSUNE__PENDING_RETIRE set). Safe to call at any time. */
 int kitsune__retire_slice(uint64_t budget_ns);
 
-/* Does all the work that is left, waiting for the scan at most `limit_ns`; before a next update. */
+/* Does all the work that is left, waiting for the scan at most `limit_ns`. */
 void kitsune__retire_finish(uint64_t limit_ns);
+/* Of how many updates there is work left. */
+uint32_t kitsune__retire_backlog(void);
 
 /* Memory that the scan skips: bookkeeping of the launcher that may name old images but is never
  * followed, stacks that are given up. A range with the same start replaces the one before; an empty

@@ -19,6 +19,7 @@
 #define POLL_EVERY 256u  /* objects between two looks at the cancel flag */
 #define SETTLE_DEPTH 500 /* rules that settle inside settling */
 #define LOOK_AHEAD 8u    /* objects fetched before they are transformed; a power of two */
+#define VISIT_AHEAD 16u  /* the same of the first pass, where there is less to do for each */
 #define BATCH 16u        /* elements of an array between two looks at what they led to */
 #define MESSAGE_BYTES 900u
 #define PATH_RUNS 6u /* types named of a long path */
@@ -910,7 +911,14 @@ static void fetch_targets(const struct kitsune_xf *xf, const uint8_t *memory, ui
     }
 }
 
-#define FETCHED_MAX 64u /* bytes of an object that are looked at for what they point to */
+#define FETCHED_MAX 64u /* bytes of an object that are fetched and looked at for what they point to */
+
+/* An object that is no multiple of the cache's lines often lies in two. */
+static inline void fetch_object(const struct kitsune__claim *claim) {
+    uint64_t bytes = claim->bytes < FETCHED_MAX ? claim->bytes : FETCHED_MAX;
+    __builtin_prefetch((const void *)claim->old);
+    __builtin_prefetch((const void *)(claim->old + bytes - 1));
+}
 
 static void fetch_of(const struct kitsune_xf *xf, const struct kitsune__claim *claim) {
     fetch_targets(xf, (const uint8_t *)claim->old,
@@ -957,7 +965,7 @@ static inline work_t next_work(struct kitsune_xf *xf) {
         uint64_t top = --xf->work.count;
         work_t work = *KITSUNE__LOG_AT(&xf->work, work_t, top);
         const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, (uint32_t)work);
-        __builtin_prefetch((const void *)claim->old);
+        fetch_object(claim);
         __builtin_prefetch((const void *)claim->new, 1);
         xf->ahead[xf->fetched++ % LOOK_AHEAD] = work;
     }
@@ -1035,10 +1043,10 @@ static const struct kitsune__claim *to_visit(const struct kitsune_xf *xf, uint64
 
 /* Objects that come later are fetched, then what their words point to. */
 static void fetch_claims(const struct kitsune_xf *xf, uint64_t number) {
-    const struct kitsune__claim *far = to_visit(xf, number + 2 * LOOK_AHEAD);
-    const struct kitsune__claim *near = to_visit(xf, number + LOOK_AHEAD);
+    const struct kitsune__claim *far = to_visit(xf, number + 2 * VISIT_AHEAD);
+    const struct kitsune__claim *near = to_visit(xf, number + VISIT_AHEAD);
     if (far)
-        __builtin_prefetch((const void *)far->old);
+        fetch_object(far);
     if (near)
         fetch_of(xf, near);
 }
