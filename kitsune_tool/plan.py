@@ -446,6 +446,7 @@ class _Planner:
             if old.style != new.style:
                 self._changed(both, where)
             return Point(old.style)
+        old, new = self._without_rows(old, new)
         assert old.target is not None and new.target is not None
         said = old if old.style != "one" else new
         if self._is_bytes(old.target, self.old) and self._is_bytes(new.target, self.new):
@@ -458,6 +459,24 @@ class _Planner:
         if new.custom or old.custom:
             self.customs.append((target, new.custom or old.custom))
         return Point(said.style, target, said.length, said.at)
+
+    def _without_rows(self, old: Ref, new: Ref) -> tuple[Ref, Ref]:
+        """Take a pointer to an array for one to its first element, of which there are so many.
+
+        So it is the same object as one that a pointer to an element leads to.
+        """
+        while old.target is not None and new.target is not None:
+            one, other = self.old.resolve(old.target), self.new.resolve(new.target)
+            if not isinstance(one, Vector) or not isinstance(other, Vector):
+                break
+            if (
+                not one.length
+                or one.length != other.length
+                or "terminated" in {old.style, new.style}
+            ):
+                break
+            old, new = _to_elements(old, one), _to_elements(new, other)
+        return old, new
 
     def _is_bytes(self, target: Instance, world: World) -> bool:
         view = world.resolve(target)
@@ -881,6 +900,11 @@ class _Planner:
             message = f"rule '{rule.label}': {error}"
             self.diagnoses.keep(KitsuneError("K112", message, at=rule.code_at))
             return []
+
+
+def _to_elements(pointer: Ref, row: Vector) -> Ref:
+    count = f"({pointer.length}) * {row.length}" if pointer.length else str(row.length)
+    return dataclasses.replace(pointer, style="array", target=row.of, length=count)
 
 
 def _is_nameless(variable: Variable) -> bool:

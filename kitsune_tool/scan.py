@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from kitsune_tool.errors import Location
@@ -123,6 +124,7 @@ def _markers(text: str) -> tuple[_Marker, ...]:
     found = [m] if (m := _FIRST_MARKER.match(text)) else []
     found += _MARKER.finditer(text)
     names: dict[str, str] = {}
+    own = {name for name, flags in _entered(found) if "3" not in flags}
     markers = []
     for match in found:
         line, name, flags = match.groups()
@@ -130,8 +132,20 @@ def _markers(text: str) -> tuple[_Marker, ...]:
             names[name] = _ESCAPE.sub(_unescape, name)
         after = text.find("\n", match.end())
         offset = after + 1 if after >= 0 else len(text)
-        markers.append(_Marker(offset, int(line), names[name], "3" in flags))
+        markers.append(_Marker(offset, int(line), names[name], "3" in flags and name not in own))
     return tuple(markers)
+
+
+def _entered(markers: Sequence[re.Match[str]]) -> Iterator[tuple[str, str]]:
+    """Yield each file with the flags by which the text enters it.
+
+    Later markers in a user's file have the flags of a system header around what comes from a
+    macro of one (`LIST_HEAD`); what the user writes with it is the user's all the same.
+    """
+    for number, match in enumerate(markers):
+        _, name, flags = match.groups()
+        if number == 0 or "1" in flags:
+            yield name, flags
 
 
 def _unescape(match: re.Match[str]) -> str:

@@ -122,3 +122,14 @@ def test_externals_are_in_order_and_inside(text: str) -> None:
         if external.body:
             assert external.start <= external.body[0] < external.body[1] == external.end
         position = external.end
+
+
+def test_what_a_macro_of_a_system_header_makes_is_the_users() -> None:
+    text = (
+        '# 1 "unit.c"\n# 1 "/usr/include/queue.h" 1 3 4\nstruct q { int a; };\n# 2 "unit.c" 2\n\n'
+        '# 2 "unit.c" 3 4\nstruct { struct\n# 2 "unit.c"\nentry\n# 2 "unit.c" 3 4\n*first; }\n'
+        '# 2 "unit.c"\nhead;\n'
+    )
+    found = scan(text)
+    assert [each.system for each in found.externals] == [True, False]
+    assert not found.in_system(text.index("*first"))

@@ -1,0 +1,3 @@
+struct entry;
+static struct entry *first;
+struct entry **first_at(void) { return &first; }
