@@ -15,9 +15,6 @@
 #include "kitsune_abi.h"
 #include "outcome.h"
 
-/* The new version runs towards its update point. */
-enum { KITSUNE__PENDING_TRANSACTION = 0x8u };
-
 /* Work of the background kind (retire slices, reaping): one short slice. Non-zero if more is left.
  * For kitsune__wait_set_idle_work. */
 int kitsune__quiesce_idle(void);

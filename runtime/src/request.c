@@ -423,6 +423,9 @@ void kitsune__request_service(void)
 
     if (!control || (!is_child && !is_owner()))
         return;
+    /* After it: a helper that starts now would take the request for one that is under way. */
+    if (kitsune__request_pending() & KITSUNE__PENDING_TRANSACTION)
+        return;
     kitsune__request_lower(KITSUNE__PENDING_SERVICE);
     if (is_child && control->heir == (int32_t)getpid())
         take_over();

@@ -37,7 +37,8 @@ struct kitsune__running {
 enum {
     KITSUNE__PENDING_UPDATE = 0x1u,  /* a checked request waits for kitsune__request_take */
     KITSUNE__PENDING_SERVICE = 0x2u, /* kitsune__request_service has something to do */
-    KITSUNE__PENDING_RETIRE = 0x4u   /* the launcher's own: old blocks or images to be given back */
+    KITSUNE__PENDING_RETIRE = 0x4u,  /* the launcher's own: old blocks or images to be given back */
+    KITSUNE__PENDING_TRANSACTION = 0x8u /* a transaction runs in this process */
 };
 
 /* A request that the program has taken. */

@@ -277,10 +277,11 @@ static int finish(struct call *call)
 
 /* ---- the calls ----------------------------------------------------------------------------- */
 
-/* A mask for the time of a call, without SIGURG; NULL stays NULL. */
+/* A mask for the time of a call, without SIGURG; NULL stays NULL. In a transaction signals wait: the
+ * handlers are still the old version's. */
 static const sigset_t *filtered(const sigset_t *mask, sigset_t *copy)
 {
-    if (!mask)
+    if (!mask || (kitsune__request_pending() & KITSUNE__PENDING_TRANSACTION))
         return NULL;
     *copy = *mask;
     kitsune__kick_filter(copy);
@@ -290,14 +291,15 @@ static const sigset_t *filtered(const sigset_t *mask, sigset_t *copy)
 static int select_for(int count, fd_set *sets[3], struct timespec *limit, const sigset_t *mask)
 {
     sigset_t copy;
+    const sigset_t *used = filtered(mask, &copy);
     struct {
         const sigset_t *mask;
         size_t size;
-    } with_size = {filtered(mask, &copy), KERNEL_SIGSET_SIZE};
+    } with_size = {used, KERNEL_SIGSET_SIZE};
     struct call call = {
         .number = SYS_pselect6,
         .arguments = {count, (long)sets[0], (long)sets[1], (long)sets[2], (long)limit,
-                      (long)(mask ? &with_size : NULL)},
+                      (long)(used ? &with_size : NULL)},
         .limit_at = 4,
         .sets = {sets[0], sets[1], sets[2]},
         .set_size = count > 0 ? ((size_t)count + 63) / 64 * 8 : 0,

@@ -293,6 +293,18 @@ static void start_by_vfork(int executes) {
     waitpid(child, NULL, 0);
 }
 
+/* A signal waits for the outcome also where a call would let it in. */
+static void let_signals_in(void) {
+    struct timespec limit = {0, 20000000};
+    struct epoll_event event;
+    sigset_t none;
+    sigemptyset(&none);
+    kill(getpid(), SIGUSR1);
+    if (ppoll(NULL, 0, &limit, &none) < 0 || pselect(0, NULL, NULL, NULL, &limit, &none) < 0 ||
+        epoll_pwait(epoll_create1(0), &event, 1, 20, &none) < 0)
+        exit(4);
+}
+
 static void *run_thread(void *argument) {
     return argument;
 }
@@ -378,6 +390,8 @@ static void act(const char *action) {
         start_by_vfork(0), crash();
     else if (!strcmp(action, "vfork_exec"))
         start_by_vfork(1), crash();
+    else if (!strcmp(action, "let_signals_in"))
+        let_signals_in(), crash();
     else if (!strcmp(action, "take_descriptors"))
         take_descriptors();
     else if (!strcmp(action, "memory"))
