@@ -47,9 +47,10 @@ _DEFAULTS = {
     "KITSUNEMANIFEST": config.MANIFEST_NAME,
     "KITSUNEDIR": "#build/kitsune",
     "KITSUNEPYTHON": [sys.executable],  # a list: its path may have a space
-    "KITSUNE": "$( $KITSUNEPYTHON $) -m kitsune_tool.cli",
+    # -P: a json.py of the project must not hide that of Python
+    "KITSUNE": "$( $KITSUNEPYTHON $) -P -m kitsune_tool.cli",
     "KITSUNEFLAGS": CLVar(""),
-    "KITSUNECC": "$( $KITSUNEPYTHON $) -m kitsune_tool.cc",
+    "KITSUNECC": "$( $KITSUNEPYTHON $) -P -m kitsune_tool.cc",
     "KITSUNECCFLAGS": CLVar("-fvisibility=hidden"),
     "KITSUNECCCOM": "$KITSUNECC --kitsune-config=$KITSUNECONFIG "
     "--kitsune-source=${SOURCE.srcpath} $SHCC -o $TARGET -c "

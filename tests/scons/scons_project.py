@@ -120,7 +120,7 @@ class Project:
     def scons(self, *arguments: str, **variables: str) -> Ran:
         """Run SCons without its own talk."""
         done = subprocess.run(
-            [sys.executable, "-m", "SCons", "-Q", *arguments],
+            [sys.executable, "-P", "-m", "SCons", "-Q", *arguments],
             cwd=self.place,
             env={**os.environ, **variables},
             capture_output=True,

@@ -139,6 +139,12 @@ def test_an_edited_file_of_the_tool_builds_again_what_it_made(
     assert (LINK_1 in done) == links
 
 
+def test_modules_of_the_project_do_not_hide_those_of_the_tool(project: Project) -> None:
+    for module in ("json", "zlib", "yaml", "jinja2", "pycparser"):
+        project.write(f"{module}.py", "raise ImportError('a file of the project')\n")
+    project.scons("build/kitsune/counter/1.0/counter.so", "build/counter").ok()
+
+
 def test_cleaning_leaves_the_tree_as_found_and_the_store_alone(project: Project) -> None:
     before = project.files()
     project.scons("build", "release-chain").ok()
