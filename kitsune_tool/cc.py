@@ -11,11 +11,8 @@ with macros' names and columns, and all of them.
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
-import tempfile
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +23,7 @@ from kitsune_tool.errors import EXIT_BUG, EXIT_INPUT_WRONG, KitsuneError
 from kitsune_tool.toolchain import Command, Done, Source
 
 if TYPE_CHECKING:
+    from kitsune_tool.edits import Edit
     from kitsune_tool.frontend import FrontendConfig
 
 _CONFIG_OPTION = "--kitsune-config="
@@ -55,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     except Exception:
+        import traceback
+
         print(f"kitsune-cc: internal error: please report it\n{traceback.format_exc()}", end="",
               file=sys.stderr)  # fmt: skip
         return EXIT_BUG
@@ -62,8 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(words: list[str]) -> int:
     options, words = _own_options(words)
-    default = shlex.split(os.environ.get("KITSUNE_CC", "")) or ["gcc"]
-    compiler, width = toolchain.split_compiler(words, default)
+    compiler, width = toolchain.split_compiler(words, _default_compiler())
     if Path(compiler[0]).name in _OWN_NAMES:
         raise KitsuneError(
             "K050",
@@ -80,6 +79,15 @@ def _main(words: list[str]) -> int:
             return _preprocess(command, options)
         case _:
             return _compile(command, options)
+
+
+def _default_compiler() -> list[str]:
+    named = os.environ.get("KITSUNE_CC", "")
+    if not named:
+        return ["gcc"]
+    import shlex
+
+    return shlex.split(named) or ["gcc"]
 
 
 def _own_options(words: list[str]) -> tuple[Options, list[str]]:
@@ -194,6 +202,8 @@ def _compile_other(command: Command, source: Source) -> int:
 
 
 def _compile_and_link(command: Command, options: Options, given: bytes | None) -> int:
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="kitsune-cc-") as directory:
         objects = {}
         for number, source in enumerate(command.c_sources):
@@ -265,13 +275,12 @@ def _front_end_config(unit: _Unit) -> FrontendConfig:
     """Return what the front-end is told: from the configuration file, or defaults."""
     import functools
 
-    from kitsune_tool.edits import read_edits
     from kitsune_tool.frontend import FrontendConfig
     from kitsune_tool.preprocess import expand
 
     given = _read_config(unit.options.config)
     try:
-        edits = read_edits(given.get("edits", []))
+        edits = _edits(given)
         root = str(given.get("root", "."))
     except (TypeError, ValueError, AttributeError) as error:
         raise _bad_config(unit.options.config, str(error)) from error
@@ -281,6 +290,14 @@ def _front_end_config(unit: _Unit) -> FrontendConfig:
         compiler=Path(unit.command.compiler[-1]).name,
         expand=functools.partial(expand, unit.command, unit.source, unit.given),
     )
+
+
+def _edits(given: dict[str, Any]) -> tuple[Edit, ...]:
+    if given.get("edits", []) == []:
+        return ()
+    from kitsune_tool.edits import read_edits
+
+    return read_edits(given["edits"])
 
 
 def _read_config(path: str | None) -> dict[str, Any]:

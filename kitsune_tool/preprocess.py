@@ -11,11 +11,14 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kitsune_tool import toolchain
-from kitsune_tool.edits import Expansion
 from kitsune_tool.resources import include_dir
 from kitsune_tool.toolchain import Command, Done, Source
+
+if TYPE_CHECKING:
+    from kitsune_tool.edits import Expansion
 
 _FALLTHROUGH = re.compile(r"-W(no-)?(?:(implicit-fallthrough)(?:=(\d))?|extra)$|-W$|-w$")
 _FALLS_THROUGH = re.compile(rb"fall(?:s|ing)?[ \t-]*thr(?:ough|u)", re.I)
@@ -81,6 +84,8 @@ def expand(
     """Return `pieces` with macros expanded as behind the last line of the source, and what
     kitsune.h declares there.
     """
+    from kitsune_tool.edits import Expansion
+
     if source.language == "cpp-output":
         return Expansion(tuple(pieces), "")
     line = f'#line 1 "{_quoted(source.path)}"'  # for __FILE__, in keys of variables

@@ -8,7 +8,6 @@ generator, the launcher and the SCons tool.
 from __future__ import annotations
 
 import functools
-import hashlib
 from pathlib import Path
 
 from kitsune_tool.errors import KitsuneError
@@ -56,6 +55,8 @@ def generator_files() -> tuple[Path, ...]:
 @functools.cache
 def front_end_digest() -> str:
     """Return a hex digest over the contents of `front_end_files`."""
+    import hashlib
+
     digest = hashlib.sha256()
     for path in front_end_files():
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
