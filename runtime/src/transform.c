@@ -911,6 +911,21 @@ static void fetch_targets(const struct kitsune_xf *xf, const uint8_t *memory, ui
     }
 }
 
+/* After a first pass what is pointed to has its claim: the cells were fetched by fetch_targets. */
+static void fetch_known(const struct kitsune_xf *xf, const uint8_t *memory, uint64_t bytes) {
+    const uintptr_t *words = (const void *)memory;
+    __asm__ volatile("");
+    if (xf->phase != KNOWN || (uintptr_t)memory % sizeof *words != 0)
+        return;
+    for (uint64_t i = 0; i < bytes / sizeof *words; i++) {
+        if (words[i] - xf->near.start >= xf->near.end - xf->near.start)
+            continue;
+        const uint32_t *cell = kitsune__side_cell(&xf->claims.side, words[i]);
+        if (cell && kitsune__cell_is_claim(*cell))
+            __builtin_prefetch(kitsune__claim_at(&xf->claims, *cell));
+    }
+}
+
 #define FETCHED_MAX 64u /* bytes of an object that are fetched and looked at for what they point to */
 
 /* An object that is no multiple of the cache's lines often lies in two. */
@@ -952,6 +967,8 @@ static void transform_claim(struct kitsune_xf *xf, work_t work) {
     if (stop < count)
         fetch_targets(xf, in + (stop - first) * type->old_size,
                       (count - stop > BATCH ? BATCH : count - stop) * type->old_size);
+    if (count > 1)
+        fetch_known(xf, in, (stop - first) * type->old_size);
     for (; type->transform && first < stop; first++, in += type->old_size, out += type->new_size)
         type->transform(xf, in, out);
 }
@@ -972,6 +989,10 @@ static inline work_t next_work(struct kitsune_xf *xf) {
     if (xf->fetched - xf->taken > LOOK_AHEAD / 2) { /* else nothing would be won */
         work_t soon = xf->ahead[(xf->taken + LOOK_AHEAD / 2) % LOOK_AHEAD];
         fetch_of(xf, kitsune__claim_at(&xf->claims, (uint32_t)soon));
+        soon = xf->ahead[(xf->taken + LOOK_AHEAD / 4) % LOOK_AHEAD];
+        const struct kitsune__claim *sooner = kitsune__claim_at(&xf->claims, (uint32_t)soon);
+        fetch_known(xf, (const uint8_t *)sooner->old,
+                    sooner->bytes < FETCHED_MAX ? sooner->bytes : FETCHED_MAX);
     }
     return xf->fetched == xf->taken ? 0 : xf->ahead[xf->taken++ % LOOK_AHEAD];
 }
