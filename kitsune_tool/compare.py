@@ -144,6 +144,8 @@ def _place(comparison: Comparison, rule: Rule) -> None:
         () if old is None else old[1],
         new[1],
     )
+    if not placed.is_value:
+        _check_rename(comparison, placed)
     table = comparison.values if placed.is_value else comparison.renames
     known = table.setdefault(placed.new, placed)
     if known is not placed:
@@ -154,6 +156,29 @@ def _place(comparison: Comparison, rule: Rule) -> None:
             notes=(Note(known.rule.at, "the other one is here"),),
             hint="keep one of them",
         )
+
+
+def _check_rename(comparison: Comparison, placed: PlacedRule) -> None:
+    """Raise K137 for a rename between things of two kinds, such as a struct and a member."""
+    kinds = (
+        _kind(comparison.old, placed.old or "", placed.old_fields),
+        _kind(comparison.new, placed.new, placed.new_fields),
+    )
+    if kinds[0] != kinds[1]:
+        raise KitsuneError(
+            "K137",
+            f"rule '{placed.rule.label}' renames a {kinds[0]} to a {kinds[1]}",
+            at=placed.rule.at,
+            hint="a 'transform' rule with code can make one of the other",
+        )
+
+
+def _kind(world: World, place: str, fields: tuple[str, ...]) -> str:
+    if fields:
+        return "member"
+    if place in world.variables:
+        return "variable"
+    return "function" if place in world.functions else "type"
 
 
 def _gone_function(comparison: Comparison, rule: Rule) -> tuple[str, tuple[str, ...]] | None:

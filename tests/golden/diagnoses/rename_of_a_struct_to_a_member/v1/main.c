@@ -1,0 +1,5 @@
+struct item {
+    int count;
+};
+
+struct item item;
