@@ -48,12 +48,14 @@ static const struct kitsune_symbol new_symbols[] = {
     {"root", &new_image.root, sizeof new_image.root, KITSUNE_SYMBOL_VARIABLE, 0},
     {"table", &new_image.table, sizeof new_image.table, KITSUNE_SYMBOL_VARIABLE, 0},
 };
-static const struct kitsune_release old_release = {
-    .symbols = old_symbols, .symbols_end = old_symbols + 2,
-    .image_start = (const uint8_t *)&old_image, .image_end = (const uint8_t *)(&old_image + 1)};
-static const struct kitsune_release new_release = {
-    .symbols = new_symbols, .symbols_end = new_symbols + 2,
-    .image_start = (const uint8_t *)&new_image, .image_end = (const uint8_t *)(&new_image + 1)};
+static const struct kitsune_release old_release = {.symbols = old_symbols,
+                                                   .symbols_end = old_symbols + 2,
+                                                   .image_start = (const uint8_t *)&old_image,
+                                                   .image_end = (const uint8_t *)(&old_image + 1)};
+static const struct kitsune_release new_release = {.symbols = new_symbols,
+                                                   .symbols_end = new_symbols + 2,
+                                                   .image_start = (const uint8_t *)&new_image,
+                                                   .image_end = (const uint8_t *)(&new_image + 1)};
 
 /* Generated code reaches the engine through the launcher's table. */
 static struct kitsune_launcher table_of_functions;
@@ -69,15 +71,21 @@ static void transform_node(struct kitsune_xf *xf, const void *in, void *out) {
     new->next = launcher->object(xf, old->next, &node_type);
     new->other = launcher->object(xf, old->other, &node_type);
 }
-static const struct kitsune_type node_type = {
-    .name = "struct node", .old_size = sizeof(struct old_node), .new_size = sizeof(struct new_node),
-    .new_align = 8, .how = KITSUNE_MOVE, .transform = transform_node};
+static const struct kitsune_type node_type = {.name = "struct node",
+                                              .old_size = sizeof(struct old_node),
+                                              .new_size = sizeof(struct new_node),
+                                              .new_align = 8,
+                                              .how = KITSUNE_MOVE,
+                                              .transform = transform_node};
 static void transform_link(struct kitsune_xf *xf, const void *in, void *out) {
     launcher->store(xf, out, launcher->object(xf, *(void *const *)in, &node_type));
 }
-static const struct kitsune_type link_type = {
-    .name = "struct node *", .old_size = 8, .new_size = 8, .new_align = 8, .how = KITSUNE_IN_PLACE,
-    .transform = transform_link};
+static const struct kitsune_type link_type = {.name = "struct node *",
+                                              .old_size = 8,
+                                              .new_size = 8,
+                                              .new_align = 8,
+                                              .how = KITSUNE_IN_PLACE,
+                                              .transform = transform_link};
 static int migrate_root(struct kitsune_xf *xf, const void *in, void *out) {
     *(void **)out = launcher->object(xf, *(void *const *)in, &node_type);
     return 1;

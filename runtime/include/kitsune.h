@@ -71,7 +71,7 @@ int kitsune__migrate_variable(const char *key, void *address) KITSUNE__HIDDEN;
 /* Each is non-zero if a value was migrated: if (!MIGRATE_GLOBAL(v)) v = init(); */
 #define MIGRATE_GLOBAL(v) kitsune__migrate_variable(#v, (void *)&(v))
 #define MIGRATE_STATIC(v) kitsune__migrate_variable(__FILE__ "/" #v, (void *)&(v))
-#define MIGRATE_LOCAL_STATIC(func, v)                                                             \
+#define MIGRATE_LOCAL_STATIC(func, v)                                                              \
     kitsune__migrate_variable(__FILE__ "/" #func "#" #v, (void *)&(v))
 
 /* ---- looking things up ----------------------------------------------------------------------- */
@@ -96,13 +96,11 @@ void *kitsune_get_symbol_addr_new(const char *name, const char *func, const char
 /* `file` as a string or as it stands: "conn.c" or conn.c. */
 #define GET_OLD_GLOBAL(v) kitsune_lookup_key_old(#v)
 #define GET_NEW_GLOBAL(v) kitsune_lookup_key_new(#v)
-#define GET_OLD_STATIC(file, v)                                                                   \
-    kitsune_get_symbol_addr_old(#v, NULL, KITSUNE__EXPANDED(file), NULL)
-#define GET_NEW_STATIC(file, v)                                                                   \
-    kitsune_get_symbol_addr_new(#v, NULL, KITSUNE__EXPANDED(file), NULL)
-#define GET_OLD_LOCAL_STATIC(file, func, v)                                                       \
+#define GET_OLD_STATIC(file, v) kitsune_get_symbol_addr_old(#v, NULL, KITSUNE__EXPANDED(file), NULL)
+#define GET_NEW_STATIC(file, v) kitsune_get_symbol_addr_new(#v, NULL, KITSUNE__EXPANDED(file), NULL)
+#define GET_OLD_LOCAL_STATIC(file, func, v)                                                        \
     kitsune_get_symbol_addr_old(#v, #func, KITSUNE__EXPANDED(file), NULL)
-#define GET_NEW_LOCAL_STATIC(file, func, v)                                                       \
+#define GET_NEW_LOCAL_STATIC(file, func, v)                                                        \
     kitsune_get_symbol_addr_new(#v, #func, KITSUNE__EXPANDED(file), NULL)
 
 #ifdef __cplusplus

@@ -44,9 +44,9 @@ struct kitsune_symbol {
 };
 
 #define KITSUNE_SYMBOLS_SECTION "kitsune_symbols"
-#define KITSUNE_RECORDS_SECTION ".kitsune"          /* not loaded: the units' records, as text */
-#define KITSUNE_LAYOUTS_SECTION ".kitsune.layouts"  /* the compiler's sizes and offsets */
-#define KITSUNE_PROGRAM_SECTION ".kitsune.program"  /* not loaded: the merged program of a release */
+#define KITSUNE_RECORDS_SECTION ".kitsune"         /* not loaded: the units' records, as text */
+#define KITSUNE_LAYOUTS_SECTION ".kitsune.layouts" /* the compiler's sizes and offsets */
+#define KITSUNE_PROGRAM_SECTION ".kitsune.program" /* not loaded: the merged program of a release */
 
 /* ---- how the engine moves state (implemented in the launcher) ------------------------------ */
 
@@ -125,8 +125,8 @@ struct kitsune_plan {
     uint32_t function_count;
     uint32_t rename_count;
     const char *const (*update_point_renames)[2]; /* {old name, new name} */
-    void (*prestart)(void);   /* _kitsune_prestart_xform or NULL */
-    void (*mainupdate)(void); /* _kitsune_mainupdate_xform or NULL */
+    void (*prestart)(void);                       /* _kitsune_prestart_xform or NULL */
+    void (*mainupdate)(void);                     /* _kitsune_mainupdate_xform or NULL */
 };
 /* In `flags`: at least one changed type may be pointed into (engine's first pass is needed). */
 #define KITSUNE_PLAN_DISCOVER 0x1u

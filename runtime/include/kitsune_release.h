@@ -23,22 +23,21 @@ extern const uint8_t _end[] KITSUNE__LOCAL;
 
 /* Defines the release. `identity_` and `plan_` are addresses (plan_ may be NULL), `digest_` a
  * constant. */
-#define KITSUNE_DEFINE_RELEASE(identity_, digest_, plan_)                                         \
-    extern const struct kitsune_release kitsune_release                                           \
-        __attribute__((visibility("default")));                                                   \
-    const struct kitsune_release kitsune_release = {                                              \
-        .abi = KITSUNE_ABI,                                                                       \
-        .size = sizeof(struct kitsune_release),                                                   \
-        .identity = (identity_),                                                                  \
-        .layout_digest = (digest_),                                                               \
-        .main = kitsune__program_main,                                                            \
-        .symbols = __start_kitsune_symbols,                                                       \
-        .symbols_end = __stop_kitsune_symbols,                                                    \
-        .plan = (plan_),                                                                          \
-        .gate = &kitsune__gate,                                                                   \
-        .launcher = &kitsune__launcher,                                                           \
-        .image_start = __ehdr_start,                                                              \
-        .image_end = _end,                                                                        \
+#define KITSUNE_DEFINE_RELEASE(identity_, digest_, plan_)                                          \
+    extern const struct kitsune_release kitsune_release __attribute__((visibility("default")));    \
+    const struct kitsune_release kitsune_release = {                                               \
+        .abi = KITSUNE_ABI,                                                                        \
+        .size = sizeof(struct kitsune_release),                                                    \
+        .identity = (identity_),                                                                   \
+        .layout_digest = (digest_),                                                                \
+        .main = kitsune__program_main,                                                             \
+        .symbols = __start_kitsune_symbols,                                                        \
+        .symbols_end = __stop_kitsune_symbols,                                                     \
+        .plan = (plan_),                                                                           \
+        .gate = &kitsune__gate,                                                                    \
+        .launcher = &kitsune__launcher,                                                            \
+        .image_start = __ehdr_start,                                                               \
+        .image_end = _end,                                                                         \
     }
 
 #endif

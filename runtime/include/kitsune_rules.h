@@ -34,17 +34,18 @@ struct kitsune_closure {
     const struct kitsune_closure *inner;
 };
 
-#define KITSUNE__CLOSURE(...) (&(const struct kitsune_closure){ __VA_ARGS__ })
-#define XF_RAW(size_) KITSUNE__CLOSURE(.kind = KITSUNE_CLOSURE_RAW, .old_size = (size_), .new_size = (size_))
+#define KITSUNE__CLOSURE(...) (&(const struct kitsune_closure){__VA_ARGS__})
+#define XF_RAW(size_)                                                                              \
+    KITSUNE__CLOSURE(.kind = KITSUNE_CLOSURE_RAW, .old_size = (size_), .new_size = (size_))
 #define XF_PTR(closure_) KITSUNE__CLOSURE(.kind = KITSUNE_CLOSURE_POINTER, .inner = (closure_))
-#define XF_ARRAY(count_, old_, new_, closure_)                                                    \
-    KITSUNE__CLOSURE(.kind = KITSUNE_CLOSURE_ARRAY, .count = (count_), .old_size = (old_),        \
+#define XF_ARRAY(count_, old_, new_, closure_)                                                     \
+    KITSUNE__CLOSURE(.kind = KITSUNE_CLOSURE_ARRAY, .count = (count_), .old_size = (old_),         \
                      .new_size = (new_), .inner = (closure_))
-#define XF_PTRARRAY(count_, old_, new_, closure_)                                                 \
-    KITSUNE__CLOSURE(.kind = KITSUNE_CLOSURE_POINTERS, .count = (count_), .old_size = (old_),     \
+#define XF_PTRARRAY(count_, old_, new_, closure_)                                                  \
+    KITSUNE__CLOSURE(.kind = KITSUNE_CLOSURE_POINTERS, .count = (count_), .old_size = (old_),      \
                      .new_size = (new_), .inner = (closure_))
-#define XF_NTARRAY(old_, new_, closure_)                                                          \
-    KITSUNE__CLOSURE(.kind = KITSUNE_CLOSURE_ENDED, .old_size = (old_), .new_size = (new_),       \
+#define XF_NTARRAY(old_, new_, closure_)                                                           \
+    KITSUNE__CLOSURE(.kind = KITSUNE_CLOSURE_ENDED, .old_size = (old_), .new_size = (new_),        \
                      .inner = (closure_))
 #define XF_NTSTR() KITSUNE__CLOSURE(.kind = KITSUNE_CLOSURE_TEXT)
 #define XF_FPTR() KITSUNE__CLOSURE(.kind = KITSUNE_CLOSURE_FUNCTION)
@@ -53,7 +54,7 @@ struct kitsune_closure {
 #define XF_INVOKE(closure, in, out) kitsune__invoke(xf, (closure), (in), (out))
 #define XF_SETTLE() kitsune__launcher->settle(xf)
 #define XF_ASSIGN(out, in) ((out) = (__typeof__(out))(in))
-#define XF_ASSERT_NULL(out, in)                                                                   \
+#define XF_ASSERT_NULL(out, in)                                                                    \
     ((in) ? kitsune__launcher->fail(xf, "'%s' is not NULL", #in) : (void)0, (out) = NULL)
 
 /* What is behind a pointer of such a closure: a type, or bytes. */

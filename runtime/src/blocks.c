@@ -120,8 +120,8 @@ int kitsune__blocks_walk(int (*visit)(void *context, uintptr_t start, uint64_t s
         int in_use = !last && (word_at(chunk + size + 8) & PREVIOUS_IN_USE);
         if (in_use && cache_key && size - 8 <= CACHED_MAX)
             in_use = word_at(chunk + HEADER_BYTES + 8) != cache_key;
-        int result = visit(context, chunk + HEADER_BYTES, last ? size - HEADER_BYTES : size - 8,
-                           in_use);
+        int result =
+            visit(context, chunk + HEADER_BYTES, last ? size - HEADER_BYTES : size - 8, in_use);
         if (result || last)
             return result;
         chunk += size;
@@ -138,8 +138,8 @@ static int search_block(void *context, uintptr_t start, uint64_t size_bytes, int
     struct search *search = context;
     if (search->address >= start + size_bytes)
         return 0;
-    search->block.kind = search->address == start && in_use ? KITSUNE__BLOCK_WHOLE
-                                                            : KITSUNE__BLOCK_INSIDE;
+    search->block.kind =
+        search->address == start && in_use ? KITSUNE__BLOCK_WHOLE : KITSUNE__BLOCK_INSIDE;
     search->block.start = start;
     search->block.size_bytes = size_bytes;
     return 1;
@@ -157,9 +157,8 @@ static int search_mapping(void *context, const struct kitsune__mapping *mapping)
         search->block.kind = KITSUNE__BLOCK_OUTSIDE;
         return 1;
     }
-    uint64_t alone = address - mapping->start >= HEADER_BYTES
-                         ? kitsune__blocks_mapped_size(address)
-                         : 0;
+    uint64_t alone =
+        address - mapping->start >= HEADER_BYTES ? kitsune__blocks_mapped_size(address) : 0;
     if (alone && alone <= mapping->end - address) {
         search->block = (struct kitsune__block){KITSUNE__BLOCK_WHOLE, address, alone};
         return 1;

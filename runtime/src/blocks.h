@@ -27,8 +27,8 @@ enum kitsune__block_kind {
 
 struct kitsune__block {
     enum kitsune__block_kind kind;
-    uintptr_t start;      /* what malloc returned; WHOLE and INSIDE */
-    uint64_t size_bytes;  /* usable */
+    uintptr_t start;     /* what malloc returned; WHOLE and INSIDE */
+    uint64_t size_bytes; /* usable */
 };
 
 /* Non-zero if the program's malloc is one whose blocks can be told. Decided once, cached. */

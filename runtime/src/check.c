@@ -26,8 +26,7 @@
 #endif
 
 __attribute__((format(printf, 3, 4))) static enum kitsune__acceptance
-refuse(struct kitsune__problem *problem, enum kitsune__code code, const char *format, ...)
-{
+refuse(struct kitsune__problem *problem, enum kitsune__code code, const char *format, ...) {
     va_list arguments;
 
     problem->code = code;
@@ -45,22 +44,19 @@ struct image {
 };
 
 /* Non-zero if [offset, offset + length) lies inside the image; no sum can wrap. */
-static int holds(const struct image *image, uint64_t offset, uint64_t length)
-{
+static int holds(const struct image *image, uint64_t offset, uint64_t length) {
     return offset <= image->size && length <= image->size - offset;
 }
 
 /* Copies `length` bytes, which need not be aligned in the file, or returns 0. */
-static int fetch(const struct image *image, uint64_t offset, void *to, uint64_t length)
-{
+static int fetch(const struct image *image, uint64_t offset, void *to, uint64_t length) {
     if (!holds(image, offset, length))
         return 0;
     memcpy(to, image->bytes + offset, length);
     return 1;
 }
 
-static int is_shared_object(const struct image *image, Elf64_Ehdr *header)
-{
+static int is_shared_object(const struct image *image, Elf64_Ehdr *header) {
     return fetch(image, 0, header, sizeof *header) &&
            memcmp(header->e_ident, ELFMAG, SELFMAG) == 0 &&
            header->e_ident[EI_CLASS] == ELFCLASS64 && header->e_ident[EI_DATA] == ELFDATA2LSB &&
@@ -70,8 +66,7 @@ static int is_shared_object(const struct image *image, Elf64_Ehdr *header)
 }
 
 /* The note of the build-id in [offset, offset + length); returns 0 if it is not there. */
-static int find_build_id(const struct image *image, uint64_t offset, uint64_t length, uint8_t *id)
-{
+static int find_build_id(const struct image *image, uint64_t offset, uint64_t length, uint8_t *id) {
     uint64_t end = offset + length;
     Elf64_Nhdr note;
 
@@ -92,8 +87,8 @@ static int find_build_id(const struct image *image, uint64_t offset, uint64_t le
 
 /* Looks at each segment: what is to be mapped must be there (else loading ends in SIGBUS), and one of
  * the notes is the build-id. Returns NULL, or what is wrong. */
-static const char *check_segments(const struct image *image, const Elf64_Ehdr *header, uint8_t *id)
-{
+static const char *check_segments(const struct image *image, const Elf64_Ehdr *header,
+                                  uint8_t *id) {
     int has_id = 0;
 
     for (unsigned i = 0; i < header->e_phnum; i++) {
@@ -113,8 +108,7 @@ static const char *check_segments(const struct image *image, const Elf64_Ehdr *h
 }
 
 static int section_has_name(const struct image *image, const Elf64_Shdr *names, uint32_t name,
-                            const char *wanted)
-{
+                            const char *wanted) {
     uint64_t length = strlen(wanted) + 1;
 
     return name < names->sh_size && length <= names->sh_size - name &&
@@ -124,16 +118,14 @@ static int section_has_name(const struct image *image, const Elf64_Shdr *names, 
 
 /* Reads section header `index`; returns 0 if it lies outside the file. */
 static int fetch_section(const struct image *image, const Elf64_Ehdr *header, unsigned index,
-                         Elf64_Shdr *section)
-{
+                         Elf64_Shdr *section) {
     return header->e_shoff <= image->size &&
            fetch(image, header->e_shoff + (uint64_t)index * sizeof *section, section,
                  sizeof *section);
 }
 
 /* Finds the section with the identity; returns 0 if there is none that can be read. */
-static int find_identity(const struct image *image, const Elf64_Ehdr *header, Elf64_Shdr *found)
-{
+static int find_identity(const struct image *image, const Elf64_Ehdr *header, Elf64_Shdr *found) {
     Elf64_Shdr names;
 
     if (header->e_shentsize != sizeof names || header->e_shstrndx >= header->e_shnum ||
@@ -149,8 +141,7 @@ static int find_identity(const struct image *image, const Elf64_Ehdr *header, El
     return 0;
 }
 
-static int is_text(const char *text, size_t size)
-{
+static int is_text(const char *text, size_t size) {
     return text[0] != '\0' && memchr(text, '\0', size) != NULL;
 }
 
@@ -158,14 +149,14 @@ static int is_text(const char *text, size_t size)
 
 /* Reads magic and interface first: the rest of the structure depends on them. */
 static enum kitsune__acceptance read_identity(const struct image *image, const Elf64_Shdr *section,
-                                           struct kitsune_identity *identity,
-                                           struct kitsune__problem *problem)
-{
+                                              struct kitsune_identity *identity,
+                                              struct kitsune__problem *problem) {
     uint64_t prefix = offsetof(struct kitsune_identity, program);
 
     if (section->sh_size < prefix || !fetch(image, section->sh_offset, identity, prefix) ||
         identity->magic != KITSUNE_MAGIC)
-        return refuse(problem, KITSUNE__NOT_A_RELEASE, "not a release: its section kitsune_identity is damaged");
+        return refuse(problem, KITSUNE__NOT_A_RELEASE,
+                      "not a release: its section kitsune_identity is damaged");
     if (identity->abi < KITSUNE_ABI)
         return refuse(problem, KITSUNE__ABI_OLDER,
                       "the release was built for interface %u, older than the launcher's %u; "
@@ -181,12 +172,12 @@ static enum kitsune__acceptance read_identity(const struct image *image, const E
         !is_text(identity->program, sizeof identity->program) ||
         !is_text(identity->version, sizeof identity->version) ||
         identity->parent_count > sizeof identity->parents / sizeof identity->parents[0])
-        return refuse(problem, KITSUNE__NOT_A_RELEASE, "not a release: its section kitsune_identity is damaged");
+        return refuse(problem, KITSUNE__NOT_A_RELEASE,
+                      "not a release: its section kitsune_identity is damaged");
     return KITSUNE__RELEASE_ACCEPTED;
 }
 
-static int is_parent(const struct kitsune_identity *identity, const uint8_t *build_id)
-{
+static int is_parent(const struct kitsune_identity *identity, const uint8_t *build_id) {
     for (uint32_t i = 0; i < identity->parent_count; i++)
         if (memcmp(identity->parents[i], build_id, KITSUNE_BUILD_ID_SIZE) == 0)
             return 1;
@@ -194,13 +185,13 @@ static int is_parent(const struct kitsune_identity *identity, const uint8_t *bui
 }
 
 static enum kitsune__acceptance compare_with_running(const struct kitsune_identity *identity,
-                                                  const struct kitsune__running *running,
-                                                  const struct kitsune__running *release,
-                                                  struct kitsune__problem *problem)
-{
+                                                     const struct kitsune__running *running,
+                                                     const struct kitsune__running *release,
+                                                     struct kitsune__problem *problem) {
     if (strcmp(release->program, running->program) != 0)
-        return refuse(problem, KITSUNE__WRONG_PROGRAM, "the release is of program '%s'; '%s' is running",
-                      release->program, running->program);
+        return refuse(problem, KITSUNE__WRONG_PROGRAM,
+                      "the release is of program '%s'; '%s' is running", release->program,
+                      running->program);
     if (memcmp(release->build_id, running->build_id, sizeof running->build_id) == 0)
         return KITSUNE__RELEASE_IS_RUNNING;
     if (!is_parent(identity, running->build_id))
@@ -212,10 +203,9 @@ static enum kitsune__acceptance compare_with_running(const struct kitsune_identi
 }
 
 enum kitsune__acceptance kitsune__check_image(const void *bytes, size_t size,
-                                           const struct kitsune__running *running,
-                                           struct kitsune__running *release,
-                                           struct kitsune__problem *problem)
-{
+                                              const struct kitsune__running *running,
+                                              struct kitsune__running *release,
+                                              struct kitsune__problem *problem) {
     struct image image = {bytes, size};
     struct kitsune_identity identity;
     Elf64_Ehdr header;
@@ -223,12 +213,14 @@ enum kitsune__acceptance kitsune__check_image(const void *bytes, size_t size,
     const char *wrong;
 
     if (!is_shared_object(&image, &header))
-        return refuse(problem, KITSUNE__NOT_A_RELEASE, "not a release: no shared object of this machine");
+        return refuse(problem, KITSUNE__NOT_A_RELEASE,
+                      "not a release: no shared object of this machine");
     wrong = check_segments(&image, &header, release->build_id);
     if (wrong)
         return refuse(problem, KITSUNE__NOT_A_RELEASE, "not a release: %s", wrong);
     if (!find_identity(&image, &header, &section))
-        return refuse(problem, KITSUNE__NOT_A_RELEASE, "not a release: it has no section kitsune_identity");
+        return refuse(problem, KITSUNE__NOT_A_RELEASE,
+                      "not a release: it has no section kitsune_identity");
     if (read_identity(&image, &section, &identity, problem) != KITSUNE__RELEASE_ACCEPTED)
         return KITSUNE__RELEASE_REFUSED;
     memcpy(release->program, identity.program, sizeof release->program);
@@ -240,19 +232,19 @@ enum kitsune__acceptance kitsune__check_image(const void *bytes, size_t size,
 /* ---- the file ------------------------------------------------------------------------------ */
 
 static enum kitsune__acceptance check_file(const struct stat *status, uid_t owner,
-                                        struct kitsune__problem *problem)
-{
+                                           struct kitsune__problem *problem) {
     if (!S_ISREG(status->st_mode))
         return refuse(problem, KITSUNE__UNSAFE_FILE, "the release is no regular file");
     if (status->st_uid != 0 && status->st_uid != owner)
-        return refuse(problem, KITSUNE__UNSAFE_FILE,
-                      "the release belongs to uid %u; it must belong to root or to uid %u, as which "
-                      "the program was started",
-                      status->st_uid, owner);
+        return refuse(
+            problem, KITSUNE__UNSAFE_FILE,
+            "the release belongs to uid %u; it must belong to root or to uid %u, as which "
+            "the program was started",
+            status->st_uid, owner);
     /* A group of its own is what many systems give each user, with a mask of 002. */
-    if ((status->st_mode & S_IWOTH) ||
-        ((status->st_mode & S_IWGRP) && status->st_gid != getegid()))
-        return refuse(problem, KITSUNE__UNSAFE_FILE, "the release can be written by others (mode 0%u%u%u)",
+    if ((status->st_mode & S_IWOTH) || ((status->st_mode & S_IWGRP) && status->st_gid != getegid()))
+        return refuse(problem, KITSUNE__UNSAFE_FILE,
+                      "the release can be written by others (mode 0%u%u%u)",
                       status->st_mode >> 6 & 7, status->st_mode >> 3 & 7, status->st_mode & 7);
     if (status->st_size > KITSUNE__RELEASE_SIZE_LIMIT)
         return refuse(problem, KITSUNE__UNSAFE_FILE, "the release is larger than %ld bytes",
@@ -262,15 +254,16 @@ static enum kitsune__acceptance check_file(const struct stat *status, uid_t owne
 
 /* Opens for reading what `path` names itself; a fifo must not block, a link must not lead elsewhere. */
 static int open_release(const char *path, uid_t owner, struct stat *status,
-                        struct kitsune__problem *problem)
-{
+                        struct kitsune__problem *problem) {
     int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 
     if (file < 0) {
         if (errno == ELOOP)
-            refuse(problem, KITSUNE__UNSAFE_FILE, "the release is a symbolic link; name the file itself");
+            refuse(problem, KITSUNE__UNSAFE_FILE,
+                   "the release is a symbolic link; name the file itself");
         else
-            refuse(problem, KITSUNE__NO_FILE, "the release cannot be opened: %s", strerrordesc_np(errno));
+            refuse(problem, KITSUNE__NO_FILE, "the release cannot be opened: %s",
+                   strerrordesc_np(errno));
         return -1;
     }
     if (fstat(file, status) < 0)
@@ -281,8 +274,7 @@ static int open_release(const char *path, uid_t owner, struct stat *status,
     return -1;
 }
 
-static int make_memory_file(void)
-{
+static int make_memory_file(void) {
     int copy = memfd_create("kitsune-release", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
 
     if (copy < 0 && errno == EINVAL) /* before Linux 6.3 all are executable */
@@ -291,8 +283,7 @@ static int make_memory_file(void)
 }
 
 /* Copies what the file holds, at most the limit; returns 0, or -1 with errno. */
-static int copy_all(int to, int from)
-{
+static int copy_all(int to, int from) {
     long long left = KITSUNE__RELEASE_SIZE_LIMIT;
 
     while (left > 0) {
@@ -310,8 +301,7 @@ static int copy_all(int to, int from)
 }
 
 /* Returns a sealed copy of `file`, or -1 with errno. */
-static int copy_privately(int file)
-{
+static int copy_privately(int file) {
     int copy = make_memory_file();
 
     if (copy < 0)
@@ -326,30 +316,30 @@ static int copy_privately(int file)
 }
 
 static enum kitsune__acceptance check_copy(int copy, const struct kitsune__running *running,
-                                        struct kitsune__running *release,
-                                        struct kitsune__problem *problem)
-{
+                                           struct kitsune__running *release,
+                                           struct kitsune__problem *problem) {
     struct stat status;
     enum kitsune__acceptance acceptance;
     void *bytes;
 
     if (fstat(copy, &status) < 0)
-        return refuse(problem, KITSUNE__NO_FILE, "the release's copy cannot be read: %s", strerrordesc_np(errno));
+        return refuse(problem, KITSUNE__NO_FILE, "the release's copy cannot be read: %s",
+                      strerrordesc_np(errno));
     if (status.st_size == 0)
         return refuse(problem, KITSUNE__NOT_A_RELEASE, "not a release: the file is empty");
     bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, copy, 0);
     if (bytes == MAP_FAILED)
-        return refuse(problem, KITSUNE__NO_FILE, "the release's copy cannot be read: %s", strerrordesc_np(errno));
+        return refuse(problem, KITSUNE__NO_FILE, "the release's copy cannot be read: %s",
+                      strerrordesc_np(errno));
     acceptance = kitsune__check_image(bytes, (size_t)status.st_size, running, release, problem);
     munmap(bytes, (size_t)status.st_size);
     return acceptance;
 }
 
 enum kitsune__acceptance kitsune__check_release(const char *path, uid_t owner,
-                                             const struct kitsune__running *running,
-                                             struct kitsune__running *release, int *fd,
-                                             struct kitsune__problem *problem)
-{
+                                                const struct kitsune__running *running,
+                                                struct kitsune__running *release, int *fd,
+                                                struct kitsune__problem *problem) {
     struct stat status;
     enum kitsune__acceptance acceptance;
     int file = open_release(path, owner, &status, problem), copy;
@@ -359,7 +349,8 @@ enum kitsune__acceptance kitsune__check_release(const char *path, uid_t owner,
         return KITSUNE__RELEASE_REFUSED;
     copy = copy_privately(file);
     if (copy < 0)
-        refuse(problem, KITSUNE__NO_FILE, "the release cannot be copied: %s", strerrordesc_np(errno));
+        refuse(problem, KITSUNE__NO_FILE, "the release cannot be copied: %s",
+               strerrordesc_np(errno));
     close(file);
     if (copy < 0)
         return KITSUNE__RELEASE_REFUSED;
@@ -371,8 +362,7 @@ enum kitsune__acceptance kitsune__check_release(const char *path, uid_t owner,
     return acceptance;
 }
 
-void kitsune__check_load_path(int fd, char *path, size_t path_size)
-{
+void kitsune__check_load_path(int fd, char *path, size_t path_size) {
     static unsigned loads;
     char number[sizeof(unsigned) * 8 * 3 + 1], *at = number;
 

@@ -39,15 +39,15 @@ struct kitsune__problem {
  * is filled unless the answer is KITSUNE__RELEASE_REFUSED; then `problem` is.
  */
 enum kitsune__acceptance kitsune__check_release(const char *path, uid_t owner,
-                                             const struct kitsune__running *running,
-                                             struct kitsune__running *release, int *fd,
-                                             struct kitsune__problem *problem);
+                                                const struct kitsune__running *running,
+                                                struct kitsune__running *release, int *fd,
+                                                struct kitsune__problem *problem);
 
 /* The same checks on bytes in memory, without those of the file. */
 enum kitsune__acceptance kitsune__check_image(const void *image, size_t size,
-                                           const struct kitsune__running *running,
-                                           struct kitsune__running *release,
-                                           struct kitsune__problem *problem);
+                                              const struct kitsune__running *running,
+                                              struct kitsune__running *release,
+                                              struct kitsune__problem *problem);
 
 /* Writes a path to `path` under which libc loads `fd` and which it has not seen before in this process:
  * libc takes two objects of equal path for one, though the descriptor's number is another file by now. */

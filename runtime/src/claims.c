@@ -114,7 +114,8 @@ static int absorb(struct kitsune__claims *claims, const struct kitsune__claim *b
     const struct kitsune_type *inner = kitsune__claim_type(claims, smaller);
     if (smaller->old < bigger->old || smaller->old + smaller->bytes > bigger->old + bigger->bytes)
         return 0;
-    if ((smaller->new && (smaller->new != smaller->old || (bigger->flags & KITSUNE__CLAIM_MOVES))) ||
+    if ((smaller->new &&
+         (smaller->new != smaller->old || (bigger->flags & KITSUNE__CLAIM_MOVES))) ||
         is_written(claims, smaller))
         return 0;
     if (!kitsune__type_locate(type, kitsune__claim_count(bigger, type), smaller->old - bigger->old,
@@ -261,8 +262,7 @@ static int locate(const struct kitsune_type *type, uint64_t count, uint64_t offs
     }
     *new_offset += within;
     if (want) /* an object that keeps its layout may leave its parts unsaid */
-        return type->how == KITSUNE_IN_PLACE && want->how == KITSUNE_IN_PLACE &&
-               !type->part_count;
+        return type->how == KITSUNE_IN_PLACE && want->how == KITSUNE_IN_PLACE && !type->part_count;
     return within == 0 || type->how == KITSUNE_IN_PLACE;
 }
 

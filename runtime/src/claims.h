@@ -92,8 +92,7 @@ static inline uint64_t kitsune__claim_count(const struct kitsune__claim *claim,
 }
 
 /* The number of a type, 0 if there is no memory or there are too many. */
-uint16_t kitsune__claims_find_type(struct kitsune__claims *claims,
-                                   const struct kitsune_type *type);
+uint16_t kitsune__claims_find_type(struct kitsune__claims *claims, const struct kitsune_type *type);
 static inline uint16_t kitsune__claims_type(struct kitsune__claims *claims,
                                             const struct kitsune_type *type) {
     uint16_t *recent = &claims->recent[((uintptr_t)type >> 4) & 255];
@@ -110,7 +109,7 @@ enum kitsune__conflict {
     KITSUNE__NO_CONFLICT = 0,
     KITSUNE__CONFLICT_MEMORY,
     KITSUNE__CONFLICT_CLAIM, /* overlaps `other` in a way that its type does not explain, or too late */
-    KITSUNE__CONFLICT_MARK   /* `other` is the node of a mark in it */
+    KITSUNE__CONFLICT_MARK /* `other` is the node of a mark in it */
 };
 /*
  * Enters the claim `number` (last of the log, filled) into the side table. It may absorb smaller
@@ -163,9 +162,9 @@ int kitsune__type_locate(const struct kitsune_type *type, uint64_t count, uint64
 /* Both transform equally. */
 static inline int kitsune__type_same(const struct kitsune_type *one,
                                      const struct kitsune_type *other) {
-    return one == other || (one->transform == other->transform && one->transform &&
-                            one->how == other->how && one->old_size == other->old_size &&
-                            one->new_size == other->new_size);
+    return one == other ||
+           (one->transform == other->transform && one->transform && one->how == other->how &&
+            one->old_size == other->old_size && one->new_size == other->new_size);
 }
 
 #endif

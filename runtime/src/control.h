@@ -76,7 +76,7 @@ struct kitsune__control {
     _Atomic uint32_t replacements; /* helpers after the first, by death or taking over */
     uint64_t helper_started;       /* CLOCK_MONOTONIC, ns */
     _Atomic uint32_t ready;
-    char failure[256]; /* why the helper could not listen; before `ready` is FAILED */
+    char failure[256];   /* why the helper could not listen; before `ready` is FAILED */
     char fetch_name[48]; /* of the abstract socket, without its first zero byte */
 
     struct kitsune__running running;
@@ -96,9 +96,9 @@ struct kitsune__control {
     /* Daemonising. */
     struct kitsune__candidate candidates[KITSUNE__CANDIDATES];
     _Atomic uint32_t settled; /* as of a candidate, of the owner */
-    _Atomic int32_t forking; /* forks begun whose child has not registered itself yet */
-    _Atomic int32_t heir;    /* the child that is asked to take over */
-    _Atomic int32_t adopted; /* the child that did */
+    _Atomic int32_t forking;  /* forks begun whose child has not registered itself yet */
+    _Atomic int32_t heir;     /* the child that is asked to take over */
+    _Atomic int32_t adopted;  /* the child that did */
 };
 
 /* What the helper keeps mapped: all that was mapped before the first release was loaded. */
@@ -117,7 +117,8 @@ void kitsune__helper_main(struct kitsune__control *control, struct kitsune_gate 
                           struct kitsune__kept *kept) __attribute__((noreturn));
 
 /* Adds to the history. For whoever holds the request. Async-signal-safe. */
-void kitsune__control_note(struct kitsune__control *control, const struct kitsune__outcome *outcome);
+void kitsune__control_note(struct kitsune__control *control,
+                           const struct kitsune__outcome *outcome);
 
 /* The gate that this process' waits test: shared with the helper, or a private page in a child. */
 extern struct kitsune_gate *kitsune__control_gate;

@@ -36,7 +36,7 @@
 #define SECOND 1000000000ull
 #define FIRST_KICK_NS 200000ull
 #define LAST_KICK_NS 20000000ull
-#define LOOK_NS 1000000ull   /* how often a running transaction is looked at */
+#define LOOK_NS 1000000ull    /* how often a running transaction is looked at */
 #define ORPHAN_NS 10000000ull /* how often children of a program that ended are looked at */
 #define ORPHAN_LIMIT_NS (30 * SECOND)
 #define FORKING_LIMIT_NS SECOND
@@ -45,7 +45,7 @@
 #define STACK_ABOVE 16384u
 
 struct client {
-    int fd; /* -1: free */
+    int fd;      /* -1: free */
     int closing; /* no further request; closed when it has no update under way */
     uint64_t until;
     size_t used;
@@ -77,8 +77,7 @@ struct helper {
 
 static void end(void) __attribute__((noreturn));
 
-static void end(void)
-{
+static void end(void) {
     for (;;)
         kitsune__syscall(SYS_exit_group, 0, 0, 0, 0, 0, 0);
 }
@@ -86,8 +85,7 @@ static void end(void)
 /* ---- answers ------------------------------------------------------------------------------- */
 
 /* What does not fit is cut off; the last byte is kept for the end of line. */
-static void put(struct helper *helper, const char *text, size_t length)
-{
+static void put(struct helper *helper, const char *text, size_t length) {
     size_t room = sizeof helper->answer - 1 - helper->used;
 
     if (length > room)
@@ -96,14 +94,12 @@ static void put(struct helper *helper, const char *text, size_t length)
     helper->used += length;
 }
 
-static void put_text(struct helper *helper, const char *text)
-{
+static void put_text(struct helper *helper, const char *text) {
     put(helper, text, strlen(text));
 }
 
 /* Length of the well-formed UTF-8 sequence of several bytes at `text`, or 0. */
-static size_t sequence_length(const unsigned char *text, size_t left)
-{
+static size_t sequence_length(const unsigned char *text, size_t left) {
     size_t length = text[0] >= 0xf0 ? 4 : text[0] >= 0xe0 ? 3 : 2;
 
     if (text[0] < 0xc2 || text[0] > 0xf4 || length > left)
@@ -117,18 +113,20 @@ static size_t sequence_length(const unsigned char *text, size_t left)
     return length;
 }
 
-static void put_escape(struct helper *helper, unsigned code)
-{
+static void put_escape(struct helper *helper, unsigned code) {
     static const char digits[] = "0123456789abcdef";
-    char text[6] = {'\\', 'u', digits[code >> 12 & 15], digits[code >> 8 & 15],
-                    digits[code >> 4 & 15], digits[code & 15]};
+    char text[6] = {'\\',
+                    'u',
+                    digits[code >> 12 & 15],
+                    digits[code >> 8 & 15],
+                    digits[code >> 4 & 15],
+                    digits[code & 15]};
 
     put(helper, text, sizeof text);
 }
 
 /* A JSON string. Bytes that are no UTF-8 become U+DC80 and up, as Python's surrogateescape has them. */
-static void put_string(struct helper *helper, const char *text, size_t limit)
-{
+static void put_string(struct helper *helper, const char *text, size_t limit) {
     size_t left = strnlen(text, limit);
     const unsigned char *at = (const unsigned char *)text;
 
@@ -149,23 +147,20 @@ static void put_string(struct helper *helper, const char *text, size_t limit)
     put(helper, "\"", 1);
 }
 
-static void put_name(struct helper *helper, const char *name)
-{
+static void put_name(struct helper *helper, const char *name) {
     put_text(helper, helper->answer[helper->used - 1] == '{' ? "\"" : ", \"");
     put_text(helper, name);
     put_text(helper, "\": ");
 }
 
-static void member_text(struct helper *helper, const char *name, const char *text, size_t limit)
-{
+static void member_text(struct helper *helper, const char *name, const char *text, size_t limit) {
     put_name(helper, name);
     put_string(helper, text, limit);
 }
 
 #define MEMBER_ARRAY(helper, name, array) member_text(helper, name, array, sizeof(array))
 
-static void member_number(struct helper *helper, const char *name, uint64_t number)
-{
+static void member_number(struct helper *helper, const char *name, uint64_t number) {
     char digits[24];
 
     kitsune__format(digits, sizeof digits, "%lu", (unsigned long)number);
@@ -173,16 +168,14 @@ static void member_number(struct helper *helper, const char *name, uint64_t numb
     put_text(helper, digits);
 }
 
-static void member_code(struct helper *helper, uint32_t code)
-{
+static void member_code(struct helper *helper, uint32_t code) {
     char text[16];
 
     kitsune__format(text, sizeof text, "K%u", code);
     member_text(helper, "code", text, sizeof text);
 }
 
-static void member_hex(struct helper *helper, const char *name, const uint8_t *bytes, size_t size)
-{
+static void member_hex(struct helper *helper, const char *name, const uint8_t *bytes, size_t size) {
     static const char digits[] = "0123456789abcdef";
 
     put_name(helper, name);
@@ -192,16 +185,14 @@ static void member_hex(struct helper *helper, const char *name, const uint8_t *b
     put(helper, "\"", 1);
 }
 
-static void begin(struct helper *helper, const char *event)
-{
+static void begin(struct helper *helper, const char *event) {
     helper->used = 0;
     put_text(helper, "{");
     member_text(helper, "event", event, 64);
 }
 
 /* The program's and the two versions' names, at the end of every answer about an update. */
-static void member_versions(struct helper *helper, const struct kitsune__running *from)
-{
+static void member_versions(struct helper *helper, const struct kitsune__running *from) {
     struct kitsune__control *control = helper->control;
 
     member_number(helper, "pid", (uint64_t)control->owner);
@@ -210,15 +201,13 @@ static void member_versions(struct helper *helper, const struct kitsune__running
     MEMBER_ARRAY(helper, "to", control->release.version);
 }
 
-static void drop_client(struct helper *helper, int index)
-{
+static void drop_client(struct helper *helper, int index) {
     close(helper->clients[index].fd);
     helper->clients[index].fd = -1;
 }
 
 /* Sends the answer; a client that does not read its answers loses the connection, never our time. */
-static void send_answer(struct helper *helper, int index)
-{
+static void send_answer(struct helper *helper, int index) {
     struct client *client = &helper->clients[index];
 
     put_text(helper, "}");
@@ -230,8 +219,7 @@ static void send_answer(struct helper *helper, int index)
 }
 
 static void answer_problem(struct helper *helper, int index, const char *outcome, uint32_t code,
-                           const char *reason)
-{
+                           const char *reason) {
     begin(helper, "done");
     member_text(helper, "outcome", outcome, 64);
     member_code(helper, code);
@@ -240,8 +228,7 @@ static void answer_problem(struct helper *helper, int index, const char *outcome
     send_answer(helper, index);
 }
 
-static void answer_progress(struct helper *helper, int index, const char *event)
-{
+static void answer_progress(struct helper *helper, int index, const char *event) {
     begin(helper, event);
     member_versions(helper, &helper->control->running);
     send_answer(helper, index);
@@ -250,8 +237,7 @@ static void answer_progress(struct helper *helper, int index, const char *event)
 /* ---- what the program is doing ------------------------------------------------------------- */
 
 /* Reads the start of /proc/PID/NAME, zero-terminated; "" if that is not allowed. */
-static void read_proc(int32_t pid, const char *name, char *text, size_t size)
-{
+static void read_proc(int32_t pid, const char *name, char *text, size_t size) {
     char path[64];
     ssize_t got = -1;
     int file;
@@ -266,8 +252,7 @@ static void read_proc(int32_t pid, const char *name, char *text, size_t size)
 }
 
 /* The state's letter of /proc/PID/stat; 0 if there is no such process. */
-static char process_state(int32_t pid)
-{
+static char process_state(int32_t pid) {
     char text[512], *at;
 
     read_proc(pid, "stat", text, sizeof text);
@@ -275,35 +260,58 @@ static char process_state(int32_t pid)
     return at && at[1] == ' ' ? at[2] : 0;
 }
 
-static const char *state_name(char state)
-{
+static const char *state_name(char state) {
     switch (state) {
-    case 'R': return "running";
-    case 'S': return "sleeping";
-    case 'D': return "waiting for a device";
-    case 'T': return "stopped";
-    case 't': return "stopped by a debugger";
-    case 'Z': return "ended";
-    default: return "in an unknown state";
+    case 'R':
+        return "running";
+    case 'S':
+        return "sleeping";
+    case 'D':
+        return "waiting for a device";
+    case 'T':
+        return "stopped";
+    case 't':
+        return "stopped by a debugger";
+    case 'Z':
+        return "ended";
+    default:
+        return "in an unknown state";
     }
 }
 
-static const char *call_name(long number)
-{
+static const char *call_name(long number) {
     static const struct {
         long number;
         const char *name;
     } names[] = {
-        {SYS_read, "read"}, {SYS_write, "write"}, {SYS_readv, "readv"}, {SYS_accept, "accept"},
-        {SYS_accept4, "accept"}, {SYS_connect, "connect"}, {SYS_recvfrom, "recv"},
-        {SYS_recvmsg, "recvmsg"}, {SYS_sendto, "send"}, {SYS_sendmsg, "sendmsg"},
-        {SYS_wait4, "wait"}, {SYS_waitid, "waitid"}, {SYS_nanosleep, "nanosleep"},
-        {SYS_clock_nanosleep, "sleep"}, {SYS_futex, "a lock or a wait for another thread"},
-        {SYS_rt_sigsuspend, "sigsuspend"}, {SYS_rt_sigtimedwait, "sigwait"},
-        {SYS_flock, "flock"}, {SYS_fcntl, "fcntl"}, {SYS_openat, "open"}, {SYS_fsync, "fsync"},
-        {SYS_ppoll, "ppoll"}, {SYS_pselect6, "select"}, {SYS_epoll_pwait, "epoll_wait"},
+        {SYS_read, "read"},
+        {SYS_write, "write"},
+        {SYS_readv, "readv"},
+        {SYS_accept, "accept"},
+        {SYS_accept4, "accept"},
+        {SYS_connect, "connect"},
+        {SYS_recvfrom, "recv"},
+        {SYS_recvmsg, "recvmsg"},
+        {SYS_sendto, "send"},
+        {SYS_sendmsg, "sendmsg"},
+        {SYS_wait4, "wait"},
+        {SYS_waitid, "waitid"},
+        {SYS_nanosleep, "nanosleep"},
+        {SYS_clock_nanosleep, "sleep"},
+        {SYS_futex, "a lock or a wait for another thread"},
+        {SYS_rt_sigsuspend, "sigsuspend"},
+        {SYS_rt_sigtimedwait, "sigwait"},
+        {SYS_flock, "flock"},
+        {SYS_fcntl, "fcntl"},
+        {SYS_openat, "open"},
+        {SYS_fsync, "fsync"},
+        {SYS_ppoll, "ppoll"},
+        {SYS_pselect6, "select"},
+        {SYS_epoll_pwait, "epoll_wait"},
 #ifdef SYS_poll
-        {SYS_poll, "poll"}, {SYS_select, "select"}, {SYS_epoll_wait, "epoll_wait"},
+        {SYS_poll, "poll"},
+        {SYS_select, "select"},
+        {SYS_epoll_wait, "epoll_wait"},
         {SYS_pause, "pause"},
 #endif
     };
@@ -315,8 +323,7 @@ static const char *call_name(long number)
 }
 
 /* The system call that the process is in, or NULL if it is in none, or that may not be known. */
-static const char *blocking_call(int32_t pid)
-{
+static const char *blocking_call(int32_t pid) {
     char text[128];
     long number = 0;
 
@@ -328,8 +335,7 @@ static const char *blocking_call(int32_t pid)
     return call_name(number);
 }
 
-static int digit_value(char digit)
-{
+static int digit_value(char digit) {
     if (digit >= '0' && digit <= '9')
         return digit - '0';
     if (digit >= 'a' && digit <= 'f')
@@ -339,8 +345,7 @@ static int digit_value(char digit)
     return -1;
 }
 
-static int blocks_kick(int32_t pid)
-{
+static int blocks_kick(int32_t pid) {
     char text[4096], *at;
     uint64_t mask = 0;
 
@@ -354,8 +359,7 @@ static int blocks_kick(int32_t pid)
 }
 
 /* "it is sleeping in read, ..." */
-static void describe(int32_t pid, char *text, size_t size)
-{
+static void describe(int32_t pid, char *text, size_t size) {
     char wchan[64];
     const char *call = blocking_call(pid);
     size_t used = kitsune__format(text, size, "it is %s", state_name(process_state(pid)));
@@ -371,14 +375,12 @@ static void describe(int32_t pid, char *text, size_t size)
 
 /* ---- the history and the state ------------------------------------------------------------- */
 
-static int move_state(struct helper *helper, uint32_t from, uint32_t to)
-{
+static int move_state(struct helper *helper, uint32_t from, uint32_t to) {
     return atomic_compare_exchange_strong(&helper->control->state, &from, to);
 }
 
 /* Remembers a request that ended without the program. For the holder of the request. */
-static void note_unheard(struct helper *helper, uint32_t code, const char *reason)
-{
+static void note_unheard(struct helper *helper, uint32_t code, const char *reason) {
     struct kitsune__outcome outcome;
 
     memset(&outcome, 0, sizeof outcome);
@@ -387,8 +389,7 @@ static void note_unheard(struct helper *helper, uint32_t code, const char *reaso
     kitsune__control_note(helper->control, &outcome);
 }
 
-static void put_past(struct helper *helper, const struct kitsune__past *past)
-{
+static void put_past(struct helper *helper, const struct kitsune__past *past) {
     put_text(helper, "{");
     member_number(helper, "serial", past->serial);
     member_number(helper, "at", (uint64_t)past->at);
@@ -406,8 +407,7 @@ static void put_past(struct helper *helper, const struct kitsune__past *past)
     put_text(helper, "}");
 }
 
-static void put_history(struct helper *helper)
-{
+static void put_history(struct helper *helper) {
     struct kitsune__control *control = helper->control;
     uint64_t count = control->past_count;
     uint64_t first = count > KITSUNE__HISTORY ? count - KITSUNE__HISTORY : 0;
@@ -422,8 +422,7 @@ static void put_history(struct helper *helper)
     put_text(helper, "]");
 }
 
-static void answer_status(struct helper *helper, int index)
-{
+static void answer_status(struct helper *helper, int index) {
     static const char *const states[] = {"idle", "checking", "requested", "updating", "updated"};
     struct kitsune__control *control = helper->control;
     uint32_t state = control->state;
@@ -446,25 +445,23 @@ static void answer_status(struct helper *helper, int index)
 
 /* ---- an update ----------------------------------------------------------------------------- */
 
-static void end_flight(struct helper *helper)
-{
+static void end_flight(struct helper *helper) {
     close(helper->flight.copy);
     helper->flight.client = -1;
 }
 
 /* Ends the request here if the program has not taken it: non-zero. */
-static int withdraw(struct helper *helper, const char *reason)
-{
+static int withdraw(struct helper *helper, const char *reason) {
     if (!move_state(helper, KITSUNE__PENDING, KITSUNE__CHECKING))
         return 0;
-    __atomic_fetch_and(&helper->gate->pending, ~(uint32_t)KITSUNE__PENDING_UPDATE, __ATOMIC_RELEASE);
+    __atomic_fetch_and(&helper->gate->pending, ~(uint32_t)KITSUNE__PENDING_UPDATE,
+                       __ATOMIC_RELEASE);
     note_unheard(helper, KITSUNE__NOT_REACHED, reason);
     helper->control->state = KITSUNE__IDLE;
     return 1;
 }
 
-static void give_up_waiting(struct helper *helper)
-{
+static void give_up_waiting(struct helper *helper) {
     char reason[512];
     size_t used = kitsune__format(reason, sizeof reason,
                                   "the program did not reach an update point within %lu ms: ",
@@ -478,14 +475,12 @@ static void give_up_waiting(struct helper *helper)
     answer_problem(helper, client, "withdrawn", KITSUNE__NOT_REACHED, reason);
 }
 
-static void kick(int32_t pid)
-{
+static void kick(int32_t pid) {
     syscall(SYS_tgkill, pid, pid, SIGURG);
 }
 
 /* Sets the gate again too: the program may have cleared it on behalf of a request before this one. */
-static void kick_again(struct helper *helper, uint64_t now)
-{
+static void kick_again(struct helper *helper, uint64_t now) {
     struct flight *flight = &helper->flight;
 
     __atomic_fetch_or(&helper->gate->pending, (uint32_t)KITSUNE__PENDING_UPDATE, __ATOMIC_RELEASE);
@@ -496,8 +491,7 @@ static void kick_again(struct helper *helper, uint64_t now)
         flight->kick_wait = LAST_KICK_NS;
 }
 
-static void answer_outcome(struct helper *helper, int index, const struct kitsune__running *from)
-{
+static void answer_outcome(struct helper *helper, int index, const struct kitsune__running *from) {
     const struct kitsune__outcome *outcome = &helper->control->outcome;
 
     begin(helper, "done");
@@ -519,8 +513,7 @@ static void answer_outcome(struct helper *helper, int index, const struct kitsun
 }
 
 /* The version before the update: the last entry of the history, which the program wrote. */
-static struct kitsune__running version_before(struct helper *helper)
-{
+static struct kitsune__running version_before(struct helper *helper) {
     struct kitsune__control *control = helper->control;
     struct kitsune__running before = control->running;
 
@@ -529,8 +522,7 @@ static struct kitsune__running version_before(struct helper *helper)
     return before;
 }
 
-static void finish_flight(struct helper *helper)
-{
+static void finish_flight(struct helper *helper) {
     struct kitsune__running before = version_before(helper);
 
     answer_outcome(helper, helper->flight.client, &before);
@@ -539,8 +531,7 @@ static void finish_flight(struct helper *helper)
 }
 
 /* Looks how far the update is; called often while there is one. */
-static void follow_flight(struct helper *helper)
-{
+static void follow_flight(struct helper *helper) {
     struct flight *flight = &helper->flight;
     uint32_t state = helper->control->state;
     uint64_t now = kitsune__now_ns();
@@ -564,8 +555,7 @@ static void follow_flight(struct helper *helper)
 }
 
 /* The release passed all checks: the program is asked. */
-static void ask_program(struct helper *helper, int index, int copy, uint64_t wait_ms)
-{
+static void ask_program(struct helper *helper, int index, int copy, uint64_t wait_ms) {
     uint64_t now = kitsune__now_ns();
 
     answer_progress(helper, index, "checked");
@@ -581,8 +571,7 @@ static void ask_program(struct helper *helper, int index, int copy, uint64_t wai
     answer_progress(helper, index, "requested");
 }
 
-static void answer_already_running(struct helper *helper, int index)
-{
+static void answer_already_running(struct helper *helper, int index) {
     begin(helper, "done");
     member_text(helper, "outcome", "already-running", 64);
     member_versions(helper, &helper->control->running);
@@ -590,8 +579,7 @@ static void answer_already_running(struct helper *helper, int index)
 }
 
 static void start_update(struct helper *helper, int index, const char *path, uint64_t limit_ms,
-                         uint64_t wait_ms)
-{
+                         uint64_t wait_ms) {
     struct kitsune__control *control = helper->control;
     struct kitsune__problem problem;
     int copy = -1;
@@ -630,8 +618,7 @@ static void start_update(struct helper *helper, int index, const char *path, uin
 /* ---- requests ------------------------------------------------------------------------------ */
 
 /* Undoes the percent encoding in place. Returns 0 if it is malformed or hides a zero byte. */
-static int decode(char *text)
-{
+static int decode(char *text) {
     char *to = text;
 
     for (const char *from = text; *from; from++) {
@@ -653,8 +640,7 @@ static int decode(char *text)
 }
 
 /* A number of milliseconds up to a day; returns 0 if it is none. */
-static int read_ms(const char *text, uint64_t *ms)
-{
+static int read_ms(const char *text, uint64_t *ms) {
     uint64_t number = 0;
 
     if (!*text)
@@ -669,8 +655,7 @@ static int read_ms(const char *text, uint64_t *ms)
 }
 
 /* Splits at single spaces and decodes; returns the number of words, 0 if the line is malformed. */
-static unsigned split(char *line, char *words[4])
-{
+static unsigned split(char *line, char *words[4]) {
     unsigned count = 0;
 
     for (;;) {
@@ -687,14 +672,12 @@ static unsigned split(char *line, char *words[4])
     }
 }
 
-static void answer_bad_request(struct helper *helper, int index, const char *reason)
-{
+static void answer_bad_request(struct helper *helper, int index, const char *reason) {
     answer_problem(helper, index, "error", KITSUNE__BAD_REQUEST, reason);
 }
 
 /* One line without its end. `update PATH [LIMIT_MS [WAIT_MS]]`: 0 is each one's default. */
-static void serve_line(struct helper *helper, int index, char *line)
-{
+static void serve_line(struct helper *helper, int index, char *line) {
     char *words[4];
     unsigned count = split(line, words);
     uint64_t limit_ms = 0, wait_ms = 0;
@@ -717,14 +700,12 @@ static void serve_line(struct helper *helper, int index, char *line)
     }
 }
 
-static int is_waiting(const struct helper *helper, int index)
-{
+static int is_waiting(const struct helper *helper, int index) {
     return helper->flight.client == index;
 }
 
 /* Serves the complete lines of a client, as long as none of them starts an update. */
-static void serve_lines(struct helper *helper, int index)
-{
+static void serve_lines(struct helper *helper, int index) {
     struct client *client = &helper->clients[index];
 
     while (client->fd >= 0 && !client->closing && !is_waiting(helper, index)) {
@@ -749,8 +730,7 @@ static void serve_lines(struct helper *helper, int index)
     }
 }
 
-static void read_client(struct helper *helper, int index)
-{
+static void read_client(struct helper *helper, int index) {
     struct client *client = &helper->clients[index];
     size_t room = sizeof client->line - client->used;
     char spill[256]; /* while its update runs, a full buffer must still notice the end */
@@ -766,8 +746,7 @@ static void read_client(struct helper *helper, int index)
     }
 }
 
-static int may_ask(const struct helper *helper, int fd)
-{
+static int may_ask(const struct helper *helper, int fd) {
     struct ucred peer;
     socklen_t size = sizeof peer;
 
@@ -776,16 +755,14 @@ static int may_ask(const struct helper *helper, int fd)
 }
 
 /* Index of a free place, or -1. */
-static int free_place(const struct helper *helper)
-{
+static int free_place(const struct helper *helper) {
     for (int i = 0; i < MAX_CLIENTS; i++)
         if (helper->clients[i].fd < 0)
             return i;
     return -1;
 }
 
-static void accept_client(struct helper *helper)
-{
+static void accept_client(struct helper *helper) {
     int index = free_place(helper), fd;
 
     if (index < 0)
@@ -806,8 +783,7 @@ static void accept_client(struct helper *helper)
 
 /* ---- the program's own connection ---------------------------------------------------------- */
 
-static int is_owner(const struct helper *helper, int fd)
-{
+static int is_owner(const struct helper *helper, int fd) {
     struct ucred peer;
     socklen_t size = sizeof peer;
 
@@ -815,18 +791,15 @@ static int is_owner(const struct helper *helper, int fd)
            peer.pid == helper->control->owner;
 }
 
-static void send_descriptor(int connection, int fd)
-{
+static void send_descriptor(int connection, int fd) {
     union {
         struct cmsghdr header;
         char space[CMSG_SPACE(sizeof(int))];
     } extra;
     char byte = 0;
     struct iovec part = {&byte, 1};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = &extra,
-                             .msg_controllen = sizeof extra};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &extra, .msg_controllen = sizeof extra};
 
     memset(&extra, 0, sizeof extra);
     extra.header.cmsg_level = SOL_SOCKET;
@@ -837,8 +810,7 @@ static void send_descriptor(int connection, int fd)
 }
 
 /* The program has taken the request and wants the copy. */
-static void serve_fetch(struct helper *helper)
-{
+static void serve_fetch(struct helper *helper) {
     int fd = accept4(helper->fetcher, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
     if (fd < 0)
@@ -852,8 +824,7 @@ static void serve_fetch(struct helper *helper)
 /* ---- the socket ---------------------------------------------------------------------------- */
 
 /* Opens a directory that is ours alone, after making it. Returns -1 with the reason. */
-static int open_directory(struct helper *helper, const char *path, char *why, size_t size)
-{
+static int open_directory(struct helper *helper, const char *path, char *why, size_t size) {
     struct stat status;
     int fd;
 
@@ -877,8 +848,7 @@ static int open_directory(struct helper *helper, const char *path, char *why, si
 }
 
 /* Binds below the directory's descriptor: no length limit, no way to put another directory there. */
-static int bind_socket(struct helper *helper, const char *path, char *why, size_t size)
-{
+static int bind_socket(struct helper *helper, const char *path, char *why, size_t size) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct stat status;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -898,8 +868,7 @@ static int bind_socket(struct helper *helper, const char *path, char *why, size_
     return -1;
 }
 
-static int listen_in(struct helper *helper, const char *path, char *why, size_t size)
-{
+static int listen_in(struct helper *helper, const char *path, char *why, size_t size) {
     helper->directory = open_directory(helper, path, why, size);
     if (helper->directory < 0)
         return 0;
@@ -909,16 +878,14 @@ static int listen_in(struct helper *helper, const char *path, char *why, size_t 
     return helper->listener >= 0;
 }
 
-static int belongs_to_us(const struct helper *helper, const char *path)
-{
+static int belongs_to_us(const struct helper *helper, const char *path) {
     struct stat status;
 
     return path[0] == '/' && stat(path, &status) == 0 && status.st_uid == helper->user;
 }
 
 /* Tries the places in the order of docs/operations.md. A place that the user named is the only one. */
-static int listen_anywhere(struct helper *helper)
-{
+static int listen_anywhere(struct helper *helper) {
     struct kitsune__control *control = helper->control;
     char path[300], *why = control->failure;
     size_t size = sizeof control->failure;
@@ -941,8 +908,7 @@ static int listen_anywhere(struct helper *helper)
 }
 
 /* An abstract socket of a name that nobody can guess; see fetch_copy of request.c. */
-static int listen_for_fetch(struct helper *helper)
-{
+static int listen_for_fetch(struct helper *helper) {
     static const char digits[] = "0123456789abcdef";
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct kitsune__control *control = helper->control;
@@ -968,8 +934,7 @@ static int listen_for_fetch(struct helper *helper)
 }
 
 /* Takes the name away, if it is still our socket's. */
-static void remove_socket(struct helper *helper)
-{
+static void remove_socket(struct helper *helper) {
     struct stat status;
 
     if (helper->listener < 0)
@@ -985,8 +950,7 @@ static void remove_socket(struct helper *helper)
 
 /* Non-zero if `pid` lives and still runs the launcher: a child that became another program does not
  * know what a kick is. What may not be known is taken for true. */
-static int is_live_candidate(int32_t pid)
-{
+static int is_live_candidate(int32_t pid) {
     struct stat its, ours;
     char path[64], state = process_state(pid);
 
@@ -1000,8 +964,7 @@ static int is_live_candidate(int32_t pid)
 
 /* The only child that is left, or the only one that leads a session; 0 if there is none such.
  * `count` gets the number of children that are left. */
-static int32_t find_heir(struct helper *helper, unsigned *count)
-{
+static int32_t find_heir(struct helper *helper, unsigned *count) {
     int32_t only = 0, leader = 0;
     unsigned leaders = 0;
 
@@ -1024,8 +987,7 @@ static int32_t find_heir(struct helper *helper, unsigned *count)
 }
 
 /* The program has ended: whoever waits is told, and the name goes. */
-static void become_orphan(struct helper *helper)
-{
+static void become_orphan(struct helper *helper) {
     helper->orphan_since = kitsune__now_ns();
     remove_socket(helper);
     close(helper->fetcher);
@@ -1043,8 +1005,7 @@ static void become_orphan(struct helper *helper)
 }
 
 /* Offers the channel to a child, until one has taken it or none is left that could. */
-static void look_after_children(struct helper *helper)
-{
+static void look_after_children(struct helper *helper) {
     struct kitsune__control *control = helper->control;
     uint64_t waited = kitsune__now_ns() - helper->orphan_since;
     unsigned count;
@@ -1061,8 +1022,7 @@ static void look_after_children(struct helper *helper)
     }
 }
 
-static int owner_has_ended(struct helper *helper, short events)
-{
+static int owner_has_ended(struct helper *helper, short events) {
     if (helper->owner_fd >= 0)
         return events != 0;
     return getppid() != helper->control->owner;
@@ -1071,8 +1031,7 @@ static int owner_has_ended(struct helper *helper, short events)
 /* ---- the loop ------------------------------------------------------------------------------ */
 
 /* How long the helper may sleep; -1: until something comes. */
-static int64_t next_wait(struct helper *helper, uint64_t now)
-{
+static int64_t next_wait(struct helper *helper, uint64_t now) {
     uint64_t until = UINT64_MAX;
 
     if (helper->orphan_since)
@@ -1080,8 +1039,8 @@ static int64_t next_wait(struct helper *helper, uint64_t now)
     if (helper->owner_fd < 0)
         until = now + ABSENT_PIDFD_NS;
     if (helper->flight.client >= 0) {
-        uint64_t look = helper->control->state == KITSUNE__PENDING ? helper->flight.next_kick
-                                                                   : now + LOOK_NS;
+        uint64_t look =
+            helper->control->state == KITSUNE__PENDING ? helper->flight.next_kick : now + LOOK_NS;
         if (look < until)
             until = look;
     }
@@ -1093,8 +1052,7 @@ static int64_t next_wait(struct helper *helper, uint64_t now)
     return until > now ? (int64_t)(until - now) : 0;
 }
 
-static void wait_for_events(struct helper *helper, struct pollfd *fds)
-{
+static void wait_for_events(struct helper *helper, struct pollfd *fds) {
     int64_t wait = next_wait(helper, kitsune__now_ns());
     struct timespec limit = {wait / (int64_t)SECOND, wait % (int64_t)SECOND};
 
@@ -1114,8 +1072,7 @@ static void wait_for_events(struct helper *helper, struct pollfd *fds)
             fds[i].revents = 0;
 }
 
-static void serve_clients(struct helper *helper, const struct pollfd *fds)
-{
+static void serve_clients(struct helper *helper, const struct pollfd *fds) {
     uint64_t now = kitsune__now_ns();
 
     for (int i = 0; i < MAX_CLIENTS; i++) {
@@ -1135,8 +1092,7 @@ static void serve_clients(struct helper *helper, const struct pollfd *fds)
 
 static void serve(struct helper *helper) __attribute__((noreturn));
 
-static void serve(struct helper *helper)
-{
+static void serve(struct helper *helper) {
     struct pollfd fds[3 + MAX_CLIENTS];
 
     for (;;) {
@@ -1160,8 +1116,7 @@ static void serve(struct helper *helper)
 /* ---- start --------------------------------------------------------------------------------- */
 
 /* Unmaps [start, end) but for what is kept. */
-static void unmap_outside(const struct kitsune__kept *kept, uintptr_t start, uintptr_t end_)
-{
+static void unmap_outside(const struct kitsune__kept *kept, uintptr_t start, uintptr_t end_) {
     while (start < end_) {
         uintptr_t next = end_, resume = end_;
 
@@ -1181,8 +1136,7 @@ static void unmap_outside(const struct kitsune__kept *kept, uintptr_t start, uin
 
 /* Adds [start, end), widened to whole pages. The kernel shows neighbours as one mapping: what is needed
  * must be given exactly. */
-static void keep(struct kitsune__kept *kept, uintptr_t start, uintptr_t end_)
-{
+static void keep(struct kitsune__kept *kept, uintptr_t start, uintptr_t end_) {
     uintptr_t page = kitsune__page_size();
 
     if (kept->count < sizeof kept->ranges / sizeof kept->ranges[0])
@@ -1191,8 +1145,7 @@ static void keep(struct kitsune__kept *kept, uintptr_t start, uintptr_t end_)
 }
 
 /* One line of /proc/self/maps: "start-end perms offset device inode name". */
-static void give_back_mapping(const struct kitsune__kept *kept, const char *line)
-{
+static void give_back_mapping(const struct kitsune__kept *kept, const char *line) {
     uintptr_t bounds[2] = {0, 0};
 
     for (int i = 0; i < 2; i++, line++)
@@ -1203,8 +1156,7 @@ static void give_back_mapping(const struct kitsune__kept *kept, const char *line
 }
 
 /* The copy of the program's memory is not needed; kept, it would double what the program writes. */
-static void give_back_memory(struct helper *helper, struct kitsune__kept *kept)
-{
+static void give_back_memory(struct helper *helper, struct kitsune__kept *kept) {
     char *text = helper->answer;
     size_t used = 0, size = sizeof helper->answer - 1;
     int maps = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
@@ -1232,8 +1184,7 @@ static void give_back_memory(struct helper *helper, struct kitsune__kept *kept)
     close(maps);
 }
 
-static void close_everything(void)
-{
+static void close_everything(void) {
     struct rlimit limit = {65536, 65536};
 
     if (syscall(SYS_close_range, 0, ~0u, 0) < 0) {
@@ -1247,8 +1198,7 @@ static void close_everything(void)
 }
 
 /* Field `wanted` (from 1) of /proc/self/stat as a number; 0 if it cannot be read. */
-static uintptr_t own_stat_field(const char *text, unsigned wanted)
-{
+static uintptr_t own_stat_field(const char *text, unsigned wanted) {
     const char *at = strrchr(text, ')');
     uintptr_t number = 0;
 
@@ -1260,8 +1210,7 @@ static uintptr_t own_stat_field(const char *text, unsigned wanted)
 }
 
 /* Shows what we are in the list of processes: else `pidof` and `ps` find the program twice. */
-static void show_title(struct helper *helper)
-{
+static void show_title(struct helper *helper) {
     char *text = helper->answer, title[64];
     uintptr_t start, end_;
 
@@ -1277,8 +1226,7 @@ static void show_title(struct helper *helper)
     memcpy((char *)start, title, strlen(title));
 }
 
-static void become_a_process_of_its_own(void)
-{
+static void become_a_process_of_its_own(void) {
     struct rlimit no_core = {0, 0};
 
     close_everything();
@@ -1292,8 +1240,7 @@ static void become_a_process_of_its_own(void)
 }
 
 /* A request that a helper before this one left behind has nobody who waits for it. */
-static void drop_leftovers(struct helper *helper)
-{
+static void drop_leftovers(struct helper *helper) {
     struct kitsune__control *control = helper->control;
 
     if (control->origin == KITSUNE__FROM_INSIDE)
@@ -1303,17 +1250,15 @@ static void drop_leftovers(struct helper *helper)
     move_state(helper, KITSUNE__CHECKING, KITSUNE__IDLE);
 }
 
-static void report_ready(struct kitsune__control *control, uint32_t ready)
-{
+static void report_ready(struct kitsune__control *control, uint32_t ready) {
     control->ready = ready;
     syscall(SYS_futex, &control->ready, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
 void kitsune__helper_main(struct kitsune__control *control, struct kitsune_gate *gate,
-                          struct kitsune__kept *kept)
-{
-    struct helper *helper = mmap(NULL, sizeof *helper, PROT_READ | PROT_WRITE,
-                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                          struct kitsune__kept *kept) {
+    struct helper *helper =
+        mmap(NULL, sizeof *helper, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (helper == MAP_FAILED)
         end();

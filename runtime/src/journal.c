@@ -24,7 +24,8 @@
 #define LIMIT_SIGNAL SIGSTKFLT
 
 /* Signals that stay deliverable during a transaction; each ends it. */
-static const int caught[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGSYS, SIGTRAP, LIMIT_SIGNAL};
+static const int caught[] = {SIGSEGV, SIGBUS, SIGFPE,  SIGILL,
+                             SIGABRT, SIGSYS, SIGTRAP, LIMIT_SIGNAL};
 #define CAUGHT (sizeof caught / sizeof *caught)
 
 /* sigaction as the kernel has it on x86-64 and AArch64. */
@@ -212,8 +213,8 @@ void kitsune__journal_note_timer(int kernel_timer) {
 static void restore_timer(struct journal *of, int which) {
     struct itimerval *timer = &of->timers[which];
     uint64_t elapsed_us = (kitsune__now_ns() - of->timers_ns) / 1000;
-    uint64_t left_us = (uint64_t)timer->it_value.tv_sec * 1000000u +
-                       (uint64_t)timer->it_value.tv_usec;
+    uint64_t left_us =
+        (uint64_t)timer->it_value.tv_sec * 1000000u + (uint64_t)timer->it_value.tv_usec;
     if (left_us > 0) {
         left_us = left_us > elapsed_us ? left_us - elapsed_us : 1;
         timer->it_value.tv_sec = (time_t)(left_us / 1000000u);

@@ -29,10 +29,10 @@
 /* What the new version does, for messages. */
 enum kitsune__phase {
     KITSUNE__PHASE_NONE = 0,
-    KITSUNE__PHASE_LOAD,      /* dlopen: constructors */
-    KITSUNE__PHASE_PRESTART,  /* _kitsune_prestart_xform */
-    KITSUNE__PHASE_MAIN,      /* the new main */
-    KITSUNE__PHASE_TRANSFORM, /* the engine and the rules that it calls */
+    KITSUNE__PHASE_LOAD,       /* dlopen: constructors */
+    KITSUNE__PHASE_PRESTART,   /* _kitsune_prestart_xform */
+    KITSUNE__PHASE_MAIN,       /* the new main */
+    KITSUNE__PHASE_TRANSFORM,  /* the engine and the rules that it calls */
     KITSUNE__PHASE_MAINUPDATE, /* _kitsune_mainupdate_xform */
     KITSUNE__PHASE_COMMIT
 };

@@ -251,7 +251,8 @@ uint32_t kitsune__load_next(const char *file, const char *path, char *reason, si
 }
 
 void kitsune__load_commit(void) {
-    kitsune__request_gate_remove(current->release->gate); /* its update points are never called again */
+    kitsune__request_gate_remove(
+        current->release->gate); /* its update points are never called again */
     current = incoming;
     incoming = NULL;
 }

@@ -17,12 +17,13 @@
 
 struct kitsune__image {
     const struct kitsune_release *release;
-    void *handle;              /* of dlopen */
-    const uint8_t *start, *end; /* page-aligned bounds of what is mapped of it */
+    void *handle;                         /* of dlopen */
+    const uint8_t *start, *end;           /* page-aligned bounds of what is mapped of it */
     const uint8_t *code_start, *code_end; /* of its executable part */
     uint8_t build_id[KITSUNE_BUILD_ID_SIZE];
     int has_build_id;
-    uint32_t serial; /* 1 for the first release, then counting up: tells images of equal name apart */
+    uint32_t
+        serial; /* 1 for the first release, then counting up: tells images of equal name apart */
     char *path; /* as the user named it; owned */
     struct kitsune__image *next; /* older */
 };

@@ -11,7 +11,7 @@ struct kitsune__mapping {
     uintptr_t start, end;
     char permissions[5]; /* "rw-p" */
     uint64_t inode;      /* 0: anonymous */
-    const char *name;    /* "" if it has none; valid during the call only, at most 255 bytes of it */
+    const char *name; /* "" if it has none; valid during the call only, at most 255 bytes of it */
 };
 
 /* Calls `visit` for each mapping in the order of addresses. A non-zero result ends it and is

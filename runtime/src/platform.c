@@ -70,8 +70,8 @@ int kitsune__open_proc(const char *name, int flags) {
 int kitsune__enter_proc(void) {
     if (!is_proc_directory(proc_directory))
         return -ENOENT;
-    int former = (int)KITSUNE__SYSCALL(SYS_openat, AT_FDCWD, ".",
-                                       O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    int former =
+        (int)KITSUNE__SYSCALL(SYS_openat, AT_FDCWD, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     if (former < 0)
         return former;
     long result = KITSUNE__SYSCALL(SYS_fchdir, proc_directory);

@@ -15,9 +15,8 @@
 
 /* Raw system call (platform_*.S). The macro fills missing arguments with zero. */
 long kitsune__syscall(long number, long a, long b, long c, long d, long e, long f);
-#define KITSUNE__SYSCALL(number, ...) \
-    KITSUNE__SYSCALL_(number, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0, 0)
-#define KITSUNE__SYSCALL_(number, a, b, c, d, e, f, ...)                                    \
+#define KITSUNE__SYSCALL(number, ...) KITSUNE__SYSCALL_(number, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0, 0)
+#define KITSUNE__SYSCALL_(number, a, b, c, d, e, f, ...)                                           \
     kitsune__syscall((number), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
 /* Nanoseconds of CLOCK_MONOTONIC. */

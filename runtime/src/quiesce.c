@@ -113,8 +113,8 @@ static void name_function(struct kitsune__verdict *verdict, const char *load_pat
         void *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
         if (bytes != MAP_FAILED) {
             if (kitsune__load_function_at(bytes, size, verdict->fault_offset, name, sizeof name))
-                snprintf(verdict->reason + length, sizeof verdict->reason - length,
-                         " (%s %s)", verdict->fault_is_below ? "called from" : "at", name);
+                snprintf(verdict->reason + length, sizeof verdict->reason - length, " (%s %s)",
+                         verdict->fault_is_below ? "called from" : "at", name);
             munmap(bytes, size);
         }
     }
@@ -140,8 +140,7 @@ static void finish_failed(struct kitsune__verdict *verdict) {
 
 /* ---- the new version's way to its update point ------------------------------------------------ */
 
-static void fail_transformation(void *transaction, const char *message)
-    __attribute__((noreturn));
+static void fail_transformation(void *transaction, const char *message) __attribute__((noreturn));
 static void fail_transformation(void *transaction, const char *message) {
     (void)transaction;
     kitsune__journal_abort(KITSUNE__TRANSFORM_FAILED, "%s", message);
@@ -206,8 +205,8 @@ static void run_new_version(void *argument) {
     (void)argument;
     kitsune__signals_begin();
     kitsune__journal_phase(KITSUNE__PHASE_LOAD, NULL);
-    uint32_t code = kitsune__load_next(update.request.load_path, update.request.source, reason,
-                                       sizeof reason);
+    uint32_t code =
+        kitsune__load_next(update.request.load_path, update.request.source, reason, sizeof reason);
     if (code != 0)
         kitsune__journal_abort(code, "%s", reason);
     close_copy(); /* from here on the new version may use the number; a rollback gives it back */
@@ -228,8 +227,10 @@ static void run_new_version(void *argument) {
     int status = new->main(count, arguments, environ);
     if (!kitsune__journal_active())
         exit(status); /* it was installed long since: the program's ordinary end */
-    kitsune__journal_abort(KITSUNE__RETURNED, "the new version's main returned %d before it "
-                           "reached the update point '%s'", status, update.new_point);
+    kitsune__journal_abort(KITSUNE__RETURNED,
+                           "the new version's main returned %d before it "
+                           "reached the update point '%s'",
+                           status, update.new_point);
 }
 
 /* ---- the commit ------------------------------------------------------------------------------ */
@@ -250,7 +251,7 @@ static const void *successor(const void *function) {
     if (key == NULL)
         return NULL;
     const struct kitsune_symbol *new = kitsune__registry_find(update.to, key, NULL);
-    return new != NULL && (new->flags & KITSUNE_SYMBOL_FUNCTION) ? new->address : NULL;
+    return new != NULL && (new->flags &KITSUNE_SYMBOL_FUNCTION) ? new->address : NULL;
 }
 
 static void apply_commit(void) {
@@ -516,7 +517,7 @@ static struct kitsune__registry *registry_for(int new_version) {
     if (kitsune__journal_active())
         return new_version ? update.to : update.from;
     return kitsune__registry_open(&registry, kitsune__image_current()->release) == 0 ? registry
-                                                                                      : NULL;
+                                                                                     : NULL;
 }
 
 static void done_with(struct kitsune__registry *registry) {

@@ -27,7 +27,7 @@ struct kitsune__registry {
     size_t bytes; /* of this mapping */
     size_t symbol_count;
     size_t variable_count, function_count;
-    struct place *variables, *functions; /* sorted by start */
+    struct place *variables, *functions;  /* sorted by start */
     const struct kitsune_symbol **by_key; /* open addressing, a power of two, NULL: empty */
     uint32_t key_mask;
     uint32_t segment_count;

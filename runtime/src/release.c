@@ -151,9 +151,9 @@ static void *lookup_parts(int new_version, const char *name, const char *func, c
                           const char *ns) {
     char key[KEY_SIZE];
     int file_length = file != NULL ? unquoted(&file) : 0;
-    int length = snprintf(key, sizeof key, "%s%s%.*s%s%s%s%s", ns ? ns : "", ns ? "@" : "",
-                          file_length, file ? file : "", file ? "/" : "", func ? func : "",
-                          func ? "#" : "", name);
+    int length =
+        snprintf(key, sizeof key, "%s%s%.*s%s%s%s%s", ns ? ns : "", ns ? "@" : "", file_length,
+                 file ? file : "", file ? "/" : "", func ? func : "", func ? "#" : "", name);
     return length < (int)sizeof key ? lookup_key(new_version, key) : NULL;
 }
 

@@ -54,20 +54,17 @@ static void on_sigurg(int number, siginfo_t *info, void *context);
 
 /* ---- gates --------------------------------------------------------------------------------- */
 
-uint32_t kitsune__request_pending(void)
-{
+uint32_t kitsune__request_pending(void) {
     return __atomic_load_n(&kitsune__control_gate->pending, __ATOMIC_ACQUIRE);
 }
 
 /* Whether each gate has a page of its own: in a child, and under valgrind, which knows no second
  * mapping of a page; else all are one page. */
-static int has_own_gates(void)
-{
+static int has_own_gates(void) {
     return is_child || kitsune__under_valgrind();
 }
 
-static void change_gates(uint32_t set, uint32_t clear)
-{
+static void change_gates(uint32_t set, uint32_t clear) {
     unsigned count = gate_count;
 
     __atomic_fetch_or(&kitsune__control_gate->pending, set, __ATOMIC_RELEASE);
@@ -78,19 +75,16 @@ static void change_gates(uint32_t set, uint32_t clear)
     }
 }
 
-void kitsune__request_raise(uint32_t bits)
-{
+void kitsune__request_raise(uint32_t bits) {
     change_gates(bits, 0);
 }
 
-void kitsune__request_lower(uint32_t bits)
-{
+void kitsune__request_lower(uint32_t bits) {
     change_gates(0, bits);
 }
 
 /* Puts the shared page (or, in a child, a private one) over a gate. */
-static int map_gate(struct kitsune_gate *gate)
-{
+static int map_gate(struct kitsune_gate *gate) {
     void *page;
 
     if (kitsune__under_valgrind())
@@ -103,8 +97,7 @@ static int map_gate(struct kitsune_gate *gate)
     return page == MAP_FAILED ? -1 : 0;
 }
 
-int kitsune__request_gate_add(struct kitsune_gate *gate)
-{
+int kitsune__request_gate_add(struct kitsune_gate *gate) {
     unsigned count = gate_count;
 
     if (count == MAX_GATES || (uintptr_t)gate % page_size != 0) {
@@ -120,8 +113,7 @@ int kitsune__request_gate_add(struct kitsune_gate *gate)
     return 0;
 }
 
-void kitsune__request_gate_remove(struct kitsune_gate *gate)
-{
+void kitsune__request_gate_remove(struct kitsune_gate *gate) {
     unsigned count = gate_count, at = 0;
 
     while (at < count && gates[at] != gate)
@@ -134,16 +126,14 @@ void kitsune__request_gate_remove(struct kitsune_gate *gate)
 
 /* Whether this process is the one that the channel is for. A child made by a bare clone system call runs
  * no handler of fork: it still has the shared pages, and must leave them alone. */
-static int is_owner(void)
-{
+static int is_owner(void) {
     return control && !is_child && control->owner == (int32_t)getpid();
 }
 
 /* ---- the helper ---------------------------------------------------------------------------- */
 
 /* Notes all ranges of /proc/self/maps. What does not fit would be unmapped in the helper: an error. */
-static int note_mappings(void)
-{
+static int note_mappings(void) {
     FILE *maps = fopen("/proc/self/maps", "re");
     unsigned long start, end;
 
@@ -162,16 +152,14 @@ static int note_mappings(void)
     return complete ? 0 : -1;
 }
 
-static void futex_wait(_Atomic uint32_t *word, uint32_t value, long limit_ms)
-{
+static void futex_wait(_Atomic uint32_t *word, uint32_t value, long limit_ms) {
     struct timespec limit = {limit_ms / 1000, limit_ms % 1000 * 1000000};
 
     syscall(SYS_futex, word, FUTEX_WAIT, value, &limit, NULL, 0);
 }
 
 /* Waits until the helper listens or says why not. */
-static int await_helper(void)
-{
+static int await_helper(void) {
     struct timespec start, now;
 
     clock_gettime(CLOCK_MONOTONIC, &start);
@@ -184,7 +172,8 @@ static int await_helper(void)
         clock_gettime(CLOCK_MONOTONIC, &now);
     } while ((now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 <
              START_LIMIT_MS);
-    kitsune__format(control->failure, sizeof control->failure, "the helper process did not start in time");
+    kitsune__format(control->failure, sizeof control->failure,
+                    "the helper process did not start in time");
     return -1;
 }
 
@@ -192,8 +181,7 @@ static int await_helper(void)
  * A raw clone: no thread, so that libc keeps its fast paths; the handlers of pthread_atfork do not run;
  * and with an exit signal other than SIGCHLD no wait of the program sees it (only __WCLONE and __WALL do).
  */
-static int spawn_helper(void)
-{
+static int spawn_helper(void) {
     sigset_t all, before;
     long pid;
 
@@ -210,8 +198,7 @@ static int spawn_helper(void)
 }
 
 /* Non-zero if the helper is dead or was reaped by somebody. Keeps it for `reap`. Any context. */
-static int helper_is_gone(void)
-{
+static int helper_is_gone(void) {
     siginfo_t info = {0};
 
     if (!is_owner() || !control->helper)
@@ -222,8 +209,7 @@ static int helper_is_gone(void)
 }
 
 /* A helper that cannot be replaced leaves a program that runs on and cannot be updated. */
-static void spawn_another_helper(void)
-{
+static void spawn_another_helper(void) {
     control->replacements++;
     if (spawn_helper() < 0)
         kitsune__format(control->failure, sizeof control->failure, "clone: %s",
@@ -231,8 +217,7 @@ static void spawn_another_helper(void)
 }
 
 /* Counts helpers that die as soon as they are started; whatever kills them would kill the next one. */
-static int dies_at_once(void)
-{
+static int dies_at_once(void) {
     static unsigned quick_deaths;
     uint64_t lived_ns = kitsune__now_ns() - control->helper_started;
 
@@ -240,8 +225,7 @@ static int dies_at_once(void)
     return quick_deaths > MAX_QUICK_DEATHS;
 }
 
-static void replace_helper(void)
-{
+static void replace_helper(void) {
     int status;
 
     waitpid(control->helper, &status, WNOHANG | __WCLONE);
@@ -252,35 +236,31 @@ static void replace_helper(void)
 
 /* ---- the mapping --------------------------------------------------------------------------- */
 
-static struct kitsune_gate *make_mapping(void)
-{
-    void *memory = mmap(NULL, shared_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+static struct kitsune_gate *make_mapping(void) {
+    void *memory =
+        mmap(NULL, shared_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
     return memory == MAP_FAILED ? NULL : memory;
 }
 
-static struct kitsune__control *control_of(struct kitsune_gate *gate)
-{
+static struct kitsune__control *control_of(struct kitsune_gate *gate) {
     return (struct kitsune__control *)((char *)gate + page_size);
 }
 
-static void copy_setting(char *to, size_t size, const char *name)
-{
+static void copy_setting(char *to, size_t size, const char *name) {
     const char *value = getenv(name);
 
     if (value && strlen(value) < size)
         memcpy(to, value, strlen(value) + 1);
 }
 
-uint64_t kitsune__control_serial(void)
-{
+uint64_t kitsune__control_serial(void) {
     return control ? control->serial : 0;
 }
 
 /* ---- fork ---------------------------------------------------------------------------------- */
 
-static struct kitsune__candidate *find_candidate(int32_t pid)
-{
+static struct kitsune__candidate *find_candidate(int32_t pid) {
     for (unsigned i = 0; i < KITSUNE__CANDIDATES; i++)
         if (control->candidates[i].pid == pid)
             return &control->candidates[i];
@@ -288,16 +268,14 @@ static struct kitsune__candidate *find_candidate(int32_t pid)
 }
 
 /* The count of a process' settling; NULL for one that has no part in the channel. */
-static _Atomic uint32_t *settled_of(int32_t pid)
-{
+static _Atomic uint32_t *settled_of(int32_t pid) {
     struct kitsune__candidate *slot = pid == control->owner ? NULL : find_candidate(pid);
 
     return pid == control->owner ? &control->settled : slot ? &slot->settled : NULL;
 }
 
 /* Takes a free slot, or that of a process that is gone; NULL if there is none. */
-static struct kitsune__candidate *register_candidate(int32_t pid, int32_t parent)
-{
+static struct kitsune__candidate *register_candidate(int32_t pid, int32_t parent) {
     for (unsigned i = 0; i < KITSUNE__CANDIDATES; i++) {
         struct kitsune__candidate *slot = &control->candidates[i];
         int32_t held = slot->pid;
@@ -317,8 +295,7 @@ static struct kitsune__candidate *register_candidate(int32_t pid, int32_t parent
  * has not registered itself yet sees from the count that it need not: the count is raised before
  * the slots are looked at, and a child looks at it after it took its slot.
  */
-static void settle_children(void)
-{
+static void settle_children(void) {
     int32_t self = (int32_t)getpid();
     _Atomic uint32_t *settled = settled_of(self);
     int changed;
@@ -331,8 +308,9 @@ static void settle_children(void)
         for (unsigned i = 0; i < KITSUNE__CANDIDATES; i++) {
             struct kitsune__candidate *slot = &control->candidates[i];
             int32_t parent = slot->parent;
-            int is_worker = slot->pid != 0 &&
-                            (parent == self || (parent != control->owner && !find_candidate(parent)));
+            int is_worker =
+                slot->pid != 0 &&
+                (parent == self || (parent != control->owner && !find_candidate(parent)));
 
             if (is_worker) {
                 slot->pid = 0;
@@ -346,8 +324,7 @@ static void settle_children(void)
 static int32_t forking_parent;
 static uint32_t forking_settled;
 
-static void before_fork(void)
-{
+static void before_fork(void) {
     _Atomic uint32_t *settled;
 
     forking_parent = (int32_t)getpid();
@@ -357,14 +334,12 @@ static void before_fork(void)
 }
 
 /* If no update point follows, the parent ends: daemonising. Else it is told there. */
-static void after_fork_in_parent(void)
-{
+static void after_fork_in_parent(void) {
     has_forked = 1;
     kitsune__request_raise(KITSUNE__PENDING_SERVICE);
 }
 
-static void become_candidate(void)
-{
+static void become_candidate(void) {
     struct kitsune__candidate *slot;
     _Atomic uint32_t *settled = settled_of(forking_parent);
 
@@ -376,8 +351,7 @@ static void become_candidate(void)
 }
 
 /* Leaves the channel to the parent. */
-static void after_fork_in_child(void)
-{
+static void after_fork_in_child(void) {
     is_child = 1;
     has_forked = 0;
     mmap(kitsune__control_gate, page_size, PROT_READ | PROT_WRITE,
@@ -389,15 +363,15 @@ static void after_fork_in_child(void)
 }
 
 /* Makes this process, the only child left of an owner that ended, the owner of a channel. */
-static void take_over(void)
-{
+static void take_over(void) {
     struct kitsune__control *former = control;
     struct kitsune_gate *former_gate = kitsune__control_gate, *gate = make_mapping();
 
     if (!gate)
         return;
     control = control_of(gate);
-    memcpy(control->runtime_directory, former->runtime_directory, sizeof control->runtime_directory);
+    memcpy(control->runtime_directory, former->runtime_directory,
+           sizeof control->runtime_directory);
     memcpy(control->user_directory, former->user_directory, sizeof control->user_directory);
     control->owner = (int32_t)getpid();
     control->started = former->started;
@@ -417,8 +391,7 @@ static void take_over(void)
     spawn_another_helper();
 }
 
-void kitsune__request_service(void)
-{
+void kitsune__request_service(void) {
     int saved = errno;
 
     if (!control || (!is_child && !is_owner()))
@@ -438,15 +411,13 @@ void kitsune__request_service(void)
 
 /* ---- SIGURG -------------------------------------------------------------------------------- */
 
-static int has_program_handler(void)
-{
+static int has_program_handler(void) {
     return program_action.sa_handler != SIG_DFL && program_action.sa_handler != SIG_IGN;
 }
 
 /* Ours: flags as the program's own handler wants them, else restarting. On the alternate stack, if there
  * is one: the program may run on stacks of its own that are small. */
-static int install_handler(void)
-{
+static int install_handler(void) {
     struct sigaction action = {.sa_sigaction = on_sigurg};
 
     sigemptyset(&action.sa_mask);
@@ -459,8 +430,7 @@ static int install_handler(void)
     return sigaction(SIGURG, &action, NULL);
 }
 
-int kitsune__kick_sigaction(const struct sigaction *action, struct sigaction *previous)
-{
+int kitsune__kick_sigaction(const struct sigaction *action, struct sigaction *previous) {
     struct sigaction before = program_action;
 
     if (action) {
@@ -475,15 +445,13 @@ int kitsune__kick_sigaction(const struct sigaction *action, struct sigaction *pr
     return 0;
 }
 
-void kitsune__kick_filter(sigset_t *blocked)
-{
+void kitsune__kick_filter(sigset_t *blocked) {
     if (!has_program_handler())
         sigdelset(blocked, SIGURG);
 }
 
 /* The signal was not ours. */
-static void call_program_handler(int number, siginfo_t *info, void *context)
-{
+static void call_program_handler(int number, siginfo_t *info, void *context) {
     struct sigaction action = program_action;
 
     if (!has_program_handler())
@@ -496,18 +464,16 @@ static void call_program_handler(int number, siginfo_t *info, void *context)
         action.sa_handler(number);
 }
 
-static int is_helper(int32_t pid)
-{
+static int is_helper(int32_t pid) {
     return pid != 0 && control && (pid == control->helper || pid == former_helper);
 }
 
 /* A kick, the helper's death, or the program's own. Pending signals of one number are one: a death may
  * hide behind a kick, so each looks after the helper. */
-static void on_sigurg(int number, siginfo_t *info, void *context)
-{
+static void on_sigurg(int number, siginfo_t *info, void *context) {
     int saved = errno, is_kick = info->si_code == SI_TKILL || info->si_code == SI_USER;
-    int is_death = info->si_code == CLD_EXITED || info->si_code == CLD_KILLED ||
-                   info->si_code == CLD_DUMPED;
+    int is_death =
+        info->si_code == CLD_EXITED || info->si_code == CLD_KILLED || info->si_code == CLD_DUMPED;
 
     if ((is_kick || is_death) && is_helper(info->si_pid)) {
         if (helper_is_gone() || (is_child && control->heir == (int32_t)getpid()))
@@ -519,8 +485,7 @@ static void on_sigurg(int number, siginfo_t *info, void *context)
     errno = saved;
 }
 
-static int take_sigurg(void)
-{
+static int take_sigurg(void) {
     sigset_t kick;
 
     if (sigaction(SIGURG, NULL, &program_action) < 0 || install_handler() < 0)
@@ -532,8 +497,7 @@ static int take_sigurg(void)
 
 /* ---- start --------------------------------------------------------------------------------- */
 
-int kitsune__request_prepare(void)
-{
+int kitsune__request_prepare(void) {
     struct kitsune_gate *gate;
 
     page_size = (size_t)sysconf(_SC_PAGESIZE);
@@ -551,8 +515,7 @@ int kitsune__request_prepare(void)
     return errno ? -1 : 0;
 }
 
-int kitsune__request_start(const struct kitsune__running *running, char *why, size_t why_size)
-{
+int kitsune__request_start(const struct kitsune__running *running, char *why, size_t why_size) {
     if (!control) {
         kitsune__format(why, why_size, "no memory is shared with the helper");
         return -1;
@@ -577,14 +540,12 @@ int kitsune__request_start(const struct kitsune__running *running, char *why, si
 
 /* ---- a request ----------------------------------------------------------------------------- */
 
-static int move_state(uint32_t from, uint32_t to)
-{
+static int move_state(uint32_t from, uint32_t to) {
     return atomic_compare_exchange_strong(&control->state, &from, to);
 }
 
 /* `format` holds one %s. */
-static void fail_taken(enum kitsune__code code, const char *format, const char *detail)
-{
+static void fail_taken(enum kitsune__code code, const char *format, const char *detail) {
     struct kitsune__outcome outcome = {0};
 
     kitsune__format(outcome.code, sizeof outcome.code, "K%u", (unsigned)code);
@@ -593,18 +554,15 @@ static void fail_taken(enum kitsune__code code, const char *format, const char *
 }
 
 /* Receives the one descriptor of a message; -1 if there is none. */
-static int receive_descriptor(int connection)
-{
+static int receive_descriptor(int connection) {
     union {
         struct cmsghdr header;
         char space[CMSG_SPACE(sizeof(int))];
     } extra;
     char byte;
     struct iovec part = {&byte, 1};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = &extra,
-                             .msg_controllen = sizeof extra};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &extra, .msg_controllen = sizeof extra};
     struct cmsghdr *header;
     ssize_t got;
     int fd;
@@ -624,8 +582,7 @@ static int receive_descriptor(int connection)
  * nor a descriptor kept from the start would do: the program may have changed its root or user, or closed
  * all that it did not open. The helper asks the kernel who connects.
  */
-static int fetch_copy(void)
-{
+static int fetch_copy(void) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct timeval limit = {FETCH_LIMIT_MS / 1000, FETCH_LIMIT_MS % 1000 * 1000};
     size_t length = strnlen(control->fetch_name, sizeof control->fetch_name);
@@ -646,8 +603,7 @@ static int fetch_copy(void)
 }
 
 /* For a request from inside there is no copy yet. */
-static int copy_here(void)
-{
+static int copy_here(void) {
     struct kitsune__problem problem;
     struct kitsune__running release;
     int fd;
@@ -667,8 +623,7 @@ static int copy_here(void)
     return -1;
 }
 
-int kitsune__request_take(struct kitsune__request *request)
-{
+int kitsune__request_take(struct kitsune__request *request) {
     int saved = errno;
 
     if (!is_owner())
@@ -681,7 +636,8 @@ int kitsune__request_take(struct kitsune__request *request)
     } else {
         request->fd = fetch_copy();
         if (request->fd < 0)
-            fail_taken(KITSUNE__HELPER_FAILED, "the program could not get the release from its helper: %s",
+            fail_taken(KITSUNE__HELPER_FAILED,
+                       "the program could not get the release from its helper: %s",
                        strerrordesc_np(errno));
     }
     if (request->fd >= 0) {
@@ -695,8 +651,7 @@ int kitsune__request_take(struct kitsune__request *request)
     return request->fd >= 0;
 }
 
-void kitsune__control_note(struct kitsune__control *to, const struct kitsune__outcome *outcome)
-{
+void kitsune__control_note(struct kitsune__control *to, const struct kitsune__outcome *outcome) {
     struct kitsune__past *past = &to->past[to->past_count % KITSUNE__HISTORY];
     struct timespec now;
 
@@ -717,8 +672,7 @@ void kitsune__control_note(struct kitsune__control *to, const struct kitsune__ou
 }
 
 void kitsune__request_outcome(const struct kitsune__outcome *outcome,
-                              const struct kitsune__running *running)
-{
+                              const struct kitsune__running *running) {
     if (!is_owner() || control->state != KITSUNE__TAKEN)
         return;
     control->outcome = *outcome;
@@ -735,8 +689,7 @@ void kitsune__request_outcome(const struct kitsune__outcome *outcome,
         kitsune__request_raise(KITSUNE__PENDING_SERVICE);
 }
 
-void kitsune__request_retired(uint64_t serial, const char *state)
-{
+void kitsune__request_retired(uint64_t serial, const char *state) {
     for (unsigned i = 0; control && i < KITSUNE__HISTORY; i++) {
         struct kitsune__past *past = &control->past[i];
 
@@ -747,16 +700,15 @@ void kitsune__request_retired(uint64_t serial, const char *state)
 
 /* ---- requests from inside ------------------------------------------------------------------ */
 
-static int refuse_inside(struct kitsune__outcome *outcome, enum kitsune__code code, const char *reason)
-{
+static int refuse_inside(struct kitsune__outcome *outcome, enum kitsune__code code,
+                         const char *reason) {
     memset(outcome, 0, sizeof *outcome);
     kitsune__format(outcome->code, sizeof outcome->code, "K%u", (unsigned)code);
     kitsune__format(outcome->reason, sizeof outcome->reason, "%s", reason);
     return -1;
 }
 
-int kitsune__request_inside(const char *path, uint64_t limit_ms, struct kitsune__outcome *outcome)
-{
+int kitsune__request_inside(const char *path, uint64_t limit_ms, struct kitsune__outcome *outcome) {
     struct kitsune__problem problem = {KITSUNE__WITHDRAWN, "this version is running already"};
     int fd;
 
@@ -784,8 +736,7 @@ int kitsune__request_inside(const char *path, uint64_t limit_ms, struct kitsune_
     return 0;
 }
 
-int kitsune__request_withdraw(void)
-{
+int kitsune__request_withdraw(void) {
     if (!is_owner() || !move_state(KITSUNE__PENDING, KITSUNE__IDLE))
         return 0;
     kitsune__request_lower(KITSUNE__PENDING_UPDATE);

@@ -101,7 +101,8 @@ int kitsune__request_take(struct kitsune__request *request);
 
 /* Ends the request that was taken. Async-signal-safe; writes only to the shared mapping, so that an
  * undone memory does not undo it. If it is committed, `running` is the new version, else NULL. */
-void kitsune__request_outcome(const struct kitsune__outcome *, const struct kitsune__running *running);
+void kitsune__request_outcome(const struct kitsune__outcome *,
+                              const struct kitsune__running *running);
 
 /* What became of the old image of the update `serial` ("unloaded", or what keeps it), for `status`. */
 void kitsune__request_retired(uint64_t serial, const char *state);

@@ -32,16 +32,16 @@ enum stage { IDLE, SCAN, WAIT, FREE, UNLOAD, RELEASE };
 struct old_image {
     struct kitsune__image *image;
     struct old_image *next;
-    int scanned;     /* number in the scan under way, or -1 */
+    int scanned;      /* number in the scan under way, or -1 */
     int unreferenced; /* by the last scan */
-    int closed;      /* dlclose was called, but something else holds it */
+    int closed;       /* dlclose was called, but something else holds it */
     char reason[REASON_BYTES];
 };
 
 static struct {
     enum stage stage;
-    struct kitsune__retired *objects; /* of one update; owned */
-    uint64_t next;                    /* object to free */
+    struct kitsune__retired *objects;              /* of one update; owned */
+    uint64_t next;                                 /* object to free */
     struct kitsune__retired *waiting[WAITING_MAX]; /* of later updates, oldest first; owned */
     uint32_t waiting_count;
     int progress; /* an image was unloaded since the last scan */
@@ -262,7 +262,8 @@ static enum stage next_set(void) {
     if (retire.waiting_count) {
         retire.objects = retire.waiting[0];
         retire.waiting_count--;
-        memmove(retire.waiting, retire.waiting + 1, retire.waiting_count * sizeof retire.waiting[0]);
+        memmove(retire.waiting, retire.waiting + 1,
+                retire.waiting_count * sizeof retire.waiting[0]);
     }
     return again ? SCAN : IDLE;
 }

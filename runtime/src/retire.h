@@ -48,10 +48,10 @@ void kitsune__retire_ignore(const void *start, const void *end);
 void kitsune__retire_drop_in_child(void);
 
 struct kitsune__retire_state {
-    uint32_t images;          /* retired but still mapped */
-    uint32_t unloaded;        /* so far */
-    uint64_t blocks_freed;    /* so far */
-    uint64_t blocks_kept;     /* moved away from, but not proven to be whole blocks; so far */
+    uint32_t images;       /* retired but still mapped */
+    uint32_t unloaded;     /* so far */
+    uint64_t blocks_freed; /* so far */
+    uint64_t blocks_kept;  /* moved away from, but not proven to be whole blocks; so far */
 };
 void kitsune__retire_state(struct kitsune__retire_state *state);
 

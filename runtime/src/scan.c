@@ -97,8 +97,8 @@ int kitsune__scan_add_image(struct kitsune__scan *scan, const struct kitsune__im
         return -1;
     struct kitsune__scan_image *entry = &scan->images[scan->image_count++];
     const struct kitsune_release *release = image->release;
-    entry->range = (struct kitsune__range){(uintptr_t)release->image_start,
-                                           (uintptr_t)release->image_end};
+    entry->range =
+        (struct kitsune__range){(uintptr_t)release->image_start, (uintptr_t)release->image_end};
     if (memcmp(release->image_start, ELFMAG, SELFMAG) == 0)
         add_header_noise(entry);
     /* Handed out by the launcher's bookkeeping, and by the linker's. */
@@ -138,9 +138,8 @@ int kitsune__scan_ended(struct kitsune__scan *scan, uint64_t limit_ns) {
     uint64_t deadline = kitsune__now_ns() + limit_ns;
     struct timespec nap = {0, 200000};
     for (;;) {
-        long got = scan->copy > 0
-                       ? KITSUNE__SYSCALL(SYS_wait4, scan->copy, 0, __WCLONE | WNOHANG, 0)
-                       : -1;
+        long got =
+            scan->copy > 0 ? KITSUNE__SYSCALL(SYS_wait4, scan->copy, 0, __WCLONE | WNOHANG, 0) : -1;
         if (got != 0) {
             scan->copy = 0;
             return 1;
@@ -170,9 +169,9 @@ struct copy {
     struct kitsune__scan *scan;
     struct kitsune__retired *objects;
     uintptr_t stack_low;
-    struct kitsune__range hull; /* of all images */
-    int pagemap;                /* descriptor, or negative */
-    struct kitsune__range heap; /* walked by blocks; empty if that failed */
+    struct kitsune__range hull;   /* of all images */
+    int pagemap;                  /* descriptor, or negative */
+    struct kitsune__range heap;   /* walked by blocks; empty if that failed */
     uintptr_t run_start, run_end; /* consecutive blocks in use */
     const char *name;             /* of what is being looked through */
     uint32_t part_count;
@@ -274,12 +273,12 @@ static void look_at_pages(struct copy *copy, uintptr_t start, uintptr_t end) {
         uint64_t pages = (((end + PAGE - 1) & ~(PAGE - 1ul)) - (start & ~(PAGE - 1ul))) / PAGE;
         pages = pages < PAGES_AT_ONCE ? pages : PAGES_AT_ONCE;
         uintptr_t first = start & ~(PAGE - 1ul);
-        long got = KITSUNE__SYSCALL(SYS_pread64, copy->pagemap, entries, pages * 8,
-                                    first / PAGE * 8);
+        long got =
+            KITSUNE__SYSCALL(SYS_pread64, copy->pagemap, entries, pages * 8, first / PAGE * 8);
         for (uint64_t i = 0; i < pages; i++) {
             uintptr_t page = first + i * PAGE, stop = page + PAGE < end ? page + PAGE : end;
-            int there = got < (long)(8 * (i + 1)) ||
-                        (entries[i] & (PAGEMAP_IN_MEMORY | PAGEMAP_SWAPPED));
+            int there =
+                got < (long)(8 * (i + 1)) || (entries[i] & (PAGEMAP_IN_MEMORY | PAGEMAP_SWAPPED));
             if (there)
                 look_around_skipped(copy, page > start ? page : start, stop);
         }
@@ -303,8 +302,8 @@ static void end_run(struct copy *copy) {
 /* Free blocks hold stale words, and retired ones will be free. */
 static int look_at_block(void *context, uintptr_t start, uint64_t size_bytes, int in_use) {
     struct copy *copy = context;
-    uint64_t index = in_use && copy->objects ? kitsune__retired_find(copy->objects, start)
-                                             : UINT64_MAX;
+    uint64_t index =
+        in_use && copy->objects ? kitsune__retired_find(copy->objects, start) : UINT64_MAX;
     if (!in_use || (index != UINT64_MAX && kitsune__scan_is_whole(copy->scan, index))) {
         end_run(copy);
         return 0;
@@ -388,8 +387,8 @@ static void note_hull(struct copy *copy) {
 static void copy_main(struct kitsune__scan *scan, struct kitsune__retired *objects,
                       uintptr_t stack_low) {
     KITSUNE__SYSCALL(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
-    struct copy *copy = mmap(NULL, sizeof *copy, PROT_READ | PROT_WRITE,
-                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    struct copy *copy =
+        mmap(NULL, sizeof *copy, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (copy == MAP_FAILED)
         return;
     kitsune__scan_skip(scan, copy, copy + 1);

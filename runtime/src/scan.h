@@ -31,15 +31,15 @@ struct kitsune__scan_image {
     /* Words with these values come from the dynamic linker, which drops them with the image. */
     struct kitsune__range noise[KITSUNE__SCAN_NOISE];
     uint32_t noise_count;
-    uint64_t words; /* that point into it */
+    uint64_t words;         /* that point into it */
     uintptr_t where, value; /* the first of them */
-    char place[64]; /* what `where` is: a mapping's name, "stack", "handler of signal 15" */
+    char place[64];         /* what `where` is: a mapping's name, "stack", "handler of signal 15" */
 };
 
 struct kitsune__scan {
     size_t bytes; /* of this shared mapping */
     pid_t copy;
-    volatile uint32_t done;         /* set last by the copy */
+    volatile uint32_t done;          /* set last by the copy */
     volatile uint32_t blocks_proven; /* the heap's structure was proven */
     uint32_t image_count;
     struct kitsune__scan_image images[KITSUNE__SCAN_IMAGES];

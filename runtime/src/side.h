@@ -43,8 +43,8 @@ static inline void *kitsune__log_at(const struct kitsune__log *log, uint64_t ind
 }
 
 /* The same for elements of a known type, whose size is the log's: no multiplication. */
-#define KITSUNE__LOG_AT(log, type, index)                                                      \
-    ((type *)(log)->segments[(index) / (KITSUNE__SEGMENT_BYTES / sizeof(type))] +              \
+#define KITSUNE__LOG_AT(log, type, index)                                                          \
+    ((type *)(log)->segments[(index) / (KITSUNE__SEGMENT_BYTES / sizeof(type))] +                  \
      (index) % (KITSUNE__SEGMENT_BYTES / sizeof(type)))
 
 /* The new last element, of zeros if its place was never used; NULL if there is no memory. */
@@ -55,12 +55,12 @@ static inline void *kitsune__log_push(struct kitsune__log *log) {
 }
 
 /* Makes room for the next element of a known type; its number is the count before. */
-#define KITSUNE__LOG_NEXT(log, type)                                                           \
-    (__builtin_expect((log)->count / (KITSUNE__SEGMENT_BYTES / sizeof(type)) >=                \
-                              (log)->segment_count &&                                          \
-                          kitsune__log_grow(log) != 0,                                         \
-                      0)                                                                       \
-         ? NULL                                                                                \
+#define KITSUNE__LOG_NEXT(log, type)                                                               \
+    (__builtin_expect((log)->count / (KITSUNE__SEGMENT_BYTES / sizeof(type)) >=                    \
+                              (log)->segment_count &&                                              \
+                          kitsune__log_grow(log) != 0,                                             \
+                      0)                                                                           \
+         ? NULL                                                                                    \
          : ((log)->count++, KITSUNE__LOG_AT(log, type, (log)->count - 1)))
 
 #define KITSUNE__ADDRESS_BITS 47 /* of user addresses */

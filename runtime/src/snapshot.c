@@ -21,7 +21,7 @@
 #include "platform.h"
 
 #define PAGE 4096u
-#define CHUNK_PAGES 512u /* compared at a time: 2 MiB */
+#define CHUNK_PAGES 512u  /* compared at a time: 2 MiB */
 #define RANGES_MAX 70000u /* vm.max_map_count is 65530 where nobody changed it */
 #define DESCRIPTORS_MAX 65536u
 #define LIMITS 16
@@ -34,7 +34,7 @@
 /* Of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst). */
 #define PAGEMAP_PRESENT (1ull << 63)
 #define PAGEMAP_SWAPPED (1ull << 62)
-#define PAGEMAP_FILE (1ull << 61) /* of a file, or shared: no private copy */
+#define PAGEMAP_FILE (1ull << 61)        /* of a file, or shared: no private copy */
 #define PAGEMAP_FRAME ((1ull << 55) - 1) /* zero for those who may not know */
 
 /* PAGEMAP_SCAN (Linux 6.7), spelled out since libc's headers are often older than the kernel. */
@@ -87,9 +87,9 @@ struct kernel_action {
 
 enum command {
     COMMAND_NONE = 0,
-    COMMAND_DESCRIBE,  /* ranges, descriptors, attributes */
-    COMMAND_NEXT,      /* first address in [start, end) that may hold a page */
-    COMMAND_PAGES,     /* entries and contents of a chunk */
+    COMMAND_DESCRIBE,   /* ranges, descriptors, attributes */
+    COMMAND_NEXT,       /* first address in [start, end) that may hold a page */
+    COMMAND_PAGES,      /* entries and contents of a chunk */
     COMMAND_DESCRIPTOR, /* send descriptor `start` to `address` */
     COMMAND_FLAGS,      /* status flags of descriptor `start` */
     COMMAND_WATCHES     /* what epoll `start` watches */
@@ -488,8 +488,8 @@ static int send_descriptor(struct kitsune__exchange *exchange, int number) {
     } control = {.header = {CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS}};
     char byte = 0;
     struct iovec data = {&byte, 1};
-    struct msghdr message = {&exchange->address, exchange->address_length, &data, 1, &control,
-                             sizeof control,     0};
+    struct msghdr message = {&exchange->address, exchange->address_length, &data, 1,
+                             &control,           sizeof control,           0};
     int channel = (int)KITSUNE__SYSCALL(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (number < 0)
         number = (int)KITSUNE__SYSCALL(SYS_openat, AT_FDCWD, ".", O_PATH | O_DIRECTORY, 0);
@@ -512,8 +512,8 @@ static int save_watches(struct kitsune__exchange *exchange, int number) {
     if (exchange->epoll_count == EPOLLS_MAX)
         return -1;
     uint32_t start = exchange->watch_count;
-    uint32_t count = read_watches(number, exchange->watches + start, WATCHES_MAX - start,
-                                  exchange->text);
+    uint32_t count =
+        read_watches(number, exchange->watches + start, WATCHES_MAX - start, exchange->text);
     exchange->epolls[exchange->epoll_count] = (struct epoll){number, start, count};
     exchange->watch_count = start + count;
     exchange->epoll_count++;
@@ -674,8 +674,8 @@ static void make_range(struct restoration *work, struct range *range, uint64_t s
     work->restored->mappings++;
 }
 
-static void restore_both(struct restoration *work, const struct range *own,
-                         struct range *kept, uint64_t start, uint64_t end) {
+static void restore_both(struct restoration *work, const struct range *own, struct range *kept,
+                         uint64_t start, uint64_t end) {
     if (!is_same_backing(own, kept)) {
         remove_range(work, start, end);
         make_range(work, kept, start, end);
@@ -821,8 +821,8 @@ static int open_channel(struct kitsune__exchange *exchange) {
         return channel;
     exchange->address_length = sizeof exchange->address;
     if (KITSUNE__SYSCALL(SYS_bind, channel, &name, sizeof name.sun_family) != 0 ||
-        KITSUNE__SYSCALL(SYS_getsockname, channel, &exchange->address,
-                         &exchange->address_length) != 0) {
+        KITSUNE__SYSCALL(SYS_getsockname, channel, &exchange->address, &exchange->address_length) !=
+            0) {
         KITSUNE__SYSCALL(SYS_close, channel);
         return -1;
     }
@@ -928,11 +928,13 @@ static const struct watch *find_watch(const struct watch *watches, uint32_t coun
 
 static int control(int epoll, int operation, const struct watch *watch) {
     struct epoll_event event = {watch->events, {.u64 = watch->data}};
-    return KITSUNE__SYSCALL(SYS_epoll_ctl, epoll, operation, watch->descriptor, &event) == 0 ? 0 : -1;
+    return KITSUNE__SYSCALL(SYS_epoll_ctl, epoll, operation, watch->descriptor, &event) == 0 ? 0
+                                                                                             : -1;
 }
 
 /* Ends watches that were not there; of a file that is closed the kernel ends them. */
-static void end_new_watches(struct restoration *work, const struct epoll *epoll, uint32_t own_count) {
+static void end_new_watches(struct restoration *work, const struct epoll *epoll,
+                            uint32_t own_count) {
     const struct watch *watches = work->exchange->watches + epoll->start;
     uint32_t at = 0;
     for (uint32_t index = 0; index < own_count; index++) {
@@ -958,8 +960,9 @@ static void restore_old_watches(struct restoration *work, const struct epoll *ep
     const struct watch *kept = work->exchange->watches + epoll->start;
     uint32_t at = 0;
     for (uint32_t index = 0; index < epoll->count; index++, kept++)
-        if (restore_watch(epoll, kept, find_watch(work->exchange->own_watches, own_count, &at,
-                                                  kept->descriptor)) != 0)
+        if (restore_watch(
+                epoll, kept,
+                find_watch(work->exchange->own_watches, own_count, &at, kept->descriptor)) != 0)
             note_failure(work, "what an epoll watches could not be restored");
 }
 
@@ -969,8 +972,8 @@ static void restore_watches(struct restoration *work, int descriptors_are_restor
     struct kitsune__exchange *exchange = work->exchange;
     for (uint32_t index = 0; index < exchange->epoll_count; index++) {
         const struct epoll *epoll = &exchange->epolls[index];
-        uint32_t own_count = read_watches(epoll->number, exchange->own_watches, WATCHES_MAX,
-                                          exchange->own_text);
+        uint32_t own_count =
+            read_watches(epoll->number, exchange->own_watches, WATCHES_MAX, exchange->own_text);
         end_new_watches(work, epoll, own_count);
         if (descriptors_are_restored)
             restore_old_watches(work, epoll, own_count);
@@ -1023,8 +1026,8 @@ static void restore_identity(struct restoration *work) {
                          exchange->group[2]) != 0)
         note_failure(work, "the group that the new version gave up is lost");
     if (!same_bytes(user, exchange->user, sizeof user) &&
-        KITSUNE__SYSCALL(SYS_setresuid, exchange->user[0], exchange->user[1],
-                         exchange->user[2]) != 0)
+        KITSUNE__SYSCALL(SYS_setresuid, exchange->user[0], exchange->user[1], exchange->user[2]) !=
+            0)
         note_failure(work, "the user that the new version gave up is lost");
 }
 

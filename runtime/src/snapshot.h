@@ -34,12 +34,12 @@ pid_t kitsune__snapshot_take(struct kitsune__exchange *exchange);
 
 /* What a restoration found out or could not do. */
 struct kitsune__restored {
-    uint64_t pages;      /* written back */
-    uint32_t mappings;   /* removed or made again */
+    uint64_t pages;       /* written back */
+    uint32_t mappings;    /* removed or made again */
     uint32_t descriptors; /* closed or given back */
-    uint32_t failures;   /* of single steps; `failure` names the last one */
+    uint32_t failures;    /* of single steps; `failure` names the last one */
     const char *failure;
-    int clone_lost;      /* non-zero: the clone was dead, nothing was restored */
+    int clone_lost; /* non-zero: the clone was dead, nothing was restored */
     /* The mapping that held `probe` before the restoration: file and offset, for messages. */
     char probe_path[192];
     uint64_t probe_offset;

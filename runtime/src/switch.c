@@ -84,7 +84,7 @@ int kitsune__is_return_address(const void *address) {
     return 0;
 #elif defined(__aarch64__)
     uint32_t before = ((const uint32_t *)address)[-1];
-    return (before & 0xfc000000u) == 0x94000000u ||  /* bl */
-           (before & 0xfffffc1fu) == 0xd63f0000u;    /* blr */
+    return (before & 0xfc000000u) == 0x94000000u || /* bl */
+           (before & 0xfffffc1fu) == 0xd63f0000u;   /* blr */
 #endif
 }

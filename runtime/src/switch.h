@@ -20,8 +20,8 @@ struct kitsune__context {
 
 /* Saves the caller's context and calls entry(argument) on another stack; entry must not return.
  * Returns, once, with the value given to kitsune__resume. */
-uint64_t kitsune__suspend(struct kitsune__context *context, void *stack_top,
-                          void (*entry)(void *), void *argument);
+uint64_t kitsune__suspend(struct kitsune__context *context, void *stack_top, void (*entry)(void *),
+                          void *argument);
 /* Goes on in a suspended context. Any context, signal handlers included. */
 void kitsune__resume(const struct kitsune__context *context, uint64_t value)
     __attribute__((noreturn));

@@ -86,11 +86,11 @@ struct kitsune_xf {
     struct pointer_map by_new;    /* new variable's address -> number + 1 */
     struct pointer_map functions; /* old function -> its entry in the plan */
 
-    uint64_t visited; /* claims, by discovery */
-    uint64_t steps;   /* works done */
-    uint32_t fetched, taken;       /* into and out of `ahead`, so far */
-    work_t ahead[LOOK_AHEAD];      /* a ring: what is being fetched into the cache */
-    uint64_t stored;               /* entries of `stores` that were carried out */
+    uint64_t visited;         /* claims, by discovery */
+    uint64_t steps;           /* works done */
+    uint32_t fetched, taken;  /* into and out of `ahead`, so far */
+    work_t ahead[LOOK_AHEAD]; /* a ring: what is being fetched into the cache */
+    uint64_t stored;          /* entries of `stores` that were carried out */
     struct kitsune__claims claims;
     struct kitsune__log work;     /* work_t: a stack */
     struct kitsune__log stores;   /* struct store */
@@ -201,8 +201,8 @@ static uintptr_t map_get(const struct pointer_map *map, uintptr_t key) {
 }
 
 static void *map_memory(uint64_t bytes) {
-    void *start = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *start =
+        mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return start == MAP_FAILED ? NULL : start;
 }
 
@@ -715,8 +715,11 @@ static inline void *claim_common(struct kitsune_xf *xf, uint32_t *cell, uintptr_
         return NULL;
     }
     int moves = type->how == KITSUNE_MOVE;
-    *claim = (struct kitsune__claim){.old = address, .new = address, .bytes = bytes,
-                                     .from = xf->current, .type = type_number,
+    *claim = (struct kitsune__claim){.old = address,
+                                     .new = address,
+                                     .bytes = bytes,
+                                     .from = xf->current,
+                                     .type = type_number,
                                      .flags = moves ? KITSUNE__CLAIM_MOVES : 0};
     if (xf->phase == DISCOVERING) {
         claim->new = 0;
@@ -802,8 +805,7 @@ static void *past_claim(struct kitsune_xf *xf, uintptr_t address) {
 
 static void *keep(struct kitsune_xf *xf, uintptr_t address, uint64_t size_bytes, int is_word) {
     if (__builtin_expect(is_special(xf, address), 0)) {
-        void *new =
-            in_special(xf, address, is_word ? ASKED_WORD : ASKED_PLAIN, size_bytes, NULL);
+        void *new = in_special(xf, address, is_word ? ASKED_WORD : ASKED_PLAIN, size_bytes, NULL);
         if (new)
             return new;
     }
@@ -926,7 +928,8 @@ static void fetch_known(const struct kitsune_xf *xf, const uint8_t *memory, uint
     }
 }
 
-#define FETCHED_MAX 64u /* bytes of an object that are fetched and looked at for what they point to */
+#define FETCHED_MAX                                                                                \
+    64u /* bytes of an object that are fetched and looked at for what they point to */
 
 /* An object that is no multiple of the cache's lines often lies in two. */
 static inline void fetch_object(const struct kitsune__claim *claim) {
@@ -1155,8 +1158,7 @@ int kitsune__xf_migrate(struct kitsune_xf *xf, const char *key, void *address) {
     const struct kitsune_symbol *symbol =
         number ? NULL : kitsune__registry_find(xf->options.to, key, NULL);
     if (symbol)
-        number = map_get(&xf->by_new,
-                         (uintptr_t)kitsune__registry_address(xf->options.to, symbol));
+        number = map_get(&xf->by_new, (uintptr_t)kitsune__registry_address(xf->options.to, symbol));
     if (!number)
         return 0;
     migrate_variable(xf, (uint32_t)number - 1);

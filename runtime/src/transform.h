@@ -61,15 +61,15 @@ int kitsune__xf_migrate(struct kitsune_xf *xf, const char *key, void *address);
 /* What was done to the objects of one type. */
 struct kitsune__xf_type_count {
     const char *name;
-    uint64_t moved, in_place;  /* objects; elements of arrays count one each */
-    uint64_t bytes;            /* of the new blocks */
+    uint64_t moved, in_place; /* objects; elements of arrays count one each */
+    uint64_t bytes;           /* of the new blocks */
 };
 struct kitsune__xf_statistics {
-    uint64_t variables;        /* migrated */
-    uint64_t moved, in_place;  /* objects */
-    uint64_t bytes;            /* of new blocks */
-    uint64_t texts;            /* constants of the old version met that were copied to the pool */
-    uint64_t stores;           /* pointers rewritten in place */
+    uint64_t variables;       /* migrated */
+    uint64_t moved, in_place; /* objects */
+    uint64_t bytes;           /* of new blocks */
+    uint64_t texts;           /* constants of the old version met that were copied to the pool */
+    uint64_t stores;          /* pointers rewritten in place */
     const struct kitsune__xf_type_count *types;
     uint32_t type_count;
 };

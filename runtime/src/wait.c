@@ -26,7 +26,8 @@ extern long kitsune__wait_call(const uint32_t *gate, uint32_t bits, long number,
                                const long arguments[6]);
 extern const char kitsune__wait_begin[], kitsune__wait_end[], kitsune__wait_woken[];
 extern const char kitsune__poll_begin[], kitsune__poll_end[], kitsune__poll_woken[];
-extern const char kitsune__epoll_wait_begin[], kitsune__epoll_wait_end[], kitsune__epoll_wait_woken[];
+extern const char kitsune__epoll_wait_begin[], kitsune__epoll_wait_end[],
+    kitsune__epoll_wait_woken[];
 
 /* What the assembly jumps to (platform_wait_*.S). */
 int kitsune__poll_slowly(struct pollfd *fds, nfds_t count, int timeout_ms);
@@ -50,23 +51,21 @@ static const uint32_t no_gate;
 struct call {
     long number;
     long arguments[6];
-    unsigned limit_at;       /* index among the arguments */
+    unsigned limit_at; /* index among the arguments */
     int limit_is_ms;
-    fd_set *sets[3];         /* in and out at once (select): must be filled again for a second try */
-    size_t set_size;         /* bytes of each; 0: none */
+    fd_set *sets[3]; /* in and out at once (select): must be filled again for a second try */
+    size_t set_size; /* bytes of each; 0: none */
 };
 
 static int (*idle_work)(void);
 
-void kitsune__wait_set_idle_work(int (*slice)(void))
-{
+void kitsune__wait_set_idle_work(int (*slice)(void)) {
     idle_work = slice;
 }
 
 /* ---- the kick ------------------------------------------------------------------------------ */
 
-void kitsune__wait_interrupt(void *context)
-{
+void kitsune__wait_interrupt(void *context) {
 #if defined(__x86_64__)
     greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
     const char *at = (const char *)registers[REG_RIP];
@@ -86,8 +85,7 @@ void kitsune__wait_interrupt(void *context)
 
 /* ---- one system call ----------------------------------------------------------------------- */
 
-static long enter(const uint32_t *gate, const struct call *call)
-{
+static long enter(const uint32_t *gate, const struct call *call) {
     long result;
     int type;
 
@@ -100,22 +98,19 @@ static long enter(const uint32_t *gate, const struct call *call)
     return result;
 }
 
-static uint64_t nanoseconds(const struct timespec *time)
-{
+static uint64_t nanoseconds(const struct timespec *time) {
     /* The kernel takes no more than 2^63 ns either; invalid times are left to it. */
     if (time->tv_sec < 0 || time->tv_sec > INT64_MAX / 1000000000 - 1)
         return INT64_MAX;
     return (uint64_t)time->tv_sec * 1000000000u + (uint64_t)time->tv_nsec;
 }
 
-static struct timespec timespec_of(uint64_t ns)
-{
+static struct timespec timespec_of(uint64_t ns) {
     return (struct timespec){(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
 }
 
 /* The time limit in ns; UINT64_MAX if there is none. */
-static uint64_t limit_of(const struct call *call)
-{
+static uint64_t limit_of(const struct call *call) {
     long limit = call->arguments[call->limit_at];
 
     if (call->limit_is_ms)
@@ -124,8 +119,7 @@ static uint64_t limit_of(const struct call *call)
 }
 
 /* The call with at most `ns`, not ended by the gate; counts the caller's time down. */
-static long enter_limited(const struct call *call, uint64_t ns)
-{
+static long enter_limited(const struct call *call, uint64_t ns) {
     struct call shorter = *call;
     struct timespec limit = timespec_of(ns);
     uint64_t given = limit_of(call);
@@ -142,8 +136,7 @@ static long enter_limited(const struct call *call, uint64_t ns)
 }
 
 /* What is ready now, without blocking. */
-static long peek(const struct call *call)
-{
+static long peek(const struct call *call) {
     long result;
 
     do
@@ -155,8 +148,7 @@ static long peek(const struct call *call)
 /* ---- ended by a request -------------------------------------------------------------------- */
 
 /* A request waits: what is ready is reported, or nothing as if the time were over. */
-static long end_early(const struct call *call)
-{
+static long end_early(const struct call *call) {
     static uint64_t ended_for;
     uint64_t serial = kitsune__control_serial();
     long result = WOKEN;
@@ -167,8 +159,7 @@ static long end_early(const struct call *call)
     return result == WOKEN ? peek(call) : result;
 }
 
-static long wait_for(const struct call *call)
-{
+static long wait_for(const struct call *call) {
     int is_ours = 1;
 
     for (;;) {
@@ -196,22 +187,19 @@ static long wait_for(const struct call *call)
 #define BUSY_SLICE_NS 50000u
 #define LONGEST_PATIENCE_NS 50000000u
 
-static void save_sets(const struct call *call, unsigned char *saved)
-{
+static void save_sets(const struct call *call, unsigned char *saved) {
     for (unsigned i = 0; i < 3; i++)
         if (call->sets[i])
             memcpy(saved + i * LARGEST_SET, call->sets[i], call->set_size);
 }
 
-static void restore_sets(const struct call *call, const unsigned char *saved)
-{
+static void restore_sets(const struct call *call, const unsigned char *saved) {
     for (unsigned i = 0; i < 3; i++)
         if (call->sets[i])
             memcpy(call->sets[i], saved + i * LARGEST_SET, call->set_size);
 }
 
-static void set_limit(struct call *call, uint64_t ns)
-{
+static void set_limit(struct call *call, uint64_t ns) {
     if (call->limit_is_ms)
         call->arguments[call->limit_at] = (long)((ns + 999999u) / 1000000u);
     else
@@ -220,8 +208,7 @@ static void set_limit(struct call *call, uint64_t ns)
 
 /* How long to look before the next slice: not at all as long as slices do something. A slice that
  * returns at once waits for another process; it is asked again and again, ever less often. */
-static uint64_t next_patience(uint64_t patience_ns, uint64_t slice_ns)
-{
+static uint64_t next_patience(uint64_t patience_ns, uint64_t slice_ns) {
     if (slice_ns >= BUSY_SLICE_NS)
         return 0;
     if (patience_ns == 0)
@@ -230,8 +217,7 @@ static uint64_t next_patience(uint64_t patience_ns, uint64_t slice_ns)
 }
 
 /* Works while nothing is ready. Returns 1 if the call is over, with its result. */
-static int work_while_idle(struct call *call, long *result)
-{
+static int work_while_idle(struct call *call, long *result) {
     unsigned char saved[3 * LARGEST_SET];
     uint64_t limit = limit_of(call), started = kitsune__now_ns(), now = started, patience = 0;
     int more = 1;
@@ -256,14 +242,12 @@ static int work_while_idle(struct call *call, long *result)
     return 0;
 }
 
-int kitsune__wait_failed(long result)
-{
+int kitsune__wait_failed(long result) {
     errno = (int)-result;
     return -1;
 }
 
-static int finish(struct call *call)
-{
+static int finish(struct call *call) {
     long result;
 
     if (unlikely(kitsune__request_pending() & KITSUNE__PENDING_RETIRE)) {
@@ -279,8 +263,7 @@ static int finish(struct call *call)
 
 /* A mask for the time of a call, without SIGURG; NULL stays NULL. In a transaction signals wait: the
  * handlers are still the old version's. */
-static const sigset_t *filtered(const sigset_t *mask, sigset_t *copy)
-{
+static const sigset_t *filtered(const sigset_t *mask, sigset_t *copy) {
     if (!mask || (kitsune__request_pending() & KITSUNE__PENDING_TRANSACTION))
         return NULL;
     *copy = *mask;
@@ -288,8 +271,7 @@ static const sigset_t *filtered(const sigset_t *mask, sigset_t *copy)
     return copy;
 }
 
-static int select_for(int count, fd_set *sets[3], struct timespec *limit, const sigset_t *mask)
-{
+static int select_for(int count, fd_set *sets[3], struct timespec *limit, const sigset_t *mask) {
     sigset_t copy;
     const sigset_t *used = filtered(mask, &copy);
     struct {
@@ -309,8 +291,7 @@ static int select_for(int count, fd_set *sets[3], struct timespec *limit, const 
 }
 
 int kitsune__call_select(int count, fd_set *readable, fd_set *writable, fd_set *exceptional,
-                         struct timeval *timeout)
-{
+                         struct timeval *timeout) {
     struct timespec limit;
     int result;
 
@@ -331,8 +312,7 @@ int kitsune__call_select(int count, fd_set *readable, fd_set *writable, fd_set *
 }
 
 int kitsune__call_pselect(int count, fd_set *readable, fd_set *writable, fd_set *exceptional,
-                          const struct timespec *timeout, const sigset_t *mask)
-{
+                          const struct timespec *timeout, const sigset_t *mask) {
     struct timespec limit;
 
     if (timeout)
@@ -341,8 +321,7 @@ int kitsune__call_pselect(int count, fd_set *readable, fd_set *writable, fd_set 
                       timeout ? &limit : NULL, mask);
 }
 
-int kitsune__poll_slowly(struct pollfd *fds, nfds_t count, int timeout_ms)
-{
+int kitsune__poll_slowly(struct pollfd *fds, nfds_t count, int timeout_ms) {
     struct call call = {
         .number = SYS_poll,
         .arguments = {(long)fds, (long)count, timeout_ms},
@@ -354,8 +333,7 @@ int kitsune__poll_slowly(struct pollfd *fds, nfds_t count, int timeout_ms)
 }
 
 int kitsune__call_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
-                        const sigset_t *mask)
-{
+                        const sigset_t *mask) {
     struct timespec limit;
     sigset_t copy;
     struct call call = {
@@ -370,8 +348,8 @@ int kitsune__call_ppoll(struct pollfd *fds, nfds_t count, const struct timespec 
     return finish(&call);
 }
 
-int kitsune__epoll_wait_slowly(int epoll, struct epoll_event *events, int capacity, int timeout_ms)
-{
+int kitsune__epoll_wait_slowly(int epoll, struct epoll_event *events, int capacity,
+                               int timeout_ms) {
     struct call call = {
         .number = SYS_epoll_wait,
         .arguments = {epoll, (long)events, capacity, timeout_ms},
@@ -383,8 +361,7 @@ int kitsune__epoll_wait_slowly(int epoll, struct epoll_event *events, int capaci
 }
 
 int kitsune__call_epoll_pwait(int epoll, struct epoll_event *events, int capacity, int timeout_ms,
-                              const sigset_t *mask)
-{
+                              const sigset_t *mask) {
     sigset_t copy;
     struct call call = {
         .number = SYS_epoll_pwait,
@@ -405,16 +382,14 @@ extern int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *
 
 /* An array that is too small is libc's to report, in its own way. */
 
-int kitsune__call___poll_chk(struct pollfd *fds, nfds_t count, int timeout_ms, size_t size)
-{
+int kitsune__call___poll_chk(struct pollfd *fds, nfds_t count, int timeout_ms, size_t size) {
     if (size / sizeof *fds < count)
         return __poll_chk(fds, count, timeout_ms, size);
     return kitsune__call_poll(fds, count, timeout_ms);
 }
 
 int kitsune__call___ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
-                              const sigset_t *mask, size_t size)
-{
+                              const sigset_t *mask, size_t size) {
     if (size / sizeof *fds < count)
         return __ppoll_chk(fds, count, timeout, mask, size);
     return kitsune__call_ppoll(fds, count, timeout, mask);

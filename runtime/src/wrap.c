@@ -16,35 +16,35 @@ static const struct kitsune_calls *calls(void) {
     return table != NULL && table->abi == KITSUNE_ABI ? table->calls : NULL;
 }
 
-#define KITSUNE__REAL(type, name, parameters, arguments)                                          \
-    type __real_##name parameters;                                                                \
+#define KITSUNE__REAL(type, name, parameters, arguments)                                           \
+    type __real_##name parameters;                                                                 \
     type __wrap_##name parameters;
 
-#define KITSUNE__WRAP(type, name, parameters, arguments)                                          \
-    KITSUNE__REAL(type, name, parameters, arguments)                                              \
-    type __wrap_##name parameters {                                                               \
-        const struct kitsune_calls *table = calls();                                              \
-        return table != NULL ? table->name arguments : __real_##name arguments;                   \
+#define KITSUNE__WRAP(type, name, parameters, arguments)                                           \
+    KITSUNE__REAL(type, name, parameters, arguments)                                               \
+    type __wrap_##name parameters {                                                                \
+        const struct kitsune_calls *table = calls();                                               \
+        return table != NULL ? table->name arguments : __real_##name arguments;                    \
     }
 
-#define KITSUNE__WRAP_VOID(type, name, parameters, arguments)                                     \
-    KITSUNE__REAL(type, name, parameters, arguments)                                              \
-    void __wrap_##name parameters {                                                               \
-        const struct kitsune_calls *table = calls();                                              \
-        if (table != NULL)                                                                        \
-            table->name arguments;                                                                \
-        else                                                                                      \
-            __real_##name arguments;                                                              \
+#define KITSUNE__WRAP_VOID(type, name, parameters, arguments)                                      \
+    KITSUNE__REAL(type, name, parameters, arguments)                                               \
+    void __wrap_##name parameters {                                                                \
+        const struct kitsune_calls *table = calls();                                               \
+        if (table != NULL)                                                                         \
+            table->name arguments;                                                                 \
+        else                                                                                       \
+            __real_##name arguments;                                                               \
     }
 
-#define KITSUNE__WRAP_NORETURN(type, name, parameters, arguments)                                 \
-    __attribute__((noreturn)) void __real_##name parameters;                                      \
-    __attribute__((noreturn)) void __wrap_##name parameters;                                      \
-    void __wrap_##name parameters {                                                               \
-        const struct kitsune_calls *table = calls();                                              \
-        if (table != NULL)                                                                        \
-            table->name arguments;                                                                \
-        __real_##name arguments;                                                                  \
+#define KITSUNE__WRAP_NORETURN(type, name, parameters, arguments)                                  \
+    __attribute__((noreturn)) void __real_##name parameters;                                       \
+    __attribute__((noreturn)) void __wrap_##name parameters;                                       \
+    void __wrap_##name parameters {                                                                \
+        const struct kitsune_calls *table = calls();                                               \
+        if (table != NULL)                                                                         \
+            table->name arguments;                                                                 \
+        __real_##name arguments;                                                                   \
     }
 
 KITSUNE_CALLS(KITSUNE__WRAP, KITSUNE__WRAP_VOID, KITSUNE__WRAP_NORETURN)
@@ -72,23 +72,24 @@ static void fill_vector(char **vector, const char *first, va_list *rest) {
 #define KITSUNE__VARIABLES_execvp(rest) NULL
 #define KITSUNE__VARIABLES_execve(rest) va_arg(rest, char *const *)
 #define KITSUNE__VECTOR_execv(file, vector, variables) ((void)variables, __wrap_execv(file, vector))
-#define KITSUNE__VECTOR_execvp(file, vector, variables) ((void)variables, __wrap_execvp(file, vector))
+#define KITSUNE__VECTOR_execvp(file, vector, variables)                                            \
+    ((void)variables, __wrap_execvp(file, vector))
 #define KITSUNE__VECTOR_execve(file, vector, variables) __wrap_execve(file, vector, variables)
 
 /* No memory but the stack's: these are called between fork and exec, and in a child of vfork. */
-#define KITSUNE__WRAP_LIST(name, by_vector)                                                       \
-    int __wrap_##name(const char *file, const char *first, ...);                                  \
-    int __wrap_##name(const char *file, const char *first, ...) {                                 \
-        va_list rest;                                                                             \
-        va_start(rest, first);                                                                    \
-        size_t length = list_length(first, rest);                                                 \
-        va_end(rest);                                                                             \
-        char **vector = alloca(length * sizeof *vector);                                          \
-        va_start(rest, first);                                                                    \
-        fill_vector(vector, first, &rest);                                                        \
-        char *const *variables = KITSUNE__VARIABLES_##by_vector(rest);                            \
-        va_end(rest);                                                                             \
-        return KITSUNE__VECTOR_##by_vector(file, vector, variables);                              \
+#define KITSUNE__WRAP_LIST(name, by_vector)                                                        \
+    int __wrap_##name(const char *file, const char *first, ...);                                   \
+    int __wrap_##name(const char *file, const char *first, ...) {                                  \
+        va_list rest;                                                                              \
+        va_start(rest, first);                                                                     \
+        size_t length = list_length(first, rest);                                                  \
+        va_end(rest);                                                                              \
+        char **vector = alloca(length * sizeof *vector);                                           \
+        va_start(rest, first);                                                                     \
+        fill_vector(vector, first, &rest);                                                         \
+        char *const *variables = KITSUNE__VARIABLES_##by_vector(rest);                             \
+        va_end(rest);                                                                              \
+        return KITSUNE__VECTOR_##by_vector(file, vector, variables);                               \
     }
 
 KITSUNE_LIST_CALLS(KITSUNE__WRAP_LIST)

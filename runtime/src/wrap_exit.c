@@ -90,8 +90,7 @@ void kitsune__exit_start(void) {
 
 static int is_registered(const struct list *list, const void *function, const void *argument) {
     for (size_t index = 0; index < list->count; index++)
-        if (list->entries[index].function == function &&
-            list->entries[index].argument == argument)
+        if (list->entries[index].function == function && list->entries[index].argument == argument)
             return 1;
     return 0;
 }
@@ -122,8 +121,7 @@ void kitsune__exit_carry_over(const struct kitsune__image *old,
 
 static void refuse_end(const char *name, int status) {
     if (kitsune__journal_active())
-        kitsune__journal_abort(KITSUNE__EXITED,
-                               "the new version called %s(%d)", name, status);
+        kitsune__journal_abort(KITSUNE__EXITED, "the new version called %s(%d)", name, status);
 }
 
 void kitsune__call_exit(int status) {
@@ -169,7 +167,8 @@ static void refuse_call(const char *name) {
     if (kitsune__journal_active())
         kitsune__journal_abort(KITSUNE__REFUSED_CALL,
                                "the new version called %s(), which needs a guard "
-                               "if (!kitsune_is_updating()),", name);
+                               "if (!kitsune_is_updating()),",
+                               name);
 }
 
 int kitsune__call_daemon(int nochdir, int noclose) {

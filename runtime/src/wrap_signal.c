@@ -170,7 +170,8 @@ int kitsune__call_sigprocmask(int how, const sigset_t *set, sigset_t *old) {
 int kitsune__call_sigsuspend(const sigset_t *set) {
     sigset_t wanted = *set;
     if (kitsune__journal_active()) {
-        sigprocmask(SIG_BLOCK, NULL, &wanted); /* waits for the limit: signals wait for the commit */
+        sigprocmask(SIG_BLOCK, NULL,
+                    &wanted); /* waits for the limit: signals wait for the commit */
         return sigsuspend(&wanted);
     }
     kitsune__kick_filter(&wanted);
@@ -228,9 +229,10 @@ static void carry_over(int number, const struct kitsune__image *old,
     const void *next = successor((const void *)action.sa_handler);
     if (next == NULL) {
         kept_in_kernel[number] = (const void *)action.sa_handler;
-        kitsune__journal_note("the handler of signal %d has no namesake in the new version and stays "
-                              "in the old one",
-                              number);
+        kitsune__journal_note(
+            "the handler of signal %d has no namesake in the new version and stays "
+            "in the old one",
+            number);
         return;
     }
     action.sa_handler = (kitsune__signal_handler *)next;

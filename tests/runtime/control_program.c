@@ -35,8 +35,7 @@ static unsigned long rounds;
 
 static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-static void say(const char *format, ...)
-{
+static void say(const char *format, ...) {
     char text[8192];
     va_list arguments;
     int length;
@@ -48,8 +47,7 @@ static void say(const char *format, ...)
         _exit(3);
 }
 
-static void take_update(void)
-{
+static void take_update(void) {
     struct kitsune__request request;
     struct kitsune__outcome outcome = {.committed = 1, .objects = 7, .pause_ns = 1000};
 
@@ -72,8 +70,7 @@ static void take_update(void)
 }
 
 /* The slow path of an update point. */
-static void update_point(void)
-{
+static void update_point(void) {
     uint32_t pending = gate.pending;
 
     if (pending & KITSUNE__PENDING_SERVICE)
@@ -83,8 +80,7 @@ static void update_point(void)
 }
 
 /* Waits for standard input, for ever; 1 if it is readable, 0 for a time-out. */
-static int wait_for_input(const char *call)
-{
+static int wait_for_input(const char *call) {
     struct pollfd fds = {0, POLLIN, 0};
     struct epoll_event event;
     sigset_t mask;
@@ -112,14 +108,12 @@ static int wait_for_input(const char *call)
     return kitsune__call_poll(&fds, 1, -1);
 }
 
-static void on_program_signal(int number)
-{
+static void on_program_signal(int number) {
     (void)number;
     program_signals++;
 }
 
-static int count_threads(void)
-{
+static int count_threads(void) {
     char line[256];
     int threads = 0;
     FILE *status = fopen("/proc/self/status", "r");
@@ -130,8 +124,7 @@ static int count_threads(void)
     return threads;
 }
 
-static int count_descriptors(void)
-{
+static int count_descriptors(void) {
     int count = 0;
 
     for (int fd = 0; fd < 256; fd++)
@@ -140,8 +133,7 @@ static int count_descriptors(void)
 }
 
 /* As daemons do it: `forks` times fork and exit, a session of its own after the first. */
-static void daemonise(int forks)
-{
+static void daemonise(int forks) {
     for (int i = 0; i < forks; i++) {
         pid_t child = fork();
 
@@ -152,8 +144,7 @@ static void daemonise(int forks)
     }
 }
 
-static void worker(void)
-{
+static void worker(void) {
     pid_t child = fork();
 
     if (child == 0) {
@@ -166,23 +157,21 @@ static void worker(void)
     say("worker %d\n", (int)child);
 }
 
-static void wait_all(void)
-{
+static void wait_all(void) {
     int status;
     pid_t got = waitpid(-1, &status, WNOHANG);
 
     say("waited %d %s\n", (int)got, got < 0 ? strerror(errno) : "");
 }
 
-static void drop_to(uid_t user)
-{
-    if (setgroups(0, NULL) < 0 || setresgid(user, user, user) < 0 || setresuid(user, user, user) < 0)
+static void drop_to(uid_t user) {
+    if (setgroups(0, NULL) < 0 || setresgid(user, user, user) < 0 ||
+        setresuid(user, user, user) < 0)
         say("setuid failed\n");
     say("uid %d\n", (int)geteuid());
 }
 
-static int slice(void)
-{
+static int slice(void) {
     usleep(100);
     if (--idle_slices > 0)
         return 1;
@@ -190,8 +179,7 @@ static int slice(void)
     return 0;
 }
 
-static void request_inside(const char *path)
-{
+static void request_inside(const char *path) {
     struct kitsune__outcome outcome;
 
     if (kitsune__request_inside(path, 0, &outcome) == 0)
@@ -200,8 +188,7 @@ static void request_inside(const char *path)
         say("refused %s %s\n", outcome.code, outcome.reason);
 }
 
-static void show_wait(int number)
-{
+static void show_wait(int number) {
     fd_set set;
     struct timeval limit = {0, 20000};
     struct pollfd fds = {-1, POLLIN, 77};
@@ -219,8 +206,7 @@ static void show_wait(int number)
 }
 
 /* A child that reports what its update point would see. */
-static void ask_child(void)
-{
+static void ask_child(void) {
     pid_t child = fork();
 
     if (child == 0) {
@@ -230,8 +216,7 @@ static void ask_child(void)
     waitpid(child, NULL, 0);
 }
 
-static void fork_often(int times)
-{
+static void fork_often(int times) {
     for (int i = 0; i < times; i++) {
         pid_t child = fork();
 
@@ -242,8 +227,7 @@ static void fork_often(int times)
 }
 
 /* A child of a bare clone: no handler of fork ran, the gate is the parent's. */
-static void clone_bare(void)
-{
+static void clone_bare(void) {
     struct pollfd none = {-1, 0, 0};
     long child;
 
@@ -259,15 +243,13 @@ static void clone_bare(void)
     waitpid((pid_t)child, NULL, 0);
 }
 
-static void use_up_descriptors(void)
-{
+static void use_up_descriptors(void) {
     struct rlimit limit = {(rlim_t)count_descriptors(), 4096};
 
     say("limit %d\n", setrlimit(RLIMIT_NOFILE, &limit));
 }
 
-static void grow(size_t megabytes)
-{
+static void grow(size_t megabytes) {
     static char *volatile block;
 
     block = malloc(megabytes << 20);
@@ -275,8 +257,7 @@ static void grow(size_t megabytes)
     say("grown\n");
 }
 
-static void obey(char *line)
-{
+static void obey(char *line) {
     struct sigaction action = {.sa_handler = on_program_signal};
     char *argument = strchr(line, ' ');
 
@@ -345,8 +326,7 @@ static void obey(char *line)
         say("what? %s\n", line);
 }
 
-static void read_lines(void)
-{
+static void read_lines(void) {
     static char buffer[8192];
     static size_t used;
     ssize_t got = read(0, buffer + used, sizeof buffer - used);
@@ -369,16 +349,14 @@ static void read_lines(void)
     }
 }
 
-static void set_running(char **texts)
-{
+static void set_running(char **texts) {
     strcpy(running.program, texts[0]);
     strcpy(running.version, texts[1]);
     for (int i = 0; i < KITSUNE_BUILD_ID_SIZE; i++)
         sscanf(texts[2] + 2 * i, "%2hhx", &running.build_id[i]);
 }
 
-int main(int count, char **arguments)
-{
+int main(int count, char **arguments) {
     char why[256] = "prepare";
 
     if (count != 5)

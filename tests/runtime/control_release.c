@@ -35,19 +35,19 @@ static const struct kitsune_plan plan = {
     .flags = KITSUNE_PLAN_NOTHING_MOVES,
 };
 
-__attribute__((used, section(KITSUNE_IDENTITY_SECTION))) static const struct kitsune_identity
-    identity = {.magic = KITSUNE_MAGIC,
-                .abi = KITSUNE_ABI,
-                .size = sizeof identity,
-                .program = "sleeper",
-                .version = VERSION,
-                .parent_count = 1,
-                .parents = {{PARENT}}};
+__attribute__((used,
+               section(KITSUNE_IDENTITY_SECTION))) static const struct kitsune_identity identity = {
+    .magic = KITSUNE_MAGIC,
+    .abi = KITSUNE_ABI,
+    .size = sizeof identity,
+    .program = "sleeper",
+    .version = VERSION,
+    .parent_count = 1,
+    .parents = {{PARENT}}};
 
 KITSUNE_DEFINE_RELEASE(&identity, DIGEST, &plan);
 
-static void fork_and_leave(void)
-{
+static void fork_and_leave(void) {
     if (fork() > 0)
         _exit(0);
 }
@@ -55,23 +55,20 @@ static void fork_and_leave(void)
 static pthread_t thread;
 static int thread_pipe[2];
 
-static void *wait_for_end(void *unused)
-{
+static void *wait_for_end(void *unused) {
     char byte;
 
     (void)unused;
     return read(thread_pipe[0], &byte, 1) == 1 ? NULL : &thread;
 }
 
-static void start_thread(void)
-{
+static void start_thread(void) {
     if (pipe(thread_pipe) < 0 || pthread_create(&thread, NULL, wait_for_end, NULL) != 0)
         _exit(4);
 }
 
 /* Returns 0 if the thread ended as it should. */
-static int end_thread(void)
-{
+static int end_thread(void) {
     void *result = NULL;
 
     if (write(thread_pipe[1], "", 1) != 1 || pthread_join(thread, &result) != 0)
@@ -80,8 +77,7 @@ static int end_thread(void)
 }
 
 /* How many processes the user may have: none, or as many as before. */
-static int limit_processes(int none)
-{
+static int limit_processes(int none) {
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NPROC, &limit) < 0)
@@ -90,8 +86,7 @@ static int limit_processes(int none)
     return setrlimit(RLIMIT_NPROC, &limit);
 }
 
-static void prepare(const char *what)
-{
+static void prepare(const char *what) {
     if (strcmp(what, "fork") == 0 || strcmp(what, "fork2") == 0) {
         fork_and_leave();
         setsid();
@@ -116,8 +111,7 @@ static void prepare(const char *what)
     }
 }
 
-static void open_epoll(void)
-{
+static void open_epoll(void) {
     struct epoll_event event = {.events = EPOLLIN};
 
     if (fcntl(EPOLL_FD, F_GETFD) >= 0)
@@ -127,8 +121,7 @@ static void open_epoll(void)
 }
 
 /* The count is not known to the compiler, so that _FORTIFY_SOURCE takes its checked variants. */
-static int wait_for_input(const char *call, nfds_t count)
-{
+static int wait_for_input(const char *call, nfds_t count) {
     struct pollfd fds[2] = {{0, POLLIN, 0}};
     struct epoll_event event;
     sigset_t none;
@@ -150,8 +143,7 @@ static int wait_for_input(const char *call, nfds_t count)
     return poll(fds, count, -1);
 }
 
-static void answer(void)
-{
+static void answer(void) {
     char line[256];
     ssize_t got = read(0, line, sizeof line - 1);
 
@@ -169,8 +161,7 @@ static void answer(void)
     fflush(stdout);
 }
 
-int main(int count, char **arguments)
-{
+int main(int count, char **arguments) {
     for (int i = 2; i < count && !kitsune_is_updating(); i++)
         prepare(arguments[i]);
     open_epoll();

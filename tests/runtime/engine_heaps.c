@@ -94,10 +94,9 @@ static struct new_image {
     char functions[8];
 } new_image;
 
-#define VARIABLE(image, key, member) \
-    { key, &image.member, sizeof image.member, KITSUNE_SYMBOL_VARIABLE, 0 }
-#define FUNCTION(image, key, number) \
-    { key, &image.functions[number], 0, KITSUNE_SYMBOL_FUNCTION, 0 }
+#define VARIABLE(image, key, member)                                                               \
+    {key, &image.member, sizeof image.member, KITSUNE_SYMBOL_VARIABLE, 0}
+#define FUNCTION(image, key, number) {key, &image.functions[number], 0, KITSUNE_SYMBOL_FUNCTION, 0}
 
 static const struct kitsune_symbol old_symbols[] = {
     VARIABLE(old_image, "head", head),
@@ -127,12 +126,13 @@ static const struct kitsune_symbol new_symbols[] = {
     FUNCTION(new_image, "refused", 3),
 };
 
-#define RELEASE(image, table)                                                 \
-    {                                                                         \
-        .abi = KITSUNE_ABI, .size = sizeof(struct kitsune_release),           \
-        .symbols = table, .symbols_end = table + sizeof table / sizeof *table, \
-        .image_start = (const uint8_t *)&image, .image_end = (const uint8_t *)(&image + 1) \
-    }
+#define RELEASE(image, table)                                                                      \
+    {.abi = KITSUNE_ABI,                                                                           \
+     .size = sizeof(struct kitsune_release),                                                       \
+     .symbols = table,                                                                             \
+     .symbols_end = table + sizeof table / sizeof *table,                                          \
+     .image_start = (const uint8_t *)&image,                                                       \
+     .image_end = (const uint8_t *)(&image + 1)}
 static const struct kitsune_release old_release = RELEASE(old_image, old_symbols);
 static const struct kitsune_release new_release = RELEASE(new_image, new_symbols);
 
@@ -212,34 +212,77 @@ static void transform_fat(struct kitsune_xf *xf, const void *in, void *out) {
     (void)xf, (void)in, (void)out;
 }
 
-#define PART(old, new, old_member, new_member, n, t)                        \
-    {                                                                       \
-        offsetof(old, old_member), offsetof(new, new_member),               \
-            sizeof ((old *)0)->old_member / n, sizeof ((new *)0)->new_member / n, n, t \
-    }
+#define PART(old, new, old_member, new_member, n, t)                                               \
+    {offsetof(old, old_member),                                                                    \
+     offsetof(new, new_member),                                                                    \
+     sizeof((old *)0)->old_member / n,                                                             \
+     sizeof((new *)0)->new_member / n,                                                             \
+     n,                                                                                            \
+     t}
 static const struct kitsune_part node_parts[] = {
     {offsetof(struct old_node, name), offsetof(struct new_node, name), 1, 1, 12, NULL},
     PART(struct old_node, struct new_node, inner, inner, 1, &inner_type),
 };
-static const struct kitsune_type node_type = {
-    "struct node", sizeof(struct old_node), sizeof(struct new_node), 8, KITSUNE_MOVE,
-    visit_node,    transform_node,          node_parts,              2, 1,
-    NULL,          NULL};
-static const struct kitsune_type inner_type = {
-    "struct inner", sizeof(struct old_inner), sizeof(struct new_inner), 8, KITSUNE_MOVE,
-    visit_inner,    transform_inner,          NULL,                     0, 1,
-    NULL,           NULL};
-static const struct kitsune_type peer_type = {
-    "struct peer", sizeof(struct peer), sizeof(struct peer), 8, KITSUNE_IN_PLACE,
-    visit_peer,    transform_peer,      NULL,                0, 0,
-    NULL,          NULL};
-static const struct kitsune_type vector_type = {
-    "struct vector", sizeof(struct old_vector), sizeof(struct new_vector), 8, KITSUNE_MOVE,
-    NULL,            transform_vector,          NULL,                      0, 0,
-    vector_tail,     vector_tail};
-static const struct kitsune_type fat_type = {
-    "struct fat", 3 * sizeof(struct old_node), sizeof(struct old_node), 8, KITSUNE_MOVE, NULL,
-    transform_fat, NULL, 0, 0, NULL, NULL};
+static const struct kitsune_type node_type = {"struct node",
+                                              sizeof(struct old_node),
+                                              sizeof(struct new_node),
+                                              8,
+                                              KITSUNE_MOVE,
+                                              visit_node,
+                                              transform_node,
+                                              node_parts,
+                                              2,
+                                              1,
+                                              NULL,
+                                              NULL};
+static const struct kitsune_type inner_type = {"struct inner",
+                                               sizeof(struct old_inner),
+                                               sizeof(struct new_inner),
+                                               8,
+                                               KITSUNE_MOVE,
+                                               visit_inner,
+                                               transform_inner,
+                                               NULL,
+                                               0,
+                                               1,
+                                               NULL,
+                                               NULL};
+static const struct kitsune_type peer_type = {"struct peer",
+                                              sizeof(struct peer),
+                                              sizeof(struct peer),
+                                              8,
+                                              KITSUNE_IN_PLACE,
+                                              visit_peer,
+                                              transform_peer,
+                                              NULL,
+                                              0,
+                                              0,
+                                              NULL,
+                                              NULL};
+static const struct kitsune_type vector_type = {"struct vector",
+                                                sizeof(struct old_vector),
+                                                sizeof(struct new_vector),
+                                                8,
+                                                KITSUNE_MOVE,
+                                                NULL,
+                                                transform_vector,
+                                                NULL,
+                                                0,
+                                                0,
+                                                vector_tail,
+                                                vector_tail};
+static const struct kitsune_type fat_type = {"struct fat",
+                                             3 * sizeof(struct old_node),
+                                             sizeof(struct old_node),
+                                             8,
+                                             KITSUNE_MOVE,
+                                             NULL,
+                                             transform_fat,
+                                             NULL,
+                                             0,
+                                             0,
+                                             NULL,
+                                             NULL};
 
 static const struct kitsune_type *head_type = &node_type;
 static uint64_t head_count;
@@ -300,9 +343,12 @@ static const struct kitsune_function_pair functions[] = {
     {"moved.c/moved", NULL, "main.c/kept"},
 };
 static struct kitsune_plan plan = {
-    .abi = KITSUNE_ABI, .size = sizeof plan,
-    .migrations = migrations, .migration_count = sizeof migrations / sizeof *migrations,
-    .functions = functions, .function_count = sizeof functions / sizeof *functions,
+    .abi = KITSUNE_ABI,
+    .size = sizeof plan,
+    .migrations = migrations,
+    .migration_count = sizeof migrations / sizeof *migrations,
+    .functions = functions,
+    .function_count = sizeof functions / sizeof *functions,
 };
 
 /* ---- running -------------------------------------------------------------------------------- */
@@ -315,12 +361,12 @@ static struct kitsune__registry *from, *to;
 static struct kitsune_xf *xf;
 static struct kitsune__xf_statistics statistics;
 
-#define CHECK(condition)                                                     \
-    do {                                                                     \
-        if (!(condition)) {                                                  \
-            printf("%s:%d: %s\n  message: %s\n", __FILE__, __LINE__, #condition, message); \
-            exit(1);                                                         \
-        }                                                                    \
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            printf("%s:%d: %s\n  message: %s\n", __FILE__, __LINE__, #condition, message);         \
+            exit(1);                                                                               \
+        }                                                                                          \
     } while (0)
 
 __attribute__((noreturn)) static void give_up(void *transaction, const char *text) {
@@ -333,8 +379,12 @@ static void begin(void) {
     message[0] = '\0';
     CHECK(kitsune__registry_open(&from, &old_release) == 0);
     CHECK(kitsune__registry_open(&to, &new_release) == 0);
-    struct kitsune__xf_options options = {.from = from, .to = to, .plan = &plan, .dying = dying,
-                                          .cancel = &cancel, .fail = give_up,
+    struct kitsune__xf_options options = {.from = from,
+                                          .to = to,
+                                          .plan = &plan,
+                                          .dying = dying,
+                                          .cancel = &cancel,
+                                          .fail = give_up,
                                           .transaction = message};
     CHECK(kitsune__xf_begin(&xf, &options) == 0);
 }
@@ -523,7 +573,7 @@ static void literals(void) {
     CHECK(migrate());
     struct new_node *new = new_image.head;
     const char *text = new->cursor;
-    CHECK(strcmp(text, "hello") == 0 && text == new->next->cursor && text != a->cursor);
+    CHECK(strcmp(text, "hello") == 0 && text == new->next->cursor &&text != a->cursor);
     end();
     /* The next update finds the text in the pool: it stays where it is. */
     a->cursor = (char *)text;
@@ -544,7 +594,7 @@ static void shared_text(void) {
     old_image.head = last;
     CHECK(migrate());
     for (struct new_node *new = new_image.head; new; new = new->next)
-        CHECK(new->cursor == text && new->word == text + 3);
+        CHECK(new->cursor == text &&new->word == text + 3);
     end();
 }
 
@@ -555,7 +605,8 @@ static void unnamed_object(void) {
     old_image.peer = unnamed;
     CHECK(migrate());
     struct peer *copy = new_image.peer;
-    CHECK(copy != unnamed && copy->id == 5 && copy->peers[1] == copy && unnamed->peers[1] == unnamed);
+    CHECK(copy != unnamed && copy->id == 5 && copy->peers[1] == copy &&
+          unnamed->peers[1] == unnamed);
     end();
     free(copy);
 }
@@ -579,8 +630,8 @@ static void inside_block(void) {
 }
 
 static void outside_heap(void) {
-    old_image.head = (char *)mmap(NULL, 8192, PROT_READ | PROT_WRITE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) + 64;
+    old_image.head =
+        (char *)mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) + 64;
     CHECK(fails_with("moves, but it is in memory that malloc did not give"));
 }
 
@@ -608,7 +659,7 @@ static void large_arrays(void) {
     CHECK(migrate());
     struct new_node *new = new_image.head;
     for (uint64_t i = 0; i < head_count; i++)
-        CHECK(new[i].id == (long)i && new[i].next == &new[(i * 7919) % head_count]);
+        CHECK(new[i].id == (long)i &&new[i].next == &new[(i * 7919) % head_count]);
     CHECK(statistics.moved == head_count);
     end();
 }
@@ -864,7 +915,8 @@ static void same_element(const void *old, size_t old_offset, const void *new, si
 static void compare(size_t index) {
     const struct old_node *old = elements[index];
     const struct new_node *new = moved_to[index];
-    const size_t inner = offsetof(struct old_node, inner), inner_new = offsetof(struct new_node, inner);
+    const size_t inner = offsetof(struct old_node, inner),
+                 inner_new = offsetof(struct new_node, inner);
     CHECK(memcmp(old->name, new->name, sizeof old->name) == 0 && old->count == new->count);
     CHECK(old->inner.value == new->inner.value && !new->added && !new->inner.added);
     same_element(old->next, 0, new->next, 0);

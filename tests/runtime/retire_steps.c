@@ -16,12 +16,12 @@
 #include "registry.h"
 #include "retire.h"
 
-#define CHECK(condition)                                                           \
-    do {                                                                           \
-        if (!(condition)) {                                                        \
-            printf("%s:%d: %s\n  reason: %s\n", __FILE__, __LINE__, #condition, reason); \
-            exit(1);                                                               \
-        }                                                                          \
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            printf("%s:%d: %s\n  reason: %s\n", __FILE__, __LINE__, #condition, reason);           \
+            exit(1);                                                                               \
+        }                                                                                          \
     } while (0)
 
 #define SECOND 1000000000ull
@@ -60,7 +60,8 @@ __attribute__((noinline)) static void take_text(struct kitsune__image *image, co
 }
 __attribute__((noinline)) static void take_callback(struct kitsune__image *image,
                                                     void (**where)(int)) {
-    void (*(*callback)(void))(int) = (void (*(*)(void))(int))dlsym(image->handle, "release_callback");
+    void (*(*callback)(void))(int) =
+        (void (*(*)(void))(int))dlsym(image->handle, "release_callback");
     *where = callback();
 }
 /* Overwrites what earlier calls left on the stack. */
@@ -99,7 +100,8 @@ static void referenced_stays(void) {
     struct kitsune__retire_state state = retire(NULL, image);
     kitsune__retire_reason(image, reason, sizeof reason);
     CHECK(state.images == 1 && state.unloaded == 0);
-    CHECK(strstr(reason, "1 words point into it, the first at 0x") && strstr(reason, "in the heap"));
+    CHECK(strstr(reason, "1 words point into it, the first at 0x") &&
+          strstr(reason, "in the heap"));
     CHECK(strcmp(*text, "a text of this version") == 0);
     *(const char *volatile *)text = NULL;
     state = retire(NULL, NULL); /* the next update tries again */
@@ -190,19 +192,25 @@ static void shrink(struct kitsune_xf *xf, const void *in, void *out) {
     new->text = kitsune__xf_plain(xf, old->text, 0);
     new->next = kitsune__xf_object(xf, old->next, &shrink_type);
 }
-static const struct kitsune_type grow_type = {
-    .name = "struct item", .old_size = sizeof(struct old_item), .how = KITSUNE_MOVE,
-    .new_size = sizeof(struct new_item), .new_align = 8, .transform = grow};
-static const struct kitsune_type shrink_type = {
-    .name = "struct item", .old_size = sizeof(struct new_item), .how = KITSUNE_MOVE,
-    .new_size = sizeof(struct old_item), .new_align = 8, .transform = shrink};
+static const struct kitsune_type grow_type = {.name = "struct item",
+                                              .old_size = sizeof(struct old_item),
+                                              .how = KITSUNE_MOVE,
+                                              .new_size = sizeof(struct new_item),
+                                              .new_align = 8,
+                                              .transform = grow};
+static const struct kitsune_type shrink_type = {.name = "struct item",
+                                                .old_size = sizeof(struct new_item),
+                                                .how = KITSUNE_MOVE,
+                                                .new_size = sizeof(struct old_item),
+                                                .new_align = 8,
+                                                .transform = shrink};
 static const struct kitsune_type *item_type = &grow_type;
 static int migrate_items(struct kitsune_xf *xf, const void *in, void *out) {
     *(void **)out = kitsune__xf_object(xf, *(void *const *)in, item_type);
     return 1;
 }
-static const struct kitsune_migration migration = {"items", "items", NULL, migrate_items,
-                                                   KITSUNE_MIGRATION_AUTO, 0};
+static const struct kitsune_migration migration = {
+    "items", "items", NULL, migrate_items, KITSUNE_MIGRATION_AUTO, 0};
 static const struct kitsune_plan plan = {.migrations = &migration, .migration_count = 1};
 
 __attribute__((noreturn)) static void give_up(void *transaction, const char *message) {
@@ -221,8 +229,8 @@ static struct kitsune__retired *transform(const struct kitsune__image *image) {
         old.image_end = image->release->image_end;
     }
     CHECK(kitsune__registry_open(&from, &old) == 0 && kitsune__registry_open(&to, &new) == 0);
-    struct kitsune__xf_options options = {.from = from, .to = to, .plan = &plan, .fail = give_up,
-                                          .transaction = ""};
+    struct kitsune__xf_options options = {
+        .from = from, .to = to, .plan = &plan, .fail = give_up, .transaction = ""};
     CHECK(kitsune__xf_begin(&xf, &options) == 0);
     kitsune__xf_automigrate(xf);
     kitsune__xf_finish(xf, NULL);
@@ -310,15 +318,9 @@ static const struct {
     const char *name;
     void (*run)(void);
 } scenarios[] = {
-    SCENARIO(unreferenced_goes),
-    SCENARIO(referenced_stays),
-    SCENARIO(named_reference),
-    SCENARIO(handler_stays),
-    SCENARIO(stale_words_in_free_blocks),
-    SCENARIO(unseen_by_wait),
-    SCENARIO(old_blocks_are_freed),
-    SCENARIO(freed_block_is_left_alone),
-    SCENARIO(chain_is_flat),
+    SCENARIO(unreferenced_goes),    SCENARIO(referenced_stays),           SCENARIO(named_reference),
+    SCENARIO(handler_stays),        SCENARIO(stale_words_in_free_blocks), SCENARIO(unseen_by_wait),
+    SCENARIO(old_blocks_are_freed), SCENARIO(freed_block_is_left_alone),  SCENARIO(chain_is_flat),
 };
 
 int main(int argc, char **argv) {

@@ -13,11 +13,11 @@
 #include <fcntl.h>
 #include <fenv.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -436,9 +436,10 @@ static void at_the_end(void) {
     fflush(stdout);
 }
 
-#define SYMBOL(identifier, key, value, size, flags)                                               \
-    static const struct kitsune_symbol symbol_##identifier                                        \
-        __attribute__((used, aligned(8), section("kitsune_symbols"))) = {key, value, size, flags, 0}
+#define SYMBOL(identifier, key, value, size, flags)                                                \
+    static const struct kitsune_symbol symbol_##identifier                                         \
+        __attribute__((used, aligned(8), section("kitsune_symbols"))) = {key, value, size, flags,  \
+                                                                         0}
 SYMBOL(list, "transaction_program.c/list", &list, sizeof list, KITSUNE_SYMBOL_VARIABLE);
 SYMBOL(table, "transaction_program.c/table", table, sizeof table, KITSUNE_SYMBOL_VARIABLE);
 SYMBOL(updates, "transaction_program.c/updates", &updates, sizeof updates, KITSUNE_SYMBOL_VARIABLE);
@@ -473,12 +474,16 @@ static const struct kitsune_type node_type = {.name = "struct node",
                                               .how = KITSUNE_MOVE,
                                               .visit = visit_node,
                                               .transform = transform_node};
-static const struct kitsune_type list_type = {
-    .name = "struct node *", .old_size = sizeof list, .new_size = sizeof list, .new_align = 8,
-    .how = KITSUNE_MOVE};
-static const struct kitsune_type table_type = {
-    .name = "unsigned[]", .old_size = sizeof table, .new_size = sizeof table, .new_align = 4,
-    .how = KITSUNE_MOVE};
+static const struct kitsune_type list_type = {.name = "struct node *",
+                                              .old_size = sizeof list,
+                                              .new_size = sizeof list,
+                                              .new_align = 8,
+                                              .how = KITSUNE_MOVE};
+static const struct kitsune_type table_type = {.name = "unsigned[]",
+                                               .old_size = sizeof table,
+                                               .new_size = sizeof table,
+                                               .new_align = 4,
+                                               .how = KITSUNE_MOVE};
 static const struct kitsune_type int_type = {
     .name = "int", .old_size = 4, .new_size = 4, .new_align = 4, .how = KITSUNE_MOVE};
 
@@ -514,14 +519,15 @@ static const struct kitsune_plan plan = {.abi = KITSUNE_ABI,
                                          .prestart = prestart,
                                          .mainupdate = mainupdate};
 
-__attribute__((used, section(KITSUNE_IDENTITY_SECTION))) static const struct kitsune_identity
-    identity = {.magic = KITSUNE_MAGIC,
-                .abi = ABI,
-                .size = sizeof identity,
-                .program = PROGRAM,
-                .version = NAME,
-                .parent_count = 1,
-                .parents = {{PARENT}}};
+__attribute__((used,
+               section(KITSUNE_IDENTITY_SECTION))) static const struct kitsune_identity identity = {
+    .magic = KITSUNE_MAGIC,
+    .abi = ABI,
+    .size = sizeof identity,
+    .program = PROGRAM,
+    .version = NAME,
+    .parent_count = 1,
+    .parents = {{PARENT}}};
 
 #ifndef PLAN
 #define PLAN &plan

@@ -25,8 +25,7 @@ static const char *block = (const char *)kitsune__call_poll, *block_end = kitsun
 
 enum { GIVEN_UP = 14, LIMIT_S = 5 };
 
-static void on_kick(int number, siginfo_t *info, void *context)
-{
+static void on_kick(int number, siginfo_t *info, void *context) {
     (void)number;
     (void)info;
     kitsune__request_raise(KITSUNE__PENDING_UPDATE);
@@ -34,8 +33,7 @@ static void on_kick(int number, siginfo_t *info, void *context)
 }
 
 /* Waits for ever, unless it is kicked. Ends with the result: 0. */
-static void child(void)
-{
+static void child(void) {
     struct sigaction action = {.sa_sigaction = on_kick, .sa_flags = SA_SIGINFO | SA_RESTART};
     struct pollfd none = {-1, POLLIN, 0};
 
@@ -48,16 +46,14 @@ static void child(void)
     _exit(kitsune__call_ppoll(&none, 1, NULL, NULL) == 0 ? 0 : 1);
 }
 
-static long place(pid_t pid)
-{
+static long place(pid_t pid) {
     struct user_regs_struct registers;
 
     ptrace(PTRACE_GETREGS, pid, 0, &registers);
     return (long)registers.rip;
 }
 
-static int step(pid_t pid)
-{
+static int step(pid_t pid) {
     int status;
 
     ptrace(PTRACE_SINGLESTEP, pid, 0, 0);
@@ -67,8 +63,7 @@ static int step(pid_t pid)
 
 /* Steps to the block's first instruction and `steps` further. Returns 0 if that would be beyond the
  * system call, which does not come back by itself. */
-static int step_to(pid_t pid, int steps)
-{
+static int step_to(pid_t pid, int steps) {
     int status;
 
     waitpid(pid, &status, 0);
@@ -83,8 +78,7 @@ static int step_to(pid_t pid, int steps)
     return 1;
 }
 
-static int finish(pid_t pid, int number)
-{
+static int finish(pid_t pid, int number) {
     int status;
 
     ptrace(PTRACE_CONT, pid, 0, number);
@@ -98,14 +92,12 @@ static int finish(pid_t pid, int number)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-static void sleep_ms(long ms)
-{
+static void sleep_ms(long ms) {
     nanosleep(&(struct timespec){0, ms * 1000000}, NULL);
 }
 
 /* Kicked in the kernel's sleep: no tracing, just later. */
-static int kick_asleep(void)
-{
+static int kick_asleep(void) {
     pid_t pid = fork();
     int status;
 
@@ -119,8 +111,7 @@ static int kick_asleep(void)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     int steps, result;
 
     (void)argv;
