@@ -368,7 +368,7 @@ _Static_assert(offsetof(struct _kitsune_new_rename_list, count) == 8, "layout of
 
 /* ---- pairs of types ---- */
 extern const struct kitsune_type _kitsune_type_const_char_ptr;
-extern const struct kitsune_type _kitsune_type_int_4;
+extern const struct kitsune_type _kitsune_type_int;
 extern const struct kitsune_type _kitsune_type_odd_ptr;
 extern const struct kitsune_type _kitsune_type_odd_link;
 extern const struct kitsune_type _kitsune_type_odd;

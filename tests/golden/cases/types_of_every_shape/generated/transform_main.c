@@ -47,7 +47,7 @@ void _kitsune_move_odd(struct kitsune_xf *xf, const void *old, void *new) {
     out->log = kitsune__launcher->plain(xf, in->log, 216);
     out->library = (void *)in->library;
     memcpy(&out->peer, &in->peer, 28);
-    out->matrix = kitsune__launcher->object(xf, in->matrix, &_kitsune_type_int_4);
+    out->matrix = kitsune__launcher->objects(xf, in->matrix, (uint64_t)(4), &_kitsune_type_int);
     out->next = kitsune__launcher->object(xf, in->next, &_kitsune_type_odd);
     out->others = kitsune__launcher->object(xf, in->others, &_kitsune_type_odd_ptr);
     _kitsune_move_odd_link(xf, &in->link, &out->link);
@@ -63,7 +63,7 @@ void _kitsune_visit_odd_link(struct kitsune_xf *xf, const void *old) {
 void _kitsune_visit_odd(struct kitsune_xf *xf, const void *old) {
     const struct _kitsune_old_rename_odd *in = old;
     kitsune__launcher->object(xf, in->names, &_kitsune_type_const_char_ptr);
-    kitsune__launcher->object(xf, in->matrix, &_kitsune_type_int_4);
+    kitsune__launcher->objects(xf, in->matrix, (uint64_t)(4), &_kitsune_type_int);
     kitsune__launcher->object(xf, in->next, &_kitsune_type_odd);
     kitsune__launcher->object(xf, in->others, &_kitsune_type_odd_ptr);
     _kitsune_visit_odd_link(xf, &in->link);
@@ -94,11 +94,11 @@ const struct kitsune_type _kitsune_type_const_char_ptr = {
     .embedded = 1,
 };
 
-/* int [4] stays as it is */
-const struct kitsune_type _kitsune_type_int_4 = {
-    .name = "int [4]",
-    .old_size = 16,
-    .new_size = 16,
+/* int stays as it is */
+const struct kitsune_type _kitsune_type_int = {
+    .name = "int",
+    .old_size = 4,
+    .new_size = 4,
     .new_align = 4,
     .how = KITSUNE_IN_PLACE,
     .embedded = 1,
@@ -134,7 +134,7 @@ static const struct kitsune_part _kitsune_parts_odd[] = {
     { 56, 64, 8, 8, 1, NULL }, /*  */
     { offsetof(struct _kitsune_old_rename_odd, bits), offsetof(struct _kitsune_new_rename_odd, bits), 8, 8, 1, NULL }, /* bits */
     { offsetof(struct _kitsune_old_rename_odd, small), offsetof(struct _kitsune_new_rename_odd, small), 1, 1, 1, NULL }, /* small */
-    { offsetof(struct _kitsune_old_rename_odd, sign), offsetof(struct _kitsune_new_rename_odd, sign), 4, 4, 1, NULL }, /* sign */
+    { offsetof(struct _kitsune_old_rename_odd, sign), offsetof(struct _kitsune_new_rename_odd, sign), 4, 4, 1, &_kitsune_type_int }, /* sign */
     { offsetof(struct _kitsune_old_rename_odd, wide), offsetof(struct _kitsune_new_rename_odd, wide), 16, 16, 1, NULL }, /* wide */
     { offsetof(struct _kitsune_old_rename_odd, is_set), offsetof(struct _kitsune_new_rename_odd, is_set), 1, 1, 1, NULL }, /* is_set */
     { offsetof(struct _kitsune_old_rename_odd, huge), offsetof(struct _kitsune_new_rename_odd, huge), 16, 16, 1, NULL }, /* huge */
