@@ -1,7 +1,5 @@
 """Annotations are found wherever they stand, and the compiler never sees them."""
 
-
-
 from __future__ import annotations
 
 from typing import Any
