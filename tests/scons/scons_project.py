@@ -131,11 +131,13 @@ class Project:
         return Ran(done.returncode, done.stdout.splitlines(), done.stderr)
 
     def files(self) -> dict[str, bytes]:
-        """Return all files with their contents, without SCons's own database."""
+        """Return all files with their contents, without SCons's database and Python's cache."""
         return {
             str(path.relative_to(self.place)): path.read_bytes()
             for path in sorted(self.place.rglob("*"))
-            if path.is_file() and not path.name.startswith(".sconsign")
+            if path.is_file()
+            and not path.name.startswith(".sconsign")
+            and path.parent.name != "__pycache__"
         }
 
     def store(self, version: str) -> Path:
