@@ -63,7 +63,9 @@ def unpack(tarball: Path, directory: Path) -> Path:
         partial = directory / f".{root.name}.{os.getpid()}"
         partial.mkdir(parents=True)
         with tarfile.open(tarball) as archive:
-            archive.extractall(partial, filter="data")
+            # Pythons before 3.11.4 have no filters; what apt has verified is safe without one too.
+            archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+            archive.extractall(partial)
         entries = list(partial.iterdir())
         only = entries[0] if len(entries) == 1 and entries[0].is_dir() else partial
         only.rename(root)
