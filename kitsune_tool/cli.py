@@ -207,10 +207,11 @@ def _release(options: argparse.Namespace) -> int:
 
 
 def _publish(options: argparse.Namespace) -> int:
-    from kitsune_tool import files
+    from kitsune_tool import files, launcher
     from kitsune_tool.store import Store, file_digest
 
     manifest, version = _manifest(options)
+    launcher.launcher_path()  # built now, so that the release's first start does not wait for it
     store = Store(manifest.store, manifest.program)
     is_new = store.publish(options.release, version)
     path = store.release(version.name)
