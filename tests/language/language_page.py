@@ -58,7 +58,7 @@ def _functions(file: Path) -> frozenset[str]:
 
 
 def is_test(name: str) -> bool:
-    """Tell whether `name` is a case's folder, a file of tests or `FILE::FUNCTION`, below `tests/`."""
+    """Tell whether `name` is a case's folder, a file of tests or `FILE::FUNCTION`."""
     path, _, function = name.partition("::")
     place = TESTS / path
     if place.is_dir():

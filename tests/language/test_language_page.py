@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import language_page as page  # noqa: E402
+import language_page as page
 
 
 def test_no_row_twice() -> None:
