@@ -6,14 +6,15 @@ int main(void) {
     struct _kitsune_old_rename_item *slots[2] = {&pool[1], NULL}, *old_pool = pool;
     struct _kitsune_old_rename_list node = {&pool[0], NULL}, *old_list = &node;
     struct _kitsune_old_rename_vector old_vector = {(char *)more, sizeof more};
-    struct { struct _kitsune_old_rename_table fixed; long tail[4]; } block = {
-        {2, slots, "text"}, {10, 11, 12, 13}};
-    struct _kitsune_old_rename_table *old_table = &block.fixed;
+    static const long tail[4] = {10, 11, 12, 13};
+    struct _kitsune_old_rename_table *old_table = malloc(sizeof *old_table + sizeof tail);
     struct _kitsune_new_rename_item *new_pool, *moved;
     struct _kitsune_new_rename_list *list;
     struct _kitsune_new_rename_table *table;
     struct _kitsune_new_rename_vector vector;
     unsigned long size = 2;
+    *old_table = (struct _kitsune_old_rename_table){2, slots, "text"};
+    memcpy(old_table->tail, tail, sizeof tail);
     engine_variable("Pool_Size", &size);
     _kitsune_migrate_pool(engine(), &old_pool, &new_pool);
     _kitsune_migrate_list(engine(), &old_list, &list);
