@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_publish(parsers)
     _add_inspect(parsers)
     _add_report(parsers)
+    _add_convert(parsers)
     _add_control(parsers)
     return parser
 
@@ -149,6 +150,16 @@ def _add_report(parsers: _Parsers) -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("release", type=Path, metavar="RELEASE")
     parser.set_defaults(run=_report)
+
+
+def _add_convert(parsers: _Parsers) -> None:
+    parser = parsers.add_parser(
+        "convert", help="print a file of rules in its other spelling: .xf as YAML, YAML as .xf"
+    )
+    parser.add_argument("--to", choices=("xf", "yaml"), help="default: the other one")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: print it")
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.set_defaults(run=_convert)
 
 
 def _add_control(parsers: _Parsers) -> None:
@@ -244,6 +255,18 @@ def _report(options: argparse.Namespace) -> int:
             f"{options.release} has no report beside it",
             hint="reports lie where the release was built, and in the store",
         ) from error
+    return EXIT_DONE
+
+
+def _convert(options: argparse.Namespace) -> int:
+    from kitsune_tool import files, rulefile
+
+    text = rulefile.convert(options.file, options.to).encode("utf-8", "surrogateescape")
+    if options.output is None:
+        sys.stdout.buffer.write(text)
+        sys.stdout.buffer.flush()
+    else:
+        files.write_if_changed(options.output, text)
     return EXIT_DONE
 
 

@@ -48,6 +48,8 @@ class Comparison:
     values: dict[str, PlacedRule] = field(default_factory=dict)
     renames: dict[str, PlacedRule] = field(default_factory=dict)
     unmatched: list[tuple[Rule, str]] = field(default_factory=list)
+    replaced: list[tuple[Rule, str]] = field(default_factory=list)
+    """Standing rules in whose place one of the version's own stands."""
     used: set[int] = field(default_factory=set)
     point_renames: dict[str, str] = field(default_factory=dict)
     """New names of update points by the old ones."""
@@ -146,14 +148,32 @@ def _place(comparison: Comparison, rule: Rule) -> None:
     )
     if not placed.is_value:
         _check_rename(comparison, placed)
-    table = comparison.values if placed.is_value else comparison.renames
-    known = table.setdefault(placed.new, placed)
-    if known is not placed:
+    known = comparison.values.get(placed.new) or comparison.renames.get(placed.new)
+    if known is None:
+        table = comparison.values if placed.is_value else comparison.renames
+        table[placed.new] = placed
+    else:
+        _add_second(comparison, known, placed)
+
+
+def _add_second(comparison: Comparison, known: PlacedRule, second: PlacedRule) -> None:
+    """Decide between two rules for one place; the version's own come before standing ones.
+
+    Raises K113 if neither goes before the other and they do not say the same.
+    """
+    rule, first = second.rule, known.rule
+    if rule.number == first.number and second.old == known.old:
+        return  # one rule names the thing twice, as by its tag and by its typedef
+    if rule.standing and not first.standing:
+        comparison.replaced.append((rule, f"the version's own rule at {first.at} replaces it"))
+    elif second.old == known.old and rule.code == first.code and rule.kind == first.kind:
+        comparison.unmatched.append((rule, f"the rule at {first.at} says the same"))
+    else:
         raise KitsuneError(
             "K113",
             f"two rules for '{rule.new}'",
             at=rule.at,
-            notes=(Note(known.rule.at, "the other one is here"),),
+            notes=(Note(first.at, "the other one is here"),),
             hint="keep one of them",
         )
 

@@ -14,20 +14,18 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from kitsune_tool import files, resources
+from kitsune_tool import files, resources, rulefile
 from kitsune_tool.annotate import AnnotationSource
 from kitsune_tool.errors import KitsuneError, Location
-from kitsune_tool.rules import Preamble, RuleSource
+from kitsune_tool.rules import Preamble, RuleFile, RuleSource
 from kitsune_tool.yamlfile import Node, read_yaml
 
 MANIFEST_NAME = "kitsune.yaml"
 _FORMAT = "1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,62}")
 _SYMBOLS = re.compile(r"[A-Za-z0-9_$*?]+")
-_Word = TypeVar("_Word", bound=str)
-_RULE_KINDS: tuple[Literal["rename", "transform", "init"], ...] = ("rename", "transform", "init")
 _EDIT_PLACES = {
     "update_point": ("function", "loop"),
     "guard": ("function", "to"),
@@ -63,7 +61,7 @@ class Section:
     """Paths whose annotation of an earlier version ends here (`path: null`)."""
     edits: tuple[EditSource, ...] = ()
     rules: tuple[RuleSource, ...] = ()
-    preamble: Preamble | None = None
+    preambles: tuple[Preamble, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +137,12 @@ class Manifest:
 
     def rules(self, version: Version) -> tuple[RuleSource, ...]:
         """Return the rules of the update to a version; its own come first."""
-        return version.section.rules + self.standing.rules
+        standing = (dataclasses.replace(rule, standing=True) for rule in self.standing.rules)
+        return (*version.section.rules, *standing)
 
     def preambles(self, version: Version) -> tuple[Preamble, ...]:
         """Return the C texts in front of the generated code, the standing one first."""
-        both = (self.standing.preamble, version.section.preamble)
-        return tuple(preamble for preamble in both if preamble is not None)
+        return self.standing.preambles + version.section.preambles
 
     def _line(self, version: Version) -> list[Version]:
         line = [version]
@@ -186,7 +184,7 @@ def load_manifest(path: Path) -> Manifest:
         program=_name(fields["program"]),
         store=Path(os.path.normpath(base / store)),
         options=_options(fields),
-        standing=_section(fields["standing"]) if "standing" in fields else Section(),
+        standing=_section(fields["standing"], base) if "standing" in fields else Section(),
         versions=_versions(fields["versions"], base),
     )
 
@@ -277,7 +275,7 @@ def _version(item: Node, base: Path, earlier: list[Version]) -> Version:
     source = base / fields["source"].text() if "source" in fields else base
     at = fields["version"].at
     line = item.document.source_line(at)
-    return Version(name, source, parents, _section_of(fields), at, line)
+    return Version(name, source, parents, _section_of(fields, base), at, line)
 
 
 def _parents(node: Node | None, earlier: list[Version]) -> tuple[str, ...]:
@@ -291,22 +289,46 @@ def _parents(node: Node | None, earlier: list[Version]) -> tuple[str, ...]:
     return tuple(item.text() for item in node.items())
 
 
-def _section(node: Node) -> Section:
-    return _section_of(node.fields(_SECTION_KEYS))
+def _section(node: Node, base: Path) -> Section:
+    return _section_of(node.fields(_SECTION_KEYS), base)
 
 
-def _section_of(fields: dict[str, Node]) -> Section:
+def _section_of(fields: dict[str, Node], base: Path) -> Section:
     annotations, dropped = _annotations(fields.get("annotations"))
     edits = fields["edits"].items() if "edits" in fields else []
-    rules = fields["rules"].items() if "rules" in fields else []
-    preamble = fields.get("preamble")
+    own = [rulefile.preamble_of(fields["preamble"])] if "preamble" in fields else []
+    rules = _rules(fields["rules"], base) if "rules" in fields else []
+    included = [each.preamble for each in rules if each.preamble is not None]
     return Section(
         annotations=annotations,
         dropped_annotations=dropped,
         edits=tuple(_edit(item) for item in edits),
-        rules=tuple(_rule(item) for item in rules),
-        preamble=Preamble(preamble.text(), _code_place(preamble)) if preamble else None,
+        rules=tuple(rule for each in rules for rule in each.rules),
+        preambles=(*own, *included),
     )
+
+
+def _rules(node: Node, base: Path) -> list[RuleFile]:
+    """Return what `rules:` says: a list of rules, among which files may be, or one file's name."""
+    if node.is_text and "->" not in node.text():
+        return [_rule_file(node, base)]
+    return [
+        _rule_file(item.fields(("file",))["file"], base)
+        if item.is_mapping and [key.text() for key, _ in item.entries()] == ["file"]
+        else RuleFile(rules=(rulefile.rule_of(item),))
+        for item in node.items()
+    ]
+
+
+def _rule_file(name: Node, base: Path) -> RuleFile:
+    path = base / name.text()
+    if path.suffix not in rulefile.SPELLINGS:
+        message = f"'{name.text()}' is neither a .xf nor a .yaml file"
+        raise name.error("K116", message, hint=rulefile.SUFFIX_HINT)
+    if not path.is_file():
+        message = f"there is no file of rules '{name.text()}'"
+        raise name.error("K214", message, hint="its path starts at the manifest's directory")
+    return rulefile.load_rules(path)
 
 
 def _annotations(node: Node | None) -> tuple[tuple[AnnotationSource, ...], tuple[str, ...]]:
@@ -322,7 +344,7 @@ def _annotations(node: Node | None) -> tuple[tuple[AnnotationSource, ...], tuple
 
 
 def _edit(item: Node) -> EditSource:
-    action = _action(item, tuple(_EDIT_PLACES), "an edit")
+    action = rulefile.action(item, tuple(_EDIT_PLACES), "an edit")
     places = _EDIT_PLACES[action]
     item = Node(item.document, item.node, f"an edit '{action}'")
     fields = item.fields((action, *places, "count"), required=(action, places[0]))
@@ -334,41 +356,6 @@ def _edit(item: Node) -> EditSource:
     place = tuple((key, fields[key].text()) for key in places if key in fields)
     count = fields["count"].number() if "count" in fields else 1
     return EditSource(action, fields[action].text(), place, count, item.at)
-
-
-def _rule(item: Node) -> RuleSource:
-    kind = _action(item, _RULE_KINDS, "a rule")
-    item = Node(item.document, item.node, f"a rule '{kind}'")
-    known = (kind,) if kind == "rename" else (kind, "code")
-    required = (kind, "code") if kind == "transform" else (kind,)
-    fields = item.fields(known, required=required)
-    labels = fields[kind].items() if fields[kind].is_list else [fields[kind]]
-    code = fields.get("code")
-    return RuleSource(
-        kind=kind,
-        labels=tuple(label.text() for label in labels),
-        code=code.text() if code and not code.is_null else None,
-        at=item.at,
-        code_at=_code_place(code) if code else None,
-    )
-
-
-def _action(item: Node, known: tuple[_Word, ...], what: str) -> _Word:
-    named = Node(item.document, item.node, what)
-    keys = [key.text() for key, _ in named.entries()]
-    found = [word for word in known if word in keys]
-    if len(found) == 1:
-        return found[0]
-    wanted = ", ".join(known)
-    if found:
-        raise named.error("K206", f"{what} has {' and '.join(found)}: only one of them is possible")
-    near = next((near for key in keys for near in difflib.get_close_matches(key, known, n=1)), None)
-    hint = f"did you mean '{near}'?" if near else None
-    raise named.error("K206", f"{what} has none of: {wanted}", hint=hint)
-
-
-def _code_place(node: Node) -> Location:
-    return Location(node.at.file, node.text_line())
 
 
 def _name(node: Node) -> str:

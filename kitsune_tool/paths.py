@@ -17,6 +17,7 @@ _KEY = re.compile(r"[$_A-Za-z](?:[$_A-Za-z0-9#/@.]|-(?!>))*")
 _NAME = re.compile(r"[$_A-Za-z][$_A-Za-z0-9]*")
 _TAGGED = re.compile(r"(struct|union|enum|typedef)\s+")
 _TAG_WORDS = frozenset(["struct", "union", "enum", "typedef"])
+_LABEL = re.compile(r"\s*('[^']*'|[^']*?)\s*->\s*(.*?)\s*", re.DOTALL)
 _ANONYMOUS = re.compile(r"__anon(?:struct|union|enum)_(\w+)_\d+")
 
 
@@ -59,6 +60,12 @@ def parse_path(text: str) -> Path:
             raise ValueError(f"'{part}' in '{text}' is no name")
     kind: Kind = tagged.group(1)  # type: ignore[assignment]
     return Path(kind, original_name(name), tuple(fields))
+
+
+def split_label(text: str) -> tuple[str, str] | None:
+    """Return the two paths of `OLD -> NEW`, None if there is no arrow outside of quotes."""
+    match = _LABEL.fullmatch(text)
+    return (match.group(1), match.group(2)) if match else None
 
 
 def original_name(name: str) -> str:

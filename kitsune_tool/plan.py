@@ -137,6 +137,7 @@ class Plan:
     asked: tuple[tuple[Pair, str], ...] = ()
     """Pairs that rules' `$xform` asks for, with the text of the use."""
     unused_rules: tuple[tuple[Rule, str], ...] = ()
+    replaced_rules: tuple[tuple[Rule, str], ...] = ()
 
 
 def make_plan(
@@ -238,6 +239,7 @@ class _Planner:
             old_layout_digest=layout_digest(self.old.program),
             asked=asked,
             unused_rules=tuple(self.comparison.unused_rules()),
+            replaced_rules=tuple(self.comparison.replaced),
         )
 
     # -- variables --------------------------------------------------------------------------------

@@ -217,7 +217,8 @@ class _Work:
         place = request.output.parent
         shutil.rmtree(place / "generated", ignore_errors=True)
         for name, text in generated.sources.items():
-            files.write_if_changed(place / "generated" / name, text)
+            data = text.encode("utf-8", "surrogateescape")
+            files.write_if_changed(place / "generated" / name, data)
         files.write_if_changed(place / store.REPORT_TEXT, generated.report_text)
         files.write_if_changed(place / store.REPORT_JSON, generated.report_json)
         text = json.dumps(description.to_json(), indent=2) + "\n"
@@ -263,7 +264,8 @@ class _Work:
     def _link(self, name: str, sources: dict[str, str]) -> Path:
         """Link the inputs, the release's side of the runtime and generated `sources`."""
         for source, text in sources.items():
-            (self.directory / source).write_text(text, encoding="utf-8")
+            path = self.directory / source
+            path.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
         made = [self._compile(source) for source in sources if not source.endswith(".h")]
         exported = self.directory / "exported"
         exported.write_text(self._version_script())

@@ -67,7 +67,7 @@ def as_data(plan: Plan) -> _Data:
         "assumed": list(_assumptions(plan)),
         "unused_rules": [
             {"rule": rule.label, "place": _rule_place(rule), "why": why}
-            for rule, why in plan.unused_rules
+            for rule, why in plan.unused_rules + plan.replaced_rules
         ],
         "edits": _edits(new),
     }

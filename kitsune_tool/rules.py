@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location
-from kitsune_tool.paths import Path, parse_path
+from kitsune_tool.paths import Path, parse_path, split_label
 
 
 @dataclass(frozen=True, slots=True)
 class RuleSource:
-    """An item of the manifest's `rules:`.
+    """A rule as written, in the manifest or in a file of rules.
 
-    `labels` are its texts: `old -> new` of a rename or transform, a path of an `init`. `code` is
-    None if there is none, `code_at` the place of its first line.
+    `labels` are its texts: `old -> new` of a rename or transform, a path of an `init`; among those
+    of a `transform` may be `INIT path`. `code` is None for a rename only, `code_at` the place of
+    its first line. `places` are those of the labels (else they stand at `at`), `comments` the lines
+    of those in front of the rule, without their marks.
     """
 
     kind: Literal["rename", "transform", "init"]
@@ -29,6 +31,10 @@ class RuleSource:
     code: str | None
     at: Location
     code_at: Location | None = None
+    places: tuple[Location, ...] = ()
+    comments: tuple[str, ...] = ()
+    standing: bool = False
+    """It holds in every version, so that one of a version's own goes before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,16 @@ class Preamble:
 
     text: str
     at: Location
+    comments: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFile:
+    """A file of rules, whatever its spelling. `comments` are those behind the last rule."""
+
+    preamble: Preamble | None = None
+    rules: tuple[RuleSource, ...] = ()
+    comments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +70,7 @@ class Rule:
     code_at: Location
     number: int
     label: str
+    standing: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -62,6 +79,7 @@ class Rule:
 
 
 _COMMENTS = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
+_INIT = re.compile(r"\s*INIT\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,31 +98,34 @@ def parse_rules(sources: Iterable[RuleSource], preambles: Iterable[Preamble] = (
     rules: list[Rule] = []
     errors: list[KitsuneError] = []
     for number, source in enumerate(sources):
-        for label in source.labels:
+        places = source.places or (source.at,) * len(source.labels)
+        for label, at in zip(source.labels, places, strict=True):
             try:
-                rules.append(_rule(source, label, number))
+                rules.append(_rule(source, label, at, number))
             except ValueError as error:
-                errors.append(KitsuneError("K110", f"rule cannot be read: {error}", at=source.at))
+                errors.append(KitsuneError("K110", f"rule cannot be read: {error}", at=at))
     if errors:
         raise KitsuneErrors(tuple(errors))
     return RuleSet(tuple(rules), tuple(preambles))
 
 
-def _rule(source: RuleSource, label: str, number: int) -> Rule:
-    old, arrow, new = label.partition("->")
-    if source.kind == "init":
-        if arrow:
-            raise ValueError(f"'{label}': an init names one path, not 'old -> new'")
-        old, new = "", label
-    elif not arrow:
+def _rule(source: RuleSource, label: str, at: Location, number: int) -> Rule:
+    kind = source.kind
+    if kind == "transform" and (init := _INIT.match(label)):
+        kind, label = "init", label[init.end() :]
+    both = split_label(label)
+    if kind == "init" and both is not None:
+        raise ValueError(f"'{label}': an init names one path, not 'old -> new'")
+    if kind != "init" and both is None:
         raise ValueError(f"'{label}' has no '->': write 'OLD -> NEW'")
     return Rule(
-        kind=source.kind,
-        old=parse_path(old) if old else None,
-        new=parse_path(new),
-        code=None if source.kind == "rename" else source.code or "",
-        at=source.at,
+        kind=kind,
+        old=parse_path(both[0]) if both else None,
+        new=parse_path(both[1] if both else label),
+        code=None if kind == "rename" else source.code or "",
+        at=at,
         code_at=source.code_at or source.at,
         number=number,
         label=label.strip(),
+        standing=source.standing,
     )

@@ -1,14 +1,15 @@
 """A YAML file as nodes that know their place, and readers that say what is wrong where.
 
 In: the text of a file; out: `Node`s. PyYAML's own nodes are used and not its Python values, so that
-`version: 1.10` stays the text "1.10" and every error has a line and a column. Called by config.py.
+`version: 1.10` stays the text "1.10" and every error has a line and a column. Called by config.py
+and rulefile.py.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,10 +24,14 @@ _NAMES = {yaml.ScalarNode: "a text", yaml.MappingNode: "a mapping", yaml.Sequenc
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file: its name as the user wrote it, and its lines for messages."""
+    """A file: its name as the user wrote it, its lines for messages, and which are comments.
+
+    `comments` are lines of their own, by their number from 0, without mark and blanks.
+    """
 
     name: str
     lines: tuple[str, ...]
+    comments: Mapping[int, str] = field(default_factory=dict)
 
     def location(self, mark: yaml.Mark) -> Location:
         """Return the place of a mark of PyYAML, which counts from 0."""
@@ -63,6 +68,11 @@ class Node:
     def is_mapping(self) -> bool:
         """Tell whether this is a mapping."""
         return isinstance(self.node, yaml.MappingNode)
+
+    @property
+    def is_text(self) -> bool:
+        """Tell whether this is a scalar with something written in it."""
+        return isinstance(self.node, yaml.ScalarNode) and not self.is_null
 
     @property
     def is_list(self) -> bool:
@@ -146,6 +156,23 @@ class Node:
         block = isinstance(self.node, yaml.ScalarNode) and self.node.style in {"|", ">"}
         return self.at.line + (1 if block else 0)
 
+    def comments_above(self) -> tuple[str, ...]:
+        """Return the comments on the lines in front of the one where the value starts."""
+        found = list(self._comments(range(self.node.start_mark.line - 1, -1, -1)))
+        return tuple(reversed(found))
+
+    def comments_below(self) -> tuple[str, ...]:
+        """Return the comments on the lines behind the value."""
+        after = max((lines.stop for lines in _text_lines(self.node)), default=0)
+        return tuple(self._comments(range(after, len(self.document.lines))))
+
+    def _comments(self, lines: range) -> Iterator[str]:
+        for line in lines:
+            if line in self.document.comments:
+                yield self.document.comments[line]
+            elif self.document.lines[line].strip():
+                return
+
     def _wrong(self, wanted: str) -> KitsuneError:
         found = "empty" if self.is_null else _NAMES[type(self.node)]
         if found == "a text":
@@ -159,7 +186,8 @@ def read_yaml(path: Path, name: str, what: str) -> Node:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise KitsuneError("K202", f"cannot read {name}: {_reason(error)}") from error
-    document = Document(name, tuple(text.splitlines()))
+    lines = tuple(text.splitlines())
+    document = Document(name, lines)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -170,7 +198,36 @@ def read_yaml(path: Path, name: str, what: str) -> Node:
         raise KitsuneError("K203", f"not YAML: {error}", at=Location(name)) from error
     if node is None:
         raise KitsuneError("K203", f"{what} is empty", at=Location(name))
-    return Node(document, node, what)
+    return Node(Document(name, lines, _find_comments(lines, node)), node, what)
+
+
+def _find_comments(lines: Sequence[str], top: yaml.Node) -> dict[int, str]:
+    """Return the lines that are comments: in a text of several lines a `#` is none."""
+    found = {
+        number: line.strip().removeprefix("#").strip()
+        for number, line in enumerate(lines)
+        if line.lstrip().startswith("#")
+    }
+    if found:
+        for inside in _text_lines(top):
+            for number in inside:
+                found.pop(number, None)
+    return found
+
+
+def _text_lines(node: yaml.Node) -> Iterator[range]:
+    """Yield for each text of a value the lines, from 0, that it stands on."""
+    if isinstance(node, yaml.ScalarNode):
+        is_block = node.style in {"|", ">"}
+        last = max(node.end_mark.line - (1 if is_block else 0), node.start_mark.line)
+        yield range(node.start_mark.line, last + 1)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _text_lines(item)
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _text_lines(key)
+            yield from _text_lines(value)
 
 
 def _nearest(word: str, known: list[str]) -> str:

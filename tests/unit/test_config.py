@@ -125,7 +125,7 @@ def test_code_is_placed_at_its_first_character(manifest: config.Manifest) -> Non
     line = FULL.splitlines().index("          $out = $in;") + 1
     assert transform.code == "$out = $in;\n"
     assert transform.code_at == Location("kitsune.yaml", line)
-    assert init.code is None
+    assert init.code == ""
 
 
 def test_preambles_say_where_they_stand(manifest: config.Manifest) -> None:
@@ -190,3 +190,57 @@ def test_the_nearest_manifest_above_is_found(tmp_path: Path) -> None:
 def test_no_text_is_a_bug_of_ours(tmp_path: Path, text: str) -> None:
     with pytest.raises(KitsuneError):
         load(tmp_path, text)
+
+
+RULES_IN_FILES = """\
+kitsune: 1
+program: kvd
+standing:
+  rules: all.xf
+versions:
+  - version: "1"
+  - version: "2"
+    preamble: int own;
+    rules:
+      - file: two.yaml
+      - init: v
+      - file: two.xf
+"""
+
+
+def test_rules_in_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "all.xf").write_text("{ int all; }\nstruct a -> struct b\n")
+    (tmp_path / "two.xf").write_text("x -> y, INIT z: { $out = 1; }")
+    (tmp_path / "two.yaml").write_text("preamble: int two;\nrules: [{rename: p -> q}]\n")
+    manifest = load(tmp_path, RULES_IN_FILES)
+    version = manifest.version("2")
+    rules = manifest.rules(version)
+    assert [rule.labels for rule in rules] == [
+        ("p -> q",),
+        ("v",),
+        ("x -> y", "INIT z"),
+        ("struct a -> struct b",),
+    ]
+    assert [rule.standing for rule in rules] == [False, False, False, True]
+    assert rules[2].at == Location("two.xf", 1, 1)
+    assert rules[2].places[1] == Location("two.xf", 1, 9)
+    assert [each.text for each in manifest.preambles(version)] == [
+        " int all; ",
+        "int own;",
+        "int two;",
+    ]
+
+
+def test_a_release_depends_on_what_the_files_say(tmp_path: Path) -> None:
+    (tmp_path / "all.xf").write_text("a -> b")
+    text = RULES_IN_FILES.partition("versions")[0] + 'versions:\n  - version: "1"\n'
+    before = release_config(load(tmp_path, text))
+    (tmp_path / "all.xf").write_text("# a comment\n\na -> b\n")
+    assert release_config(load(tmp_path, text)) == before
+    (tmp_path / "all.xf").write_text("a -> c")
+    assert release_config(load(tmp_path, text)) != before
+
+
+def release_config(manifest: config.Manifest) -> str:
+    return config.release_config(manifest, manifest.versions[-1])
