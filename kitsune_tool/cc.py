@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kitsune_tool import toolchain
-from kitsune_tool.errors import EXIT_BUG, EXIT_INPUT_WRONG, KitsuneError
+from kitsune_tool.errors import EXIT_BUG, EXIT_INPUT_WRONG, KitsuneError, Location
 from kitsune_tool.toolchain import Command, Done, Source
 
 if TYPE_CHECKING:
@@ -319,7 +319,8 @@ def _read_config(path: str | None) -> dict[str, Any]:
 def _bad_config(path: str | None, why: str) -> KitsuneError:
     return KitsuneError(
         "K053",
-        f"cannot use the front-end's configuration {path}: {why}",
+        f"cannot use it as the front-end's configuration: {why}",
+        at=Location(path) if path else None,
         hint="make it with 'kitsune config -o FILE'",
     )
 
@@ -369,11 +370,18 @@ def _fail_compiling(unit: _Unit, complaints: bytes, has_edits: bool) -> int:
         raise KitsuneError(
             "K054",
             f"{unit.source.path} does not compile with the manifest's edits made in it",
+            at=_line_of_error(complaints),
             hint="the compiler's messages above are about the inserted text, or about what it\n"
             "does to the statements around it",
         )
     sys.stderr.flush()
     raise RuntimeError(f"{unit.source.path} compiles, but not with the inserted tables")
+
+
+def _line_of_error(complaints: bytes) -> Location | None:
+    """Return the line of the first error; the column counts what was inserted, too."""
+    at = toolchain.first_error(complaints.decode(errors="replace"))
+    return Location(at.file, at.line) if at is not None else None
 
 
 def _run_plain(unit: _Unit) -> Done:

@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_inspect(parsers)
     _add_report(parsers)
     _add_convert(parsers)
+    _add_explain(parsers)
     _add_control(parsers)
     return parser
 
@@ -160,6 +161,12 @@ def _add_convert(parsers: _Parsers) -> None:
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: print it")
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.set_defaults(run=_convert)
+
+
+def _add_explain(parsers: _Parsers) -> None:
+    parser = parsers.add_parser("explain", help="tell what the code of an error means")
+    parser.add_argument("code", nargs="?", metavar="CODE", help="as in K120; default: list all")
+    parser.set_defaults(run=_explain)
 
 
 def _add_control(parsers: _Parsers) -> None:
@@ -267,6 +274,13 @@ def _convert(options: argparse.Namespace) -> int:
         sys.stdout.buffer.flush()
     else:
         files.write_if_changed(options.output, text)
+    return EXIT_DONE
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from kitsune_tool import explain
+
+    print(explain.listing() if options.code is None else explain.explain(options.code), end="")
     return EXIT_DONE
 
 

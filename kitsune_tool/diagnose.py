@@ -197,7 +197,8 @@ class Diagnoses:
             f"'{where.new_place}' has the type '{type_text}', which could not be understood",
             where,
             _transform(where.old_place, where.new_place, "/* … */")
-            + f"\nor, under 'annotations':\n  \"{where.new_place}\": ignore",
+            + "\nor, if its bytes may be copied, under 'annotations':\n"
+            f'  "{where.new_place}": opaque',
         )
 
     def custom_allocator(self, where: Where, text: str) -> None:

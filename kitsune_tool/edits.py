@@ -296,6 +296,7 @@ def _apply(
     scanned: Scan, targets: Sequence[_Target], expand: Expand, relative: Callable[[str], str]
 ) -> tuple[list[Insertion], tuple[EditMatch, ...]]:
     edits = list(dict.fromkeys(edit for target in targets for edit in target.edits))
+    _check_codes(scanned, targets)
     expansion = expand([piece for edit in edits for piece in _pieces(edit)])
     pieces = iter(expansion.pieces)
     expanded = {edit: tuple(_one_line(next(pieces)) for _ in _pieces(edit)) for edit in edits}
@@ -327,6 +328,14 @@ class _Made:
     place: _Place
 
 
+def _check_codes(scanned: Scan, targets: Sequence[_Target]) -> None:
+    """Raise if an edit's text does not stand by itself, at what it would be inserted in."""
+    for target in targets:
+        for edit in target.edits:
+            if edit.action in {"insert", "field"}:
+                _check_code(edit, _line_of(scanned, target.external.start))
+
+
 def _match(
     scanned: Scan, external: External, made: _Made, relative: Callable[[str], str]
 ) -> EditMatch:
@@ -344,18 +353,18 @@ def _pieces(edit: Edit) -> tuple[str, ...]:
         case "guard":
             return (edit.text, edit.to)
         case "insert":
-            return (_checked_code(edit), edit.before or edit.after)
+            return (edit.text, edit.before or edit.after)
         case _:
-            return (_checked_code(edit),)
+            return (edit.text,)
 
 
-def _checked_code(edit: Edit) -> str:
-    """Return the C text of an edit, which must stand by itself."""
+def _check_code(edit: Edit, at: Location) -> None:
+    """Raise K074 if the C text of an edit does not stand by itself."""
     if re.search(r"^\s*#", edit.text, re.M):
         raise KitsuneError(
             "K074",
             f"{edit}: the inserted text has a preprocessor directive",
-            at=edit.at,
+            at=at,
             hint="put the directive into a header of the program, or write what it stands for",
         )
     tokens = tokenize(edit.text)
@@ -368,10 +377,9 @@ def _checked_code(edit: Edit) -> str:
         raise KitsuneError(
             "K074",
             f"{edit}: the inserted text is not made of whole {_made_of(edit)}",
-            at=edit.at,
+            at=at,
             hint="end it with ';' and close each bracket in it",
         )
-    return edit.text
 
 
 def _made_of(edit: Edit) -> str:

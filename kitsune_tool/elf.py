@@ -67,7 +67,9 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise KitsuneError("K060", f"cannot read {path}: {error.strerror}") from error
+        raise KitsuneError(
+            "K060", f"cannot read it: {error.strerror}", at=Location(str(path))
+        ) from error
 
 
 def _damaged(name: str, why: str) -> KitsuneError:

@@ -6,6 +6,7 @@ escapes is a bug of ours and ends in exit status 70 (`EX_SOFTWARE` of sysexits.h
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 EXIT_DONE = 0
@@ -40,11 +41,21 @@ class Note:
     source_line: str | None = None
 
 
+Move = Callable[[Location], Location]
+ReadLine = Callable[[Location], str | None]
+
+
+def unmoved(at: Location) -> Location:
+    """Be the `Move` that leaves each place as it is."""
+    return at
+
+
 class KitsuneError(Exception):
     """Something that the user can mend.
 
     `code` is stable (`K` and three digits) and documented in docs/diagnostics.md; `hint` says what
-    to write instead; `source_line` is the text of the line at `at`, shown with a caret.
+    to write instead; `source_line` is the text of the line at `at`, shown with a caret; `said` are
+    the words of another program (a compiler) that the message is about.
     """
 
     def __init__(  # noqa: PLR0913
@@ -56,6 +67,7 @@ class KitsuneError(Exception):
         hint: str | None = None,
         source_line: str | None = None,
         notes: tuple[Note, ...] = (),
+        said: str = "",
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -64,11 +76,12 @@ class KitsuneError(Exception):
         self.hint = hint
         self.source_line = source_line
         self.notes = notes
+        self.said = said
 
     def report(self) -> str:
         """Return the text shown to the user, without a final newline."""
         lines = [f"{self.at or 'kitsune'}: error[{self.code}]: {self.message}"]
-        lines += _quoted(self.at, self.source_line)
+        lines += [*_quoted(self.at, self.source_line), *self.said.splitlines()]
         for note in self.notes:
             lines.append(f"{note.at or 'kitsune'}: note: {note.text}")
             lines += _quoted(note.at, note.source_line)
@@ -77,6 +90,27 @@ class KitsuneError(Exception):
             lines.append(f"hint: {first}")
             lines += [f"      {line}" for line in rest]
         return "\n".join(lines)
+
+    def placed(self, move: Move, read: ReadLine) -> KitsuneError:
+        """Return the error with `move` applied to its places, and source lines where it has none.
+
+        `read` is given moved places.
+        """
+        at, line = _placed(self.at, self.source_line, move, read)
+        notes = tuple(
+            Note(place, note.text, text)
+            for note in self.notes
+            for place, text in (_placed(note.at, note.source_line, move, read),)
+        )
+        return KitsuneError(
+            self.code,
+            self.message,
+            at=at,
+            hint=self.hint,
+            source_line=line,
+            notes=notes,
+            said=self.said,
+        )
 
     def __str__(self) -> str:
         return self.report()
@@ -89,9 +123,22 @@ class KitsuneErrors(KitsuneError):
         super().__init__(errors[0].code, errors[0].message, at=errors[0].at)
         self.errors = errors
 
+    def placed(self, move: Move, read: ReadLine) -> KitsuneErrors:
+        """Return the errors with their places changed, as `KitsuneError.placed` does."""
+        return KitsuneErrors(tuple(error.placed(move, read) for error in self.errors))
+
     def report(self) -> str:
         """Return all reports, an empty line between two."""
         return "\n\n".join(error.report() for error in self.errors)
+
+
+def _placed(
+    at: Location | None, line: str | None, move: Move, read: ReadLine
+) -> tuple[Location | None, str | None]:
+    if at is None:
+        return None, line
+    at = move(at)
+    return at, read(at) if line is None and at.line else line
 
 
 def _quoted(at: Location | None, source_line: str | None) -> list[str]:

@@ -35,6 +35,15 @@ def shown(path: Path) -> str:
     return str(path) if relative.startswith("..") else relative
 
 
+def line(path: Path, number: int) -> str | None:
+    """Return a line of a source file, counted from 1; None if it cannot be had."""
+    try:
+        lines = path.read_text(encoding="latin-1").splitlines()
+    except OSError:
+        return None
+    return lines[number - 1] if 0 < number <= len(lines) else None
+
+
 def _umask() -> int:
     current = os.umask(0)
     os.umask(current)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location
+from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location, unmoved
 from kitsune_tool.extract import Extracted, extract
 from kitsune_tool.insert import apply, labelled_statics, tables
 from kitsune_tool.model import EditMatch, Unit, to_json
@@ -70,30 +70,18 @@ def process(text: str, source: str, config: FrontendConfig) -> Processed:
 
 def _quoting(error: KitsuneError, config: FrontendConfig) -> KitsuneError:
     """Return `error` with the lines of the user's files that it and its notes speak of."""
-    if isinstance(error, KitsuneErrors):
-        return KitsuneErrors(tuple(_quoting(each, config) for each in error.errors))
-    return KitsuneError(
-        error.code,
-        error.message,
-        at=error.at,
-        hint=error.hint,
-        source_line=error.source_line or _line(error.at, config),
-        notes=tuple(
-            dataclasses.replace(note, source_line=note.source_line or _line(note.at, config))
-            for note in error.notes
-        ),
-    )
+    return error.placed(unmoved, lambda at: _line(at, config))
 
 
-def _line(at: Location | None, config: FrontendConfig) -> str | None:
-    """Return a line of a file below the root, None if it cannot be had."""
-    if at is None or not at.line:
-        return None
-    try:
-        lines = (Path(config.root) / at.file).read_bytes().splitlines()
-        return lines[at.line - 1].decode(errors="replace")
-    except (OSError, IndexError, ValueError):
-        return None
+def _line(at: Location, config: FrontendConfig) -> str | None:
+    """Return a line of a file, named from the root or from here; None if it cannot be had."""
+    for folder in (config.root, config.directory):
+        try:
+            lines = (Path(folder) / at.file).read_bytes().splitlines()
+            return lines[at.line - 1].decode(errors="replace")
+        except (OSError, IndexError, ValueError):
+            continue
+    return None
 
 
 def relative(path: str, config: FrontendConfig) -> str:

@@ -197,6 +197,7 @@ def _run(command: Sequence[str]) -> None:
         complaints = done.stderr.decode(errors="replace").strip()
         raise KitsuneError(
             "K381",
-            f"the compiler refuses the runtime's own sources\n{complaints}",
+            "the compiler refuses the runtime's own sources",
+            said=complaints,
             hint="Kitsune's runtime needs gcc or clang for Linux on x86-64, with glibc's headers",
         )

@@ -8,13 +8,10 @@ message they are paths that the user can open. Called by release.py.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
-from kitsune_tool.errors import Location
+from kitsune_tool.errors import Location, Move
 from kitsune_tool.model import Program
-
-Move = Callable[[Location], Location]
 
 
 def moved(program: Program, move: Move) -> Program:

@@ -22,6 +22,9 @@ SCHEMA = 2
 UNKNOWN = -1
 """A size, alignment or offset that is not known, or does not exist (bit-fields have no offset)."""
 
+UNKNOWN_TYPE = "__kt_unknown"
+"""The name of a `Scalar` that only the compiler knows (`typeof(expression)`, `__auto_type`)."""
+
 TypeIndex: TypeAlias = int
 
 AnnotationKind: TypeAlias = Literal[

@@ -16,6 +16,8 @@ from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from kitsune_tool.model import UNKNOWN_TYPE
+
 _IDENTIFIER = "A-Za-z0-9_$\x80-\xff"
 _LEXER = re.compile(
     rf"""(?P<skip>(?:\s++|\#[^\n]*+|/\*(?s:.*?)\*/|//[^\n]*+)++)
@@ -100,8 +102,6 @@ class Normalised:
         return "typedef" in self.storage
 
 
-UNKNOWN_TYPE = "__kt_unknown"
-"""Stands for a type that only the compiler knows (`typeof(expression)`, `__auto_type`)."""
 EXPRESSION = "__kt_expression"
 """Stands for a constant expression whose text is in `Normalised.expressions`."""
 

@@ -28,6 +28,7 @@ from kitsune_tool.diagnose import Diagnoses, SourceLine, no_source
 from kitsune_tool.errors import KitsuneError, KitsuneErrors
 from kitsune_tool.model import (
     UNKNOWN,
+    UNKNOWN_TYPE,
     Enum,
     FunctionSymbol,
     Pointer,
@@ -399,7 +400,7 @@ class _Planner:
         one, other = both.old_view.node, both.new_view.node
         if isinstance(one, Enum) and isinstance(other, Enum):
             return self._enum(both, one, other, where)
-        if UNKNOWN in (one.size, other.size):
+        if UNKNOWN in (one.size, other.size) or _is_unknown(one) or _is_unknown(other):
             self.diagnoses.not_understood(where, self.new.spell(both.new))
         elif self.options.widen and _is_widening(one, other):
             return Convert()
@@ -938,6 +939,11 @@ def _named(where: Where, old_place: str | None, new_place: str | None) -> Where:
         old_place=old_place or where.old_place,
         new_place=new_place or where.new_place,
     )
+
+
+def _is_unknown(node: Scalar | Enum) -> bool:
+    """Tell whether a type was not understood: its bits may be those of a pointer."""
+    return isinstance(node, Scalar) and node.name == UNKNOWN_TYPE
 
 
 def _is_same_representation(one: Scalar | Enum, other: Scalar | Enum) -> bool:

@@ -39,7 +39,7 @@ from kitsune_tool import (
     toolchain,
 )
 from kitsune_tool.config import Manifest, Version
-from kitsune_tool.errors import KitsuneError, Location
+from kitsune_tool.errors import KitsuneError, Location, Move, unmoved
 from kitsune_tool.model import Program, Record, Unit
 
 DEFAULT_COMPILER = ("gcc", "-O2")
@@ -81,12 +81,10 @@ def build(request: Request) -> tuple[str, ...]:
     """
     with tempfile.TemporaryDirectory(prefix="kitsune-") as name:
         work = _Work(request, Path(name))
-        parents = work.parents()
-        new = work.program()
-        generated = work.generate(new, parents)
-        linked = work.link(new, generated.sources)
-        work.install(linked, parents, generated)
-    return generated.warnings
+        try:
+            return work.run()
+        except KitsuneError as error:
+            raise error.placed(unmoved, work.manifest_line) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +104,32 @@ class _Work:
     request: Request
     directory: Path
 
+    def run(self) -> tuple[str, ...]:
+        """Make the release; return warnings."""
+        parents = self.parents()
+        new = self.program()
+        generated = self.generate(new, parents)
+        linked = self.link(new, generated.sources)
+        self.install(linked, parents, generated)
+        return generated.warnings
+
+    def manifest_line(self, at: Location) -> str | None:
+        """Return a line of the manifest, None for a place in another file."""
+        manifest = self.request.manifest
+        return files.line(manifest.path, at.line) if at.file == manifest.name else None
+
     @property
     def _compiler(self) -> tuple[str, ...]:
         return toolchain.split_compiler(self.request.compiler, DEFAULT_COMPILER[:1])[0]
 
     def program(self) -> Program:
         """Return what the objects contain, with the manifest's annotations and edits checked."""
+        try:
+            return self._program()
+        except KitsuneError as error:
+            raise error.placed(self._opener(self.request.version.source), _any_line) from error
+
+    def _program(self) -> Program:
         manifest, version = self.request.manifest, self.request.version
         merged = program.merge(self._units(), manifest.program, version.name)
         wanted = [
@@ -123,7 +141,7 @@ class _Work:
 
     def parents(self) -> tuple[_Parent, ...]:
         """Return what the parents contain, which must be laid out alike if there are several."""
-        found = tuple(_read_parent(path) for path in self.request.parents)
+        found = tuple(_read_parent(path, self.request.version) for path in self.request.parents)
         if len(found) > _MOST_PARENTS:
             message = f"{len(found)} parents are too many: at most {_MOST_PARENTS} are possible"
             version = self.request.version
@@ -179,12 +197,17 @@ class _Work:
         if root is None:
             return known
 
+        return locations.moved(known, self._opener(root))
+
+    def _opener(self, root: Path) -> Move:
+        """Return what makes a path from here of a place that counts from a source root."""
+
         def move(at: Location) -> Location:
-            if at.file == self.request.manifest.name:
+            if at.file == self.request.manifest.name or not (root / at.file).is_file():
                 return at
             return Location(files.shown(root / at.file), at.line, at.column)
 
-        return locations.moved(known, move)
+        return move
 
     def _source_line(self, side: str, at: Location) -> str | None:
         """Return the text of a line, for messages; of an old version if its sources are apart."""
@@ -192,11 +215,7 @@ class _Work:
         sources = [self.request.manifest.version(name).source for name in parents]
         if side == "old" and version.source in sources:
             return None
-        try:
-            lines = Path(at.file).read_text(encoding="latin-1").splitlines()
-        except OSError:
-            return None
-        return lines[at.line - 1] if 0 < at.line <= len(lines) else None
+        return _any_line(at)
 
     def link(self, new: Program, sources: dict[str, str]) -> Path:
         """Return the linked release, in the work directory."""
@@ -231,6 +250,7 @@ class _Work:
             raise KitsuneError(
                 "K229",
                 "no object was compiled by 'kitsune cc'",
+                at=self.request.version.at,
                 hint="build with CC='kitsune-cc gcc', or with the SCons tool",
             )
         return units
@@ -287,7 +307,8 @@ class _Work:
         complaints = done.stderr.decode(errors="replace").strip()
         if done.status != 0:
             hint = _remedy(complaints)
-            raise KitsuneError(code, f"{message}\n{complaints}", hint=hint)
+            at = toolchain.first_error(complaints) or self.request.version.at
+            raise KitsuneError(code, message, at=at, hint=hint, said=complaints)
         if complaints:
             print(complaints, file=sys.stderr)
 
@@ -314,14 +335,19 @@ class _Work:
         return toolchain.run((*self._compiler, question), capture_stdout=True).stdout.decode()
 
 
-def _read_parent(path: Path) -> _Parent:
-    """Read a parent; one from a store must be what was put there."""
+def _any_line(at: Location) -> str | None:
+    return files.line(Path(at.file), at.line)
+
+
+def _read_parent(path: Path, version: Version) -> _Parent:
+    """Read a parent of `version`; one from a store must be what was put there."""
     if (path.parent / store.DESCRIPTION).is_file():
         store.check(path)
     if not path.is_file():
         raise KitsuneError(
             "K231",
-            f"there is no release {files.shown(path)}",
+            f"there is no release {files.shown(path)}, the parent of {version.name}",
+            at=version.at,
             hint="publish the parent first, name another one with --parent, or use --unchained",
         )
     parent = objects.read_program(path)

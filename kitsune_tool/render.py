@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import jinja2
 
 from kitsune_tool import resources
-from kitsune_tool.errors import KitsuneError
 from kitsune_tool.model import Program
 from kitsune_tool.plan import Plan
 from kitsune_tool.program import layout_digest
@@ -53,10 +52,8 @@ def render_release(plan: Plan, identity: Identity) -> dict[str, str]:
 
 
 def _version(program: Program, identity: Identity, views: object) -> str:
-    for name, text in (("program", identity.program), ("version", identity.version)):
-        if len(text.encode()) > _LONGEST_NAME:
-            message = f"the {name}'s name '{text}' is longer than {_LONGEST_NAME} bytes"
-            raise KitsuneError("K135", message)
+    # the manifest's names are checked when it is read (K209)
+    assert max(len(identity.program.encode()), len(identity.version.encode())) <= _LONGEST_NAME
     digest = layout_digest(program)
     return _print("version.c.j2", identity=identity, views=views, layout_digest=digest)
 

@@ -35,6 +35,11 @@ def runtime_source_dir() -> Path:
     return _data_dir("runtime") / "src"
 
 
+def docs_dir() -> Path:
+    """Return the directory of the documents that the tool itself reads."""
+    return _data_dir("docs")
+
+
 def front_end_files() -> tuple[Path, ...]:
     """Return the tool's files that an object file depends on, in a fixed order."""
     modules = (_PACKAGE / f"{name}.py" for name in FRONT_END_MODULES)

@@ -75,7 +75,8 @@ class Description:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise KitsuneError(
                 "K220",
-                f"not the description of a release: {files.shown(path)}",
+                "not the description of a release",
+                at=Location(files.shown(path)),
                 hint="a release in the store consists of its .so, release.json and two reports;\n"
                 "take the directory from a backup",
             ) from error
@@ -173,8 +174,8 @@ def check(release: Path) -> Description:
     if not release.is_file() or file_digest(release) != description.digest:
         raise KitsuneError(
             "K221",
-            f"release {description.version} of {description.program} is not what was built: "
-            f"{files.shown(release)}",
+            f"release {description.version} of {description.program} is not what was built",
+            at=Location(files.shown(release)),
             hint="take it from a backup: only what a server runs can be its parent",
         )
     return description

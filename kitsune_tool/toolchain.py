@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal, TypeAlias
 
+from kitsune_tool.errors import Location
+
 Action: TypeAlias = Literal["pass", "headers", "preprocess", "compile", "assembly", "link"]
 """`pass`: nothing of ours. `headers`: kitsune.h must be found, no more (-M, -fsyntax-only).
 `preprocess` is -E, `compile` -c, `assembly` -S, `link` all the way from C."""
@@ -435,6 +437,22 @@ def run(
     )
     status = process.returncode if process.returncode >= 0 else 128 - process.returncode
     return Done(status, process.stdout or b"", process.stderr)
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[mK]")
+_ERROR = re.compile(
+    r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+)(?::(?P<column>\d+))?: "
+    r"(?:(?:fatal )?error: |undefined reference)",
+    re.MULTILINE,
+)
+
+
+def first_error(complaints: str) -> Location | None:
+    """Return the place of the first error that a compiler or linker tells, if it tells one."""
+    found = _ERROR.search(_COLOUR.sub("", complaints))
+    if found is None:
+        return None
+    return Location(found["file"], int(found["line"]), int(found["column"] or 0))
 
 
 def colour_options(command: Command) -> list[str]:

@@ -19,6 +19,7 @@ from kitsune_tool.errors import KitsuneError, Location
 from kitsune_tool.index import Entry, Index
 from kitsune_tool.model import (
     UNKNOWN,
+    UNKNOWN_TYPE,
     Annotation,
     AnnotationKind,
     Annotations,
@@ -38,7 +39,6 @@ from kitsune_tool.model import (
 from kitsune_tool.normalise import (
     BUILTIN_TYPES,
     EXPRESSION,
-    UNKNOWN_TYPE,
     Misunderstood,
     Normalised,
     integer,

@@ -298,5 +298,5 @@ def test_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(KitsuneError) as caught:
         objects.read_units(tmp_path / "nosuch.o")
     assert caught.value.report() == (
-        f"kitsune: error[K060]: cannot read {tmp_path}/nosuch.o: No such file or directory"
+        f"{tmp_path}/nosuch.o: error[K060]: cannot read it: No such file or directory"
     )

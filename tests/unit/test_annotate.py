@@ -20,7 +20,6 @@ from kitsune_tool.model import (
     Variable,
 )
 from kitsune_tool.plan import make_plan
-from kitsune_tool.render import Identity, render_first
 from kitsune_tool.resolve import Bits, Compound, Instance, Ref, World
 from kitsune_tool.rules import RuleSet
 
@@ -123,12 +122,4 @@ def test_a_type_that_was_not_understood_is_told_if_it_is_migrated() -> None:
     assert caught.value.report().startswith(
         "kitsune: error[K131]: 'struct odd.x' has the type '__kt_unknown', which could not be"
         " understood\n"
-    )
-
-
-def test_a_name_must_fit_the_identity() -> None:
-    with pytest.raises(KitsuneError) as caught:
-        render_first(PROGRAM, Identity("p" * 64, "1"))
-    assert caught.value.report() == (
-        f"kitsune: error[K135]: the program's name '{'p' * 64}' is longer than 63 bytes"
     )

@@ -414,9 +414,10 @@ def test_insertion_that_is_never_reached() -> None:
 
 @pytest.mark.parametrize("code", ["x()", "", "f(;", "}", "a(); } {", "if (x) {", "a)(;"])
 def test_code_that_is_not_whole(code: str) -> None:
-    raised = error("void f(void) { }", {"insert": code, "function": "f", "at": "start"})
+    text = '# 1 "a.c"\nvoid f(void) { }'
+    raised = error(text, {"insert": code, "function": "f", "at": "start"})
     assert raised.report() == (
-        f"kitsune: error[K074]: edit 1 (insert '{code}' in f): the inserted text is not made of"
+        f"a.c:1: error[K074]: edit 1 (insert '{code}' in f): the inserted text is not made of"
         " whole statements\nhint: end it with ';' and close each bracket in it"
     )
 

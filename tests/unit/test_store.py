@@ -112,7 +112,7 @@ def test_a_release_that_was_altered_is_found(store: Store, tmp_path: Path) -> No
     with pytest.raises(KitsuneError) as caught:
         store.description("2.0")
     assert caught.value.report() == (
-        f"kitsune: error[K221]: release 2.0 of kvd is not what was built: {store.release('2.0')}\n"
+        f"{store.release('2.0')}: error[K221]: release 2.0 of kvd is not what was built\n"
         "hint: take it from a backup: only what a server runs can be its parent"
     )
 
@@ -126,7 +126,7 @@ def test_a_damaged_description_is_found(store: Store, tmp_path: Path, text: str)
     with pytest.raises(KitsuneError) as caught:
         store.description("2.0")
     assert caught.value.report() == (
-        f"kitsune: error[K220]: not the description of a release: {path}\n"
+        f"{path}: error[K220]: not the description of a release\n"
         "hint: a release in the store consists of its .so, release.json and two reports;\n"
         "      take the directory from a backup"
     )
