@@ -238,7 +238,7 @@ def find_place(  # noqa: PLR0911 - one way out per kind of path
         named = world.find_all(path.name if path.kind == "typedef" else f"{path.kind} {path.name}")
         index = next((i for i in named if _has_members(world, Instance(i), path.fields)), None)
         if index is None:
-            return None
+            return _find_nameless(world, path)
         if path.kind == "typedef" and not isinstance(world.types[index], Typedef):
             return None
         return type_place(world, Instance(index)) or f"typedef {path.name}", path.fields
@@ -252,6 +252,29 @@ def find_place(  # noqa: PLR0911 - one way out per kind of path
         if variable and _has_members(world, world.variable_instance(variable), split.fields):
             return key, split.fields
     return None
+
+
+def _find_nameless(world: World, path: Path) -> tuple[str, tuple[str, ...]] | None:
+    """Return the place of a record that is called after what has its type."""
+    place = f"{path.kind} {path.name}"
+    for index in range(len(world.types)):
+        if place in world.nameless(index) and _has_members(world, Instance(index), path.fields):
+            return place, path.fields
+    return None
+
+
+def type_places(world: World, instance: Instance) -> tuple[str, ...]:
+    """Return all that a rule may call the type of a value."""
+    if instance.stars:
+        return ()
+    names = tuple(f"typedef {name}" for name in world.typedefs(instance))
+    return (*names, *record_places(world, instance))
+
+
+def record_places(world: World, instance: Instance) -> tuple[str, ...]:
+    """Return all that a rule may call a record or enum, typedefs left out."""
+    place = type_place(world, instance)
+    return (place,) if place is not None else world.nameless(world.stripped(instance))
 
 
 def _find_key(world: World, text: str, at: Location | None) -> str | None:

@@ -208,6 +208,14 @@ class TypeTable:
         self.need(index)
         return True
 
+    def need_enumerator(self, name: str) -> bool:
+        """Have the enum defined that has an enumerator `name`; tells whether there is one."""
+        for index, node in enumerate(self.world.types):
+            if isinstance(node, Enum) and name in dict(node.enumerators):
+                self.need(index)
+                return True
+        return False
+
     # -- definitions ------------------------------------------------------------------------------
 
     def definitions(self) -> Definitions:

@@ -22,7 +22,9 @@ from kitsune_tool.compare import (
     Comparison,
     PlacedRule,
     compare,
+    record_places,
     type_place,
+    type_places,
 )
 from kitsune_tool.diagnose import Diagnoses, SourceLine, no_source
 from kitsune_tool.errors import KitsuneError, KitsuneErrors
@@ -367,8 +369,8 @@ class _Planner:
 
     def _type_rule(self, old: Instance, new: Instance) -> PlacedRule | None:
         """Return the rule for values of these types, by tag or by a typedef."""
-        rule = self.comparison.value_rule(_type_places(self.new, new))
-        if rule is None or rule.old is None or rule.old in _type_places(self.old, old):
+        rule = self.comparison.value_rule(type_places(self.new, new))
+        if rule is None or rule.old is None or rule.old in type_places(self.old, old):
             return rule
         return None
 
@@ -486,7 +488,7 @@ class _Planner:
         is_byte = isinstance(view, Atom) and isinstance(view.node, Scalar) and view.node.size == 1
         if world is self.old or not is_byte:
             return is_byte
-        return self.comparison.value_rule(_type_places(world, target)) is None
+        return self.comparison.value_rule(type_places(world, target)) is None
 
     def _is_complete(self, world: World, target: Instance) -> bool:
         view = world.resolve(target)
@@ -568,8 +570,7 @@ class _Planner:
                 self.diagnoses.keep(error)
 
     def _record(self, pair: Pair, old: Compound, new: Compound, follow: tuple[str, ...]) -> Op:
-        head = type_place(self.new, pair.new)
-        sites = (*follow, head) if head is not None else follow
+        sites = (*follow, *record_places(self.new, pair.new))
         records = _Records(pair, old, new, tuple(self.old.members(old)), sites)
         steps = tuple(self._step(records, each) for each in self.new.members(new))
         dropped = tuple(m for i, m in enumerate(records.members) if i not in records.taken)
@@ -586,6 +587,8 @@ class _Planner:
             return self._ruled_step(records, rule, member)
         rename = self.comparison.rename(places)
         found = records.find(rename.old_fields[-1] if rename is not None else name)
+        if rename is None and self._has_moved_away(records, name):
+            found = None
         if found is not None:
             records.taken.add(found)
         if isinstance(self.new.resolve(member.instance), Ignored):
@@ -600,6 +603,10 @@ class _Planner:
         if records.new.node.kind == "union":
             return Step(member, before, self._union_member(records, before, member, where))
         return Step(member, before, self._member_value(records, before, member, where, places))
+
+    def _has_moved_away(self, records: _Records, name: str) -> bool:
+        """Tell whether a rename gave the old member of this name to another one."""
+        return f"{type_place(self.old, records.pair.old)}.{name}" in self.comparison.removed
 
     def _union_member(
         self, records: _Records, before: Member, member: Member, where: Where
@@ -921,15 +928,6 @@ def _has(variable: Variable, kind: str) -> bool:
 
 def _gets_new_objects(pair: Pair) -> bool:
     return pair.pointed and pair.moved and not isinstance(pair.op, LeftAlone)
-
-
-def _type_places(world: World, instance: Instance) -> tuple[str, ...]:
-    """Return all that a rule may call the type of a value."""
-    if instance.stars:
-        return ()
-    names = tuple(f"typedef {name}" for name in world.typedefs(instance))
-    place = type_place(world, instance)
-    return names if place is None else (*names, place)
 
 
 def _named(where: Where, old_place: str | None, new_place: str | None) -> Where:

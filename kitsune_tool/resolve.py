@@ -137,6 +137,7 @@ class World:
         self.functions = {f.key: f for f in program.functions if f.defined}
         self._named: dict[str, list[TypeIndex]] = {}
         self._resolved: dict[Instance, View] = {}
+        self._nameless: dict[TypeIndex, dict[str, None]] | None = None
         for index, node in enumerate(program.types):
             for name in _names(node):
                 self._named.setdefault(name, []).append(index)
@@ -153,6 +154,30 @@ class World:
     def find_all(self, name: str) -> Sequence[TypeIndex]:
         """Return all types of that name: each unit may have its own `struct s`."""
         return self._named.get(name, ())
+
+    def nameless(self, index: TypeIndex) -> tuple[str, ...]:
+        """Return the names of a record without tag and typedef: those of what has its type."""
+        node = self.types[index]
+        if not isinstance(node, Record) or node.tag or node.typedef_name:
+            return ()
+        if self._nameless is None:
+            self._nameless = self._name_nameless()
+        return tuple(f"{node.kind} {name}" for name in self._nameless.get(index, ()))
+
+    def _name_nameless(self) -> dict[TypeIndex, dict[str, None]]:
+        found: dict[TypeIndex, dict[str, None]] = {}
+        members = ((f.name, f.type) for t in self.types if isinstance(t, Record) for f in t.fields)
+        variables = ((v.name, v.type) for v in self.program.variables)
+        for name, index in (*members, *variables):
+            if name:
+                found.setdefault(self._innermost(index), {})[name] = None
+        return found
+
+    def _innermost(self, index: TypeIndex) -> TypeIndex:
+        """Return the type behind typedefs, arrays and pointers."""
+        while isinstance(node := self.types[index], Typedef | Array | Pointer):
+            index = node.of if isinstance(node, Array) else node.to
+        return index
 
     def is_defined(self, name: str) -> bool:
         """Tell whether some unit knows the definition of the struct or union called `name`."""

@@ -678,7 +678,7 @@ class _Maker:
 
     def _need_type(self, version: str, text: str) -> None:
         table = self.old if version == "old" else self.new
-        if table.need_typedef(text.strip("* ")):
+        if table.need_typedef(text.strip("* ")) or table.need_enumerator(text):
             return
         instance = table.world.bind(text)
         if instance is not None:
