@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(parsers)
     _add_convert(parsers)
     _add_explain(parsers)
+    _add_test_update(parsers)
     _add_control(parsers)
     return parser
 
@@ -167,6 +168,40 @@ def _add_explain(parsers: _Parsers) -> None:
     parser = parsers.add_parser("explain", help="tell what the code of an error means")
     parser.add_argument("code", nargs="?", metavar="CODE", help="as in K120; default: list all")
     parser.set_defaults(run=_explain)
+
+
+def _add_test_update(parsers: _Parsers) -> None:
+    parser = parsers.add_parser(
+        "test-update",
+        help="try a release's update at each update point, under the program's own tests",
+        description="Run the manifest's test driver once for each update point that it leads to, "
+        "and each arrival there (or some, evenly spread), with the update made at that moment.",
+    )
+    _add_manifest(parser)
+    parser.add_argument(
+        "--release",
+        type=Path,
+        metavar="RELEASE",
+        help="to try; default: the version's, in the store",
+    )
+    parser.add_argument(
+        "--from",
+        dest="parents",
+        type=Path,
+        action="append",
+        metavar="RELEASE",
+        help="a release that runs before; default: each parent, in the store",
+    )
+    parser.add_argument("--driver", metavar="COMMAND", help="default: the manifest's")
+    parser.add_argument(
+        "--at", action="append", metavar="POINT:N", help="only the N-th arrival at this point"
+    )
+    parser.add_argument("--cells", type=int, metavar="N", help="arrivals at each point; 0: all")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="for logs; default: build/test-update"
+    )
+    parser.add_argument("--json", action="store_true", help="print the matrix as JSON")
+    parser.set_defaults(run=_test_update)
 
 
 def _add_control(parsers: _Parsers) -> None:
@@ -282,6 +317,25 @@ def _explain(options: argparse.Namespace) -> int:
 
     print(explain.listing() if options.code is None else explain.explain(options.code), end="")
     return EXIT_DONE
+
+
+def _test_update(options: argparse.Namespace) -> int:
+    from kitsune_tool import matrix
+
+    manifest, version = _manifest(options)
+    return matrix.run(
+        matrix.Request(
+            manifest=manifest,
+            version=version,
+            release=options.release,
+            parents=tuple(options.parents or ()),
+            driver=options.driver,
+            at=tuple(options.at or ()),
+            cells=options.cells,
+            directory=options.output or Path("build/test-update"),
+            as_json=options.json,
+        )
+    )
 
 
 def _split_release(words: list[str]) -> tuple[list[str], dict[str, list[str]]]:

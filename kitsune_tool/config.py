@@ -99,6 +99,20 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class TransitionTest:
+    """How a transition is tried (trial.py): the program's own test driver, a shell command.
+
+    `compare`: only its exit status tells, or each of its lines too. At most `cells` arrivals are
+    tried at each update point. `limit_s`: seconds that the driver may take.
+    """
+
+    driver: str
+    compare: Literal["status", "lines"] = "status"
+    cells: int = 10
+    limit_s: int = 60
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """A whole manifest. `name` is the file as messages call it, `store` an absolute directory."""
 
@@ -109,6 +123,7 @@ class Manifest:
     options: Options
     standing: Section
     versions: tuple[Version, ...]
+    test: TransitionTest | None = None
 
     def version(self, name: str) -> Version:
         """Return a version by name. Raises K212 if there is none."""
@@ -170,7 +185,7 @@ def load_manifest(path: Path) -> Manifest:
     """Read a manifest. Raises `KitsuneError` K202 to K213 with the line that is wrong."""
     name = files.shown(path)
     top = read_yaml(path, name, "the manifest")
-    keys = ("kitsune", "program", "store", "options", "automigrate", "standing", "versions")
+    keys = ("kitsune", "program", "store", "options", "automigrate", "standing", "versions", "test")
     fields = top.fields(keys, required=("kitsune", "program", "versions"))
     if fields["kitsune"].text() != _FORMAT:
         found = fields["kitsune"].text()
@@ -186,6 +201,7 @@ def load_manifest(path: Path) -> Manifest:
         options=_options(fields),
         standing=_section(fields["standing"], base) if "standing" in fields else Section(),
         versions=_versions(fields["versions"], base),
+        test=_test(fields["test"]) if "test" in fields else None,
     )
 
 
@@ -241,6 +257,18 @@ def _options(fields: dict[str, Node]) -> Options:
         added_variables=added.choice(words) if added else defaults.added_variables,
         exports=tuple(_exported(item) for item in exports),
         **flags,
+    )
+
+
+def _test(node: Node) -> TransitionTest:
+    fields = node.fields(("driver", "compare", "cells", "limit_s"), required=("driver",))
+    defaults = TransitionTest("")
+    words: tuple[Literal["status", "lines"], ...] = ("status", "lines")
+    return TransitionTest(
+        driver=fields["driver"].text(),
+        compare=fields["compare"].choice(words) if "compare" in fields else defaults.compare,
+        cells=fields["cells"].number() if "cells" in fields else defaults.cells,
+        limit_s=fields["limit_s"].number() if "limit_s" in fields else defaults.limit_s,
     )
 
 

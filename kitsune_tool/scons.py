@@ -1,8 +1,9 @@
 """The SCons tool: updateable programs, their releases and the store, as targets.
 
 In: a construction environment with C tools, a manifest and sources; out: nodes and the aliases
-`update-release` (the release of the last version, put into the store) and `release-chain` (those of
-all versions). The front-end and the generator run as command lines. This is the only module that
+`update-release` (the release of the last version, put into the store), `test-update` (its
+transition, tried under the manifest's test driver) and `release-chain` (the releases of all
+versions). The front-end and the generator run as command lines. This is the only module that
 imports SCons; site_scons/site_tools/kitsune.py makes it `env.Tool("kitsune")`.
 
 Compiling happens in a clone of the caller's environment with SCons's own `SharedObject` builder and
@@ -64,6 +65,10 @@ _DEFAULTS = {
     "KITSUNEPUBLISHCOM": "$KITSUNE publish --manifest=$KITSUNEMANIFESTFILE "
     "--version=$KITSUNEVERSION --stamp=$TARGET $SOURCE",
     "KITSUNEPUBLISHCOMSTR": "",
+    "KITSUNETESTCOM": "$KITSUNE test-update $KITSUNETESTFLAGS --manifest=$KITSUNEMANIFESTFILE "
+    "--version=$KITSUNEVERSION --release=$SOURCE $_KITSUNETESTFROM --output=$KITSUNETESTDIR",
+    "KITSUNETESTCOMSTR": "",
+    "KITSUNETESTFLAGS": CLVar(""),
 }
 
 
@@ -309,8 +314,23 @@ def _declare_release(build: _Build, inputs: list[_Node]) -> _Node:
     env.Alias("release-chain", stamp)
     if build.is_last:
         env.Alias("update-release", stamp)
+        _declare_test(build, release[0])
     _keep_out_of_default(env, [*release, stamp, stored])
     return release[0]
+
+
+def _declare_test(build: _Build, release: _Node) -> None:
+    """Declare `test-update`, which tries the release before it is put into the store."""
+    env, store = build.env, build.store
+    parents = [store.release(name) for name in build.version.parents]
+    test = env.Alias(
+        "test-update",
+        release,
+        Action("$KITSUNETESTCOM", "$KITSUNETESTCOMSTR"),
+        _KITSUNETESTFROM=[f"--from={parent}" for parent in parents],
+        KITSUNETESTDIR=build.directory.Dir("test-update"),
+    )
+    env.AlwaysBuild(test)
 
 
 def _chained(build: _Build, inputs: list[_Node]) -> list[_Node]:

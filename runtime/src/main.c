@@ -15,6 +15,7 @@
 #include "platform.h"
 #include "quiesce.h"
 #include "request.h"
+#include "trial.h"
 #include "wrap_exit.h"
 
 #define EXIT_NOT_STARTED 127
@@ -52,6 +53,7 @@ int main(int count, char **arguments) {
     kitsune__log_open();
     if (kitsune__request_prepare() != 0)
         kitsune__log("no updates are possible: %m");
+    kitsune__trial_start();
     kitsune__exit_start();
     kitsune__quiesce_start();
     if (kitsune__arguments_keep(count - first, arguments + first) != 0)

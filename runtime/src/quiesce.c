@@ -22,6 +22,7 @@
 #include "request.h"
 #include "retire.h"
 #include "transform.h"
+#include "trial.h"
 #include "wait.h"
 #include "wrap_exit.h"
 #include "wrap_signal.h"
@@ -96,6 +97,7 @@ static void answer(const struct kitsune__verdict *verdict) {
     outcome.objects = verdict->objects;
     outcome.bytes = verdict->bytes;
     kitsune__request_outcome(&outcome, outcome.committed ? &running : NULL);
+    kitsune__trial_end(&outcome);
 }
 
 /* The function that crashed, from the file that the code was mapped from; to the reason's end. */
@@ -415,6 +417,8 @@ static void work_at_point(const char *name) {
         kitsune__request_service();
     if (pending & KITSUNE__PENDING_RETIRE)
         kitsune__quiesce_idle();
+    if (pending & KITSUNE__PENDING_TRIAL)
+        kitsune__trial_arrive(name);
     if (kitsune__request_pending() & KITSUNE__PENDING_UPDATE)
         update_now(name);
 }
@@ -442,6 +446,7 @@ void kitsune__quiesce_drop_in_child(void) {
         kitsune__signals_leave_in_child();
     kitsune__journal_drop_in_child();
     kitsune__retire_drop_in_child();
+    kitsune__trial_follow_child();
 }
 
 static void note_child(void) {

@@ -126,7 +126,7 @@ void kitsune__request_gate_remove(struct kitsune_gate *gate) {
 
 /* Whether this process is the one that the channel is for. A child made by a bare clone system call runs
  * no handler of fork: it still has the shared pages, and must leave them alone. */
-static int is_owner(void) {
+int kitsune__request_is_owner(void) {
     return control && !is_child && control->owner == (int32_t)getpid();
 }
 
@@ -201,7 +201,7 @@ static int spawn_helper(void) {
 static int helper_is_gone(void) {
     siginfo_t info = {0};
 
-    if (!is_owner() || !control->helper)
+    if (!kitsune__request_is_owner() || !control->helper)
         return 0;
     if (waitid(P_PID, (id_t)control->helper, &info, WEXITED | WNOHANG | WNOWAIT | __WCLONE) < 0)
         return errno == ECHILD;
@@ -394,7 +394,7 @@ static void take_over(void) {
 void kitsune__request_service(void) {
     int saved = errno;
 
-    if (!control || (!is_child && !is_owner()))
+    if (!control || (!is_child && !kitsune__request_is_owner()))
         return;
     /* After it: a helper that starts now would take the request for one that is under way. */
     if (kitsune__request_pending() & KITSUNE__PENDING_TRANSACTION)
@@ -626,7 +626,7 @@ static int copy_here(void) {
 int kitsune__request_take(struct kitsune__request *request) {
     int saved = errno;
 
-    if (!is_owner())
+    if (!kitsune__request_is_owner())
         return 0;
     kitsune__request_lower(KITSUNE__PENDING_UPDATE);
     if (!move_state(KITSUNE__PENDING, KITSUNE__TAKEN))
@@ -673,7 +673,7 @@ void kitsune__control_note(struct kitsune__control *to, const struct kitsune__ou
 
 void kitsune__request_outcome(const struct kitsune__outcome *outcome,
                               const struct kitsune__running *running) {
-    if (!is_owner() || control->state != KITSUNE__TAKEN)
+    if (!kitsune__request_is_owner() || control->state != KITSUNE__TAKEN)
         return;
     control->outcome = *outcome;
     kitsune__control_note(control, outcome);
@@ -712,7 +712,7 @@ int kitsune__request_inside(const char *path, uint64_t limit_ms, struct kitsune_
     struct kitsune__problem problem = {KITSUNE__WITHDRAWN, "this version is running already"};
     int fd;
 
-    if (!is_owner())
+    if (!kitsune__request_is_owner())
         return refuse_inside(outcome, KITSUNE__HELPER_FAILED, "this process cannot be updated");
     if (strlen(path) >= sizeof control->path)
         return refuse_inside(outcome, KITSUNE__NO_FILE, "the release's path is too long");
@@ -737,7 +737,7 @@ int kitsune__request_inside(const char *path, uint64_t limit_ms, struct kitsune_
 }
 
 int kitsune__request_withdraw(void) {
-    if (!is_owner() || !move_state(KITSUNE__PENDING, KITSUNE__IDLE))
+    if (!kitsune__request_is_owner() || !move_state(KITSUNE__PENDING, KITSUNE__IDLE))
         return 0;
     kitsune__request_lower(KITSUNE__PENDING_UPDATE);
     return 1;

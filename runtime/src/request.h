@@ -38,7 +38,8 @@ enum {
     KITSUNE__PENDING_UPDATE = 0x1u,  /* a checked request waits for kitsune__request_take */
     KITSUNE__PENDING_SERVICE = 0x2u, /* kitsune__request_service has something to do */
     KITSUNE__PENDING_RETIRE = 0x4u,  /* the launcher's own: old blocks or images to be given back */
-    KITSUNE__PENDING_TRANSACTION = 0x8u /* a transaction runs in this process */
+    KITSUNE__PENDING_TRANSACTION = 0x8u, /* a transaction runs in this process */
+    KITSUNE__PENDING_TRIAL = 0x10u       /* arrivals are counted (trial.h) */
 };
 
 /* A request that the program has taken. */
@@ -83,6 +84,8 @@ int kitsune__request_gate_add(struct kitsune_gate *gate);
 /* Forgets a gate before its image is unmapped. */
 void kitsune__request_gate_remove(struct kitsune_gate *gate);
 
+/* Whether this process is the one that the channel is for, and not a child of it. Any context. */
+int kitsune__request_is_owner(void);
 /* The pending bits. Any context. */
 uint32_t kitsune__request_pending(void);
 /* Sets or clears bits in the gates of this process. Any context. */

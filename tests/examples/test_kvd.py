@@ -220,3 +220,26 @@ def test_what_later_versions_add(kvd_port: Start) -> None:
         assert third.randomkey() == b"a"
         assert third.getdel("a") == b"1"
         assert third.dbsize() == 0
+
+
+def test_transactions(port: int) -> None:
+    with redis.Redis(port=port, protocol=2, single_connection_client=True) as client:
+        pipe = client.pipeline(transaction=True)
+        pipe.set("a", "1").incr("a").mget(["a", "none"])
+        assert pipe.execute() == [True, 2, [b"2", None]]
+        with pytest.raises(redis.ResponseError, match="EXEC without MULTI"):
+            client.execute_command("EXEC")
+        with pytest.raises(redis.ResponseError, match="DISCARD without MULTI"):
+            client.execute_command("DISCARD")
+        client.execute_command("MULTI")
+        with pytest.raises(redis.ResponseError, match="can not be nested"):
+            client.execute_command("MULTI")
+        with pytest.raises(redis.ResponseError, match="wrong number of arguments"):
+            client.execute_command("GET")
+        with pytest.raises(redis.ResponseError, match="discarded because of previous errors"):
+            client.execute_command("EXEC")
+        client.execute_command("MULTI")
+        client.execute_command("PING")
+    with redis.Redis(port=port, protocol=2) as client:  # its transaction went with the other one
+        assert client.get("a") == b"2"
+        assert client.execute_command("DBSIZE") == 1

@@ -11,6 +11,8 @@
 
 #include <kitsune.h>
 
+struct transaction;
+
 struct client {
     struct event event;
     struct client *next, *previous;
@@ -25,6 +27,8 @@ struct client {
     struct blob ** E_PTRARRAY(self.capacity) arguments;
     int count, expected, capacity;
     long long bulk_length; /* of the argument whose head is read; -1: none */
+
+    struct transaction *transaction; /* since MULTI, else NULL */
 };
 
 void client_accept(int fd);
@@ -33,6 +37,9 @@ unsigned long long client_requests(void);
 
 /* Hands over an argument of the current command; the client does not free it then. */
 struct blob *client_take(struct client *client, int argument);
+
+/* Makes a command of blobs the current one, in place of that which was; they are the client's then. */
+void client_set_command(struct client *client, struct blob **arguments, int count);
 
 /* Answers, in the words of RESP. */
 void reply_raw(struct client *client, const char *text);

@@ -3,6 +3,7 @@
 #include "commands.h"
 #include "memory.h"
 #include "protocol.h"
+#include "transaction.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -38,6 +39,7 @@ static void client_free(struct client *client)
         free(client->arguments[i]);
     free(client->arguments);
     free(client->name);
+    transaction_free(client->transaction);
     buffer_clear(&client->input);
     buffer_clear(&client->output);
     free(client);
@@ -56,6 +58,17 @@ static void forget_command(struct client *client)
     for (int i = 0; i < client->count; i++)
         free(client->arguments[i]);
     client->count = client->expected = 0;
+}
+
+void client_set_command(struct client *client, struct blob **arguments, int count)
+{
+    forget_command(client);
+    if (count > client->capacity) {
+        client->arguments = memory_resize(client->arguments, (size_t)count * sizeof *arguments);
+        client->capacity = count;
+    }
+    memcpy(client->arguments, arguments, (size_t)count * sizeof *arguments);
+    client->count = count;
 }
 
 static bool is_output_full(const struct client *client)

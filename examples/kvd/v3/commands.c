@@ -5,6 +5,7 @@
 #include "pattern.h"
 #include "server.h"
 #include "statistics.h"
+#include "transaction.h"
 #include "version.h"
 
 #include <inttypes.h>
@@ -518,7 +519,7 @@ static void run_shutdown(struct client *client)
     server_stopping = 1;
 }
 
-static command_handler run_command;
+static command_handler run_command, run_discard, run_exec, run_multi;
 
 static const struct command commands[] = {
     {"append", 3, run_append},
@@ -529,7 +530,9 @@ static const struct command commands[] = {
     {"decr", 2, run_decr},
     {"decrby", 3, run_decrby},
     {"del", -2, run_del},
+    {"discard", 1, run_discard},
     {"echo", 2, run_echo},
+    {"exec", 1, run_exec},
     {"exists", -2, run_exists},
     {"expire", 3, run_expire},
     {"flushall", -1, run_flushall},
@@ -543,6 +546,7 @@ static const struct command commands[] = {
     {"keys", 2, run_keys},
     {"mget", -2, run_mget},
     {"mset", -3, run_mset},
+    {"multi", 1, run_multi},
     {"object", 3, run_object},
     {"persist", 2, run_persist},
     {"pexpire", 3, run_pexpire},
@@ -589,7 +593,8 @@ static const struct command *find_command(const struct blob *name)
     return NULL;
 }
 
-void command_run(struct client *client)
+/* Returns NULL after an error was answered. */
+static const struct command *checked_command(struct client *client)
 {
     const struct command *command = find_command(argument(client, 0));
     char message[128];
@@ -603,6 +608,69 @@ void command_run(struct client *client)
         snprintf(message, sizeof message, "ERR wrong number of arguments for '%s' command",
                  command->name);
         reply_error(client, message);
+        command = NULL;
+    }
+    return command;
+}
+
+/* -- transactions -- */
+
+static bool is_queued(const struct command *command)
+{
+    return command->run != run_exec && command->run != run_discard && command->run != run_multi;
+}
+
+static void run_multi(struct client *client)
+{
+    if (client->transaction) {
+        reply_error(client, "ERR MULTI calls can not be nested");
+        return;
+    }
+    client->transaction = transaction_new();
+    reply_ok(client);
+}
+
+static void run_discard(struct client *client)
+{
+    if (client->transaction == NULL) {
+        reply_error(client, "ERR DISCARD without MULTI");
+        return;
+    }
+    transaction_free(client->transaction);
+    client->transaction = NULL;
+    reply_ok(client);
+}
+
+static void run_exec(struct client *client)
+{
+    struct transaction *transaction = client->transaction;
+
+    client->transaction = NULL;
+    if (transaction == NULL) {
+        reply_error(client, "ERR EXEC without MULTI");
+    } else if (transaction->failed) {
+        reply_error(client, "EXECABORT Transaction discarded because of previous errors.");
+    } else {
+        reply_array(client, (size_t)transaction->length);
+        while (transaction_next(client, transaction)) {
+            const struct command *command = find_command(argument(client, 0));
+            statistics_count(command->name);
+            command->run(client);
+        }
+    }
+    transaction_free(transaction);
+}
+
+void command_run(struct client *client)
+{
+    const struct command *command = checked_command(client);
+
+    if (command == NULL) {
+        if (client->transaction)
+            client->transaction->failed = true;
+    } else if (client->transaction && is_queued(command)) {
+        transaction_add(client);
+        reply_raw(client, "+QUEUED\r\n");
     } else {
         statistics_count(command->name);
         command->run(client);

@@ -1,0 +1,6 @@
+#include <kitsune.h>
+
+int main(void) {
+    kitsune_update("main");
+    return 0;
+}
