@@ -148,8 +148,8 @@ class Trial:
             raise KitsuneError(
                 "K251",
                 f"the driver leads {self.old.parent.name} to no update point",
-                hint=f"its log is {files.shown(before.log)}; is the server started as $KITSUNE_SERVER, and is"
-                " there a call of kitsune_update in the loop that serves?",
+                hint=f"its log is {files.shown(before.log)}; is the server started as"
+                " $KITSUNE_SERVER, and is there a call of kitsune_update in the loop that serves?",
             )
         made = []
         for number, arrival in enumerate(cells, 1):

@@ -22,7 +22,7 @@ def whole(example: str) -> str:
     if example.startswith("kitsune:"):
         return example
     if example.startswith("standing:"):
-        return HEAD + example + FIRST
+        return HEAD + example + ("" if "\nversions:" in example else FIRST)
     return HEAD + FIRST + example
 
 
@@ -30,11 +30,13 @@ def whole(example: str) -> str:
 def test_an_example_is_a_manifest(example: str, tmp_path: Path) -> None:
     path = tmp_path / "kitsune.yaml"
     path.write_text(whole(example))
+    for name in re.findall(r"\S+\.xf$", example, re.MULTILINE):
+        (tmp_path / name).write_text("a -> b\n")
     assert config.load_manifest(path).program == "kvd"
 
 
 def test_the_examples_are_found() -> None:
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
 
 
 @pytest.mark.parametrize("option", [field.name for field in dataclasses.fields(config.Options)])
