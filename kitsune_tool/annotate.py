@@ -42,6 +42,8 @@ _KINDS: dict[str, tuple[AnnotationKind, bool]] = {
     "ignore": ("ignore", False),
     "custom": ("custom", True),
     "element": ("element", True),
+    "bytes": ("bytes", True),
+    "pooled": ("pooled", False),
     "auto": ("auto_migrate", False),
     "manual": ("manual_migrate", False),
     "notelocals": ("notelocals", False),

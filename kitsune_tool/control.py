@@ -47,6 +47,7 @@ _ERRORS = {
     "K364": EXIT_BUG,
     "K365": EXIT_NO_CHANNEL,
 }
+_SHOWN_TYPES = 8
 _DEFAULT_WAIT_MS = 10_000
 _DEFAULT_LIMIT_MS = 600_000
 """How long a transaction may take as far as the client is concerned; the launcher's is shorter."""
@@ -223,6 +224,7 @@ def _show_outcome(answer: Answer, release: Path) -> None:
     if outcome == "updated":
         print(f"{_who(answer)}: {answer.get('from')} → {answer.get('to')}: updated")
         print(f"  {_durations(answer)}")
+        _show_types(answer)
         _show_not_undone(answer)
     elif outcome == "already-running":
         print(f"{_who(answer)}: {answer.get('from')} is running already")
@@ -261,6 +263,19 @@ def _durations(answer: Answer) -> str:
     shares = ", ".join(f"{name} {_ms(value)}" for name, value in parts)
     objects = f"{answer.get('objects', 0)} objects ({answer.get('bytes', 0)} bytes) transformed"
     return f"{objects}; pause {_ms(answer.get('pause_ns', 0))} ({shares})"
+
+
+def _show_types(answer: Answer) -> None:
+    for each in answer.get("types", [])[:_SHOWN_TYPES]:
+        counts = [
+            f"{each[key]} {what}"
+            for key, what in (("moved", "moved"), ("in_place", "rewritten in place"))
+            if each[key]
+        ]
+        print(f"    {each['type']}: {', '.join(counts)}")
+    more = len(answer.get("types", [])) - _SHOWN_TYPES
+    if more > 0:
+        print(f"    and {more} more types")
 
 
 def _ms(duration_ns: Any) -> str:

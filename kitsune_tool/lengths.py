@@ -1,8 +1,8 @@
 """Lengths of arrays: C expressions of annotations, over the old object, turned into generated C.
 
-In: the text of `ptrarray(…)` or `array(…)`. Out: the expression as generated code writes it. `self`
-is the old struct; other names are variables of the old version, its enumerators and its types.
-Called by views.py, and by plan.py (without a `TypeTable`) for the errors only.
+In: the text of `ptrarray(…)`, `array(…)` or `bytes(…)`. Out: the expression as generated code
+writes it. `self` is the old struct; other names are variables of the old version, its enumerators
+and its types. Called by views.py, and by plan.py (without a `TypeTable`) for the errors only.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<tagged>(?:struct|union|enum)\s+\w+)|(?P<word>[A-Za-z_$][\w$]*)"
     r"|(?P<number>\d[\w.]*)|(?P<mark>->|[-+*/%()\[\].,<>=!&|^~?:]))"
 )
-_KEYWORDS = frozenset(
-    ["sizeof", "int", "unsigned", "signed", "long", "short", "char", "void", "float", "double"]
+_CALLS = frozenset(["sizeof", "strlen"])
+_KEYWORDS = _CALLS | frozenset(
+    ["int", "unsigned", "signed", "long", "short", "char", "void", "float", "double"]
 )
 
 
@@ -81,7 +82,7 @@ def _check_member(
 
 def _name(token: str, text: str, scope: LengthScope, at: Location | None) -> str:
     if token in _KEYWORDS:
-        return token + " " if token != "sizeof" else token
+        return token if token in _CALLS else token + " "
     if token == "self":
         if scope.owner is None:
             raise _wrong(text, "'self' is only for a member of a struct", at)

@@ -29,7 +29,7 @@ TypeIndex: TypeAlias = int
 
 AnnotationKind: TypeAlias = Literal[
     "ptr", "opaque", "ptrarray", "array", "sz", "generic", "t", "g", "ignore", "custom",
-    "auto_migrate", "manual_migrate", "notelocals", "element",
+    "auto_migrate", "manual_migrate", "notelocals", "element", "bytes", "pooled",
 ]  # fmt: skip
 
 
@@ -39,8 +39,10 @@ class Annotation:
 
     `text` is what stands between the parentheses, as written and stripped: `self.n` of
     `E_PTRARRAY(self.n)`, `@k, @v` of `E_GENERIC(@k, @v)`. `element` (manifest only) gives the type
-    that a `void *` or `char *` points to. `g` behind a generic type's name (`struct s E_G(@t) *p`)
-    stands on the pointer or array around that type, or else on the declaration; `t` behind `void`
+    that a `void *` or `char *` points to; `bytes` and `pooled` (manifest only) say how large the
+    objects of a struct are and that several share a block. `g` behind a generic type's name
+    (`struct s E_G(@t) *p`) stands on the pointer or array around that type, or else on the
+    declaration; `t` behind `void`
     makes it a `TypeParameter`. `path` (manifest only) names the member, dot by dot, below
     the annotated record or variable that this is about; empty for the record or variable itself.
     """
@@ -185,17 +187,16 @@ Type: TypeAlias = Scalar | Pointer | Array | Function | Record | Enum | Typedef 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A variable that this program defines: one of static or thread storage duration, or a
-    parameter or local variable of a function whose locals are noted.
+    """A variable with static or thread storage duration that this program defines.
 
-    `key` is the one of the language: `var`, `file.c/var`, `file.c/func#var`, `func#var` for a
-    local, with `.2` after the name of the second one of that name in one function, and `ns@`
-    before it where the unit sets `KT_NAMESPACE`.
+    `key` is the one of the language: `var`, `file.c/var`, `file.c/func#var`, with `.2` after the
+    name of the second static of one name in one function, and `ns@` before it where the unit sets
+    `KT_NAMESPACE`.
     """
 
     key: str
     name: str
-    storage: Literal["global", "static", "local_static", "local", "parameter"]
+    storage: Literal["global", "static", "local_static"]
     type: TypeIndex
     function: str = ""
     size_bytes: int = UNKNOWN
@@ -203,11 +204,6 @@ class Variable:
     const: bool = False
     annotations: Annotations = ()
     at: Location | None = None
-
-    @property
-    def is_local(self) -> bool:
-        """Tell whether it lives in a function's frame."""
-        return self.storage in {"local", "parameter"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,12 +93,26 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Extent:
+    """How many bytes an old object has, where that is not its type's size: C text over it."""
+
+    length: str
+    at: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Fields:
-    """A struct, member by member; `dropped` are old members that nothing asks for."""
+    """A struct, member by member; `dropped` are old members that nothing asks for.
+
+    `extent`: its objects end somewhere in the last member, or behind it. `pooled`: several of them
+    may lie in one block of the allocator.
+    """
 
     steps: tuple[Step, ...]
     dropped: tuple[Member, ...] = ()
     same_layout: bool = True
+    extent: Extent | None = None
+    pooled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

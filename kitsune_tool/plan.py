@@ -31,6 +31,7 @@ from kitsune_tool.errors import KitsuneError, KitsuneErrors
 from kitsune_tool.model import (
     UNKNOWN,
     UNKNOWN_TYPE,
+    Annotations,
     Enum,
     FunctionSymbol,
     Pointer,
@@ -44,6 +45,7 @@ from kitsune_tool.pairs import (
     Convert,
     Copy,
     Each,
+    Extent,
     Fields,
     LeftAlone,
     MapEnum,
@@ -217,7 +219,7 @@ class _Planner:
         asked = self._asked()
         self._drain()
         kept = tuple(self._with_parts(m) for m in migrations if m is not None)
-        into_moved = closed.analyse(self.pairs, self.old, _locals_of(kept))
+        into_moved = closed.analyse(self.pairs, self.old)
         self._fill_unions()
         moves = any(_gets_new_objects(pair) for pair in self.pairs)
         self._check_moving(moves)
@@ -249,8 +251,6 @@ class _Planner:
 
     def _variable(self, new: Variable) -> Migration | None:
         old = self.comparison.old_variable(new)
-        if new.is_local:  # none but a MIGRATE_LOCAL reaches it, which the front-end resolves
-            return self._asked_for(new, old, False) if new.key in self.requested else None
         auto = self._is_auto(new)
         if _is_nameless(new):
             if old is not None and auto and not new.const and not _has(new, "ignore"):
@@ -266,7 +266,7 @@ class _Planner:
             return self._ruled_variable(new, old, rule, auto)
         if _has(new, "ignore"):
             return Migration(new, old, address=True, reason="E_IGNORE")
-        if new.const and not new.is_local:
+        if new.const:
             return Migration(new, old, address=True, reason="constant") if old else None
         if old is None:
             return self._added(new, auto)
@@ -347,7 +347,7 @@ class _Planner:
         return tuple(
             Migration(None, old, reason="nothing of the new version asks for it")
             for old in self.old.program.variables
-            if old.key not in taken and not _is_nameless(old) and not old.is_local
+            if old.key not in taken and not _is_nameless(old)
         )
 
     # -- values -----------------------------------------------------------------------------------
@@ -579,7 +579,10 @@ class _Planner:
         if new.node.kind == "union":
             return self._union(pair, steps, dropped)
         same = not dropped and _is_same_layout(old.node, new.node, steps)
-        return Fields(steps, dropped, same)
+        said = next((a for a in _notes(old, new) if a.kind == "bytes"), None)
+        extent = Extent(said.text, said.at) if said is not None and steps else None
+        pooled = any(a.kind == "pooled" for a in _notes(old, new))
+        return Fields(steps, dropped, same, extent, pooled)
 
     def _step(self, records: _Records, member: Member) -> Step:
         name = member.name
@@ -770,6 +773,8 @@ class _Planner:
         for pair in self.pairs:
             view = self.old.resolve(pair.old) if parts(pair.op) else None
             if isinstance(view, Compound):
+                if isinstance(pair.op, Fields) and pair.op.extent is not None:
+                    self._translate(pair.op.extent, view)
                 for part in parts(pair.op):
                     self._check_length(part, view, seen)
         for pair in self.pairs:
@@ -782,10 +787,13 @@ class _Planner:
         if isinstance(op, Each):
             self._check_length(op.of, owner, seen)
         if isinstance(op, Point | Each) and op.length:
-            try:
-                lengths.translate(op.length, lengths.LengthScope(self.old, owner), op.at)
-            except KitsuneError as error:
-                self.diagnoses.keep(error)
+            self._translate(op, owner)
+
+    def _translate(self, said: Point | Each | Extent, owner: Compound | None) -> None:
+        try:
+            lengths.translate(said.length, lengths.LengthScope(self.old, owner), said.at)
+        except KitsuneError as error:
+            self.diagnoses.keep(error)
 
     def _check_union(
         self, pair: Pair, members: tuple[Step, ...], functions: bool, moves: bool
@@ -914,11 +922,6 @@ class _Planner:
             return []
 
 
-def _locals_of(migrations: Iterable[Migration]) -> tuple[Variable, ...]:
-    """Return the old locals that go on living, so that pointers to them are worth a look."""
-    return tuple(m.old for m in migrations if m.old is not None and m.old.is_local)
-
-
 def _to_elements(pointer: Ref, row: Vector) -> Ref:
     count = f"({pointer.length}) * {row.length}" if pointer.length else str(row.length)
     return dataclasses.replace(pointer, style="array", target=row.of, length=count)
@@ -931,6 +934,11 @@ def _is_nameless(variable: Variable) -> bool:
 
 def _has(variable: Variable, kind: str) -> bool:
     return any(a.kind == kind and not a.path for a in variable.annotations)
+
+
+def _notes(old: Compound, new: Compound) -> Annotations:
+    """Return what is said of a struct itself, of the old version first."""
+    return tuple(a for view in (old, new) for a in view.node.annotations if not a.path)
 
 
 def _gets_new_objects(pair: Pair) -> bool:

@@ -9,6 +9,7 @@ pointers of one that keeps its address, `visit` only reports pointers (for the e
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from kitsune_tool.pairs import (
     Convert,
     Copy,
     Each,
+    Extent,
     Fields,
     LeftAlone,
     MapEnum,
@@ -60,8 +62,28 @@ class Statement:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtentView:
+    """How many bytes an object has that may be shorter or longer than its type.
+
+    It has all that stands before its last member: the `head`. `length` is over `in`.
+    """
+
+    old_name: str
+    new_name: str
+    old_pointer: str
+    length: str
+    old_head: str
+    new_head: str
+    old_type: str
+    new_type: str
+
+
+@dataclass(frozen=True, slots=True)
 class FunctionView:
-    """A function over one old and one new value; `uses` are the names its body needs."""
+    """A function over one old and one new value; `uses` are the names its body needs.
+
+    `extent`: where the old object ends early, the body reads zeroes.
+    """
 
     name: str
     comment: str
@@ -69,6 +91,7 @@ class FunctionView:
     out_declaration: str
     body: tuple[Statement, ...]
     uses: frozenset[str]
+    extent: ExtentView | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +128,17 @@ class TypeView:
     ident: str
     user_name: str
     comment: str
-    old_size: int
-    new_size: int
+    old_size: str
+    new_size: str
     new_align: int
     how: Literal["KITSUNE_IN_PLACE", "KITSUNE_MOVE"]
     transform: str
     visit: str
     parts: tuple[PartView, ...]
     embedded: bool
+    pooled: bool
     tail: TailView | None
+    extent: ExtentView | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,7 +404,7 @@ class _Maker:
         text = f"{count} * {size}" if count else str(size)
         return f"{engine}plain(xf, {place}, {text})"
 
-    def length(self, text: str, at: Point | Each, owner: Compound | None) -> str:
+    def length(self, text: str, at: Point | Each | Extent, owner: Compound | None) -> str:
         """Return a length in generated C."""
         scope = lengths.LengthScope(self.plan.old, owner, self.old)
         return f"(uint64_t)({lengths.translate(text, scope, at.at)})"
@@ -393,7 +418,10 @@ class _Maker:
         if key not in self.functions:
             self.functions.add(key)
             body = tuple(self.whole(pair, mode))
-            self.unit(pair).functions.append(self._function(name, pair, body, _REASONS[mode]))
+            view = self._function(name, pair, body, _REASONS[mode])
+            if mode == "move" and pair.moved:
+                view = dataclasses.replace(view, extent=self._extent(pair))
+            self.unit(pair).functions.append(view)
         return name
 
     def _function(
@@ -733,22 +761,24 @@ class _Maker:
         visit = ""
         if self.plan.discover and any(True for _ in self.whole(pair, "visit")):
             visit = self.function("visit", pair)
-        size = self.plan.new.size(pair.new)
         table = tuple(self._parts(pair))
+        extent = self._extent(pair)
         self.unit(pair).types.append(
             TypeView(
                 self.ident(pair),
                 self.plan.new.spell(pair.new),
                 _type_reason(pair),
-                self.plan.old.size(pair.old),
-                size,
+                extent.old_head if extent else str(self.plan.old.size(pair.old)),
+                extent.new_head if extent else str(self.plan.new.size(pair.new)),
                 self.plan.new.align(pair.new),
                 "KITSUNE_MOVE" if pair.moved else "KITSUNE_IN_PLACE",
                 transform,
                 visit,
                 table,
                 pair.embedded or pair.into_moved,
+                isinstance(pair.op, Fields) and pair.op.pooled,
                 self._tail(pair),
+                extent,
             )
         )
 
@@ -772,6 +802,10 @@ class _Maker:
             for old, step in sorted(placed, key=lambda each: each[0].offset):
                 if step.new.field.bits is None and old.field.bits is None:
                     yield self._member_part(pair, step, old)
+            extent = self._extent(pair)
+            if extent is not None:
+                heads = (extent.old_head, extent.new_head)
+                yield PartView(*heads, "1", "1", 0, "", "what is behind the type")
 
     def _has_moved_parts(self, pair: Pair) -> bool:
         return any(part.moved or self._has_moved_parts(part) for part in parts(pair.op))
@@ -804,8 +838,25 @@ class _Maker:
         sizes = (self.plan.old.size(of.old), self.plan.new.size(of.new))
         return PartView(old, new, str(sizes[0]), str(sizes[1]), count, self._part_type(of), comment)
 
+    def _extent(self, pair: Pair) -> ExtentView | None:
+        if not isinstance(pair.op, Fields) or pair.op.extent is None:
+            return None
+        owner = self.plan.old.resolve(pair.old)
+        assert isinstance(owner, Compound)
+        *_, old_last = self.plan.old.members(owner)
+        return ExtentView(
+            f"_kitsune_old_extent_{self.ident(pair)}",
+            f"_kitsune_new_extent_{self.ident(pair)}",
+            self._pointer_to(self.old, pair.old, "in", const=True),
+            self.length(pair.op.extent.length, pair.op.extent, owner),
+            str(old_last.offset),
+            str(pair.op.steps[-1].new.offset),
+            self.old.spell(pair.old),
+            self.new.spell(pair.new),
+        )
+
     def _tail(self, pair: Pair) -> TailView | None:
-        if not isinstance(pair.op, Fields) or not pair.op.steps:
+        if not isinstance(pair.op, Fields) or not pair.op.steps or pair.op.extent is not None:
             return None
         last = pair.op.steps[-1]
         if last.pair is None or last.old is None or not isinstance(last.pair.op, Each):

@@ -491,6 +491,21 @@ static void kick_again(struct helper *helper, uint64_t now) {
         flight->kick_wait = LAST_KICK_NS;
 }
 
+static void member_types(struct helper *helper, const struct kitsune__outcome *outcome) {
+    put_name(helper, "types");
+    put_text(helper, "[");
+    for (uint32_t i = 0; i < outcome->share_count && i < KITSUNE__SHARES; i++) {
+        const struct kitsune__type_share *share = &outcome->shares[i];
+
+        put_text(helper, i ? ", {" : "{");
+        MEMBER_ARRAY(helper, "type", share->name);
+        member_number(helper, "moved", share->moved);
+        member_number(helper, "in_place", share->in_place);
+        put_text(helper, "}");
+    }
+    put_text(helper, "]");
+}
+
 static void answer_outcome(struct helper *helper, int index, const struct kitsune__running *from) {
     const struct kitsune__outcome *outcome = &helper->control->outcome;
 
@@ -507,6 +522,8 @@ static void answer_outcome(struct helper *helper, int index, const struct kitsun
     member_number(helper, "migrate_ns", outcome->migrate_ns);
     member_number(helper, "objects", outcome->objects);
     member_number(helper, "bytes", outcome->bytes);
+    if (outcome->committed)
+        member_types(helper, outcome);
     member_number(helper, "request_ns", kitsune__now_ns() - helper->flight.started);
     member_versions(helper, from);
     send_answer(helper, index);

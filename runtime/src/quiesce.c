@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "frames.h"
 #include "journal.h"
 #include "load.h"
 #include "log.h"
@@ -80,6 +79,57 @@ static struct kitsune__running running_of(const struct kitsune__image *image) {
     return running;
 }
 
+/* By type, until `answer` tells it; filled before the engine ends. */
+static struct {
+    uint32_t count;
+    struct kitsune__type_share shares[KITSUNE__SHARES];
+} by_type;
+
+static uint64_t objects_of(const struct kitsune__type_share *share) {
+    return share->moved + share->in_place;
+}
+
+/* Adds to the share of the type's name: several pairs of types may have one, bound differently. */
+static void add_share(const char *name, uint64_t moved, uint64_t in_place) {
+    uint32_t at = 0;
+    struct kitsune__type_share share = {"", moved, in_place};
+    snprintf(share.name, sizeof share.name, "%s", name);
+    while (at < by_type.count && strcmp(by_type.shares[at].name, share.name) != 0)
+        at++;
+    if (at == KITSUNE__SHARES) {
+        at--;
+        snprintf(by_type.shares[at].name, sizeof share.name, "other types");
+    }
+    if (at == by_type.count) {
+        by_type.shares[by_type.count++] = share;
+        return;
+    }
+    by_type.shares[at].moved += moved;
+    by_type.shares[at].in_place += in_place;
+}
+
+/* By hand: libc's sorting may allocate, and the program waits. */
+static void sort_shares(void) {
+    for (uint32_t i = 1; i < by_type.count; i++)
+        for (uint32_t j = i; j > 0; j--) {
+            struct kitsune__type_share *left = &by_type.shares[j - 1], right = left[1];
+            if (objects_of(left) >= objects_of(&right))
+                break;
+            left[1] = left[0];
+            left[0] = right;
+        }
+}
+
+static void note_types(const struct kitsune__xf_statistics *statistics) {
+    by_type.count = 0;
+    for (uint32_t i = 0; i < statistics->type_count; i++) {
+        const struct kitsune__xf_type_count *type = &statistics->types[i];
+        if (type->moved + type->in_place)
+            add_share(type->name, type->moved, type->in_place);
+    }
+    sort_shares();
+}
+
 static void answer(const struct kitsune__verdict *verdict) {
     struct kitsune__outcome outcome;
     struct kitsune__running running = running_of(kitsune__image_current());
@@ -96,6 +146,10 @@ static void answer(const struct kitsune__verdict *verdict) {
     outcome.migrate_ns = verdict->main_ns;
     outcome.objects = verdict->objects;
     outcome.bytes = verdict->bytes;
+    if (outcome.committed) {
+        outcome.share_count = by_type.count;
+        memcpy(outcome.shares, by_type.shares, sizeof outcome.shares);
+    }
     kitsune__request_outcome(&outcome, outcome.committed ? &running : NULL);
     kitsune__trial_end(&outcome);
 }
@@ -207,7 +261,6 @@ static void run_new_version(void *argument) {
     int count;
     (void)argument;
     kitsune__signals_begin();
-    kitsune__frames_suspend(kitsune__journal_old_stack_pointer());
     kitsune__journal_phase(KITSUNE__PHASE_LOAD, NULL);
     uint32_t code =
         kitsune__load_next(update.request.load_path, update.request.source, reason, sizeof reason);
@@ -315,10 +368,10 @@ static void commit(void) {
     kitsune__exit_carry_over(old, successor);
     kitsune__journal_commit(apply_commit, &verdict, &stack);
     has_updated = 1;
-    kitsune__frames_commit();
     verdict.objects = statistics.moved + statistics.in_place;
     verdict.bytes = statistics.bytes;
     take_stack(&stack);
+    note_types(&statistics);
     struct kitsune__retired *retired = kitsune__xf_end(update.xf);
     update.xf = NULL;
     kitsune__registry_close(update.from);
@@ -539,8 +592,6 @@ void *kitsune__lookup_key(int new_version, const char *key) {
         return NULL;
     const struct kitsune_symbol *symbol = kitsune__registry_find(registry, key, NULL);
     void *address = symbol != NULL ? kitsune__registry_address(registry, symbol) : NULL;
-    if (symbol != NULL && symbol->flags & KITSUNE_SYMBOL_LOCAL)
-        address = kitsune__frames_find(key, kitsune__journal_active() && !new_version);
     done_with(registry);
     return address;
 }
@@ -553,8 +604,6 @@ const char *kitsune__lookup_address(int new_version, const void *address) {
     const struct kitsune_symbol *symbol = kitsune__registry_function_at(registry, address);
     if (symbol == NULL)
         symbol = kitsune__registry_variable_at(registry, address, &offset);
-    if (symbol == NULL && new_version)
-        symbol = kitsune__frames_symbol_at(address);
     const char *key = symbol != NULL && offset == 0 ? symbol->key : NULL;
     done_with(registry);
     return key;

@@ -55,6 +55,15 @@ struct kitsune__request {
     struct kitsune__running release;
 };
 
+/* How many objects of one type of the new version were transformed. */
+struct kitsune__type_share {
+    char name[64]; /* "struct entry"; cut off if longer */
+    uint64_t moved, in_place;
+};
+
+/* Types with their own share; the rest have the last one together. */
+#define KITSUNE__SHARES 64
+
 /* What became of a request. Everything is copied. */
 struct kitsune__outcome {
     int committed;
@@ -64,6 +73,8 @@ struct kitsune__outcome {
     /* Durations in ns; `pause_ns` is from leaving the old version to going on in either. */
     uint64_t pause_ns, load_ns, snapshot_ns, migrate_ns;
     uint64_t objects, bytes; /* transformed */
+    uint32_t share_count;
+    struct kitsune__type_share shares[KITSUNE__SHARES]; /* of `objects`, the largest first */
 };
 
 /* ---- start --------------------------------------------------------------------------------- */

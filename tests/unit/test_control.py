@@ -104,6 +104,10 @@ UPDATED = done(
     load_ns=250_000,
     migrate_ns=0,
     not_undone="",
+    types=[
+        {"type": "struct entry", "moved": 2, "in_place": 0},
+        {"type": "struct table", "moved": 0, "in_place": 1},
+    ],
 )
 
 
@@ -131,6 +135,8 @@ def test_progress_and_outcome_are_shown(
         "kvd (1): 1.0 → 2.0: updated\n"
         "  3 objects (72 bytes) transformed; "
         "pause 1.5 ms (snapshot 0.5 ms, loading 0.2 ms, migration 0.0 ms)\n"
+        "    struct entry: 2 moved\n"
+        "    struct table: 1 rewritten in place\n"
     )
     assert err == ("kvd (1): the release is right for it\nkvd (1): waiting for its update point\n")
 

@@ -58,6 +58,7 @@ class Answer:
     objects: int
     pause_ns: int
     text: str
+    types: dict[str, int]
 
 
 class Server:
@@ -190,6 +191,7 @@ def answer_from(last: dict[str, Any], text: str) -> Answer:
         int(last.get("objects", 0)),
         int(last.get("pause_ns", 0)),
         text,
+        {each["type"]: each["moved"] + each["in_place"] for each in last.get("types", [])},
     )
 
 

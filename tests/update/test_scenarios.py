@@ -1,8 +1,9 @@
 """Each folder here with an `expect.yaml` is a scenario: a server becomes its next version.
 
 `expect.yaml` is a list of steps: `send` a command (and `see` its answer, lines joined by ` | `), or
-`update` to a version; then `objects` is how many must be transformed, and `code` and `reason` (a
-regular expression) say why it must be rolled back. The server starts as the first version.
+`update` to a version; then `objects` is how many must be transformed, `types` of which types, and
+`code` and `reason` (a regular expression) say why it must be rolled back. The server starts as the
+first version.
 """
 
 from __future__ import annotations
@@ -38,5 +39,8 @@ def check_update(step: dict[str, Any], answer: Any) -> None:
     if "code" in step:
         assert answer.code == step["code"], answer.text
         assert re.search(step["reason"], answer.reason), answer.text
-    elif "objects" in step:
+    if "objects" in step:
         assert answer.objects == step["objects"], answer.text
+        assert sum(answer.types.values()) == step["objects"], answer.text
+    if "types" in step:
+        assert answer.types == step["types"], answer.text

@@ -1,0 +1,2 @@
+struct list { int n; int **names; } *list;
+int counts[2];
