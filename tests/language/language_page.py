@@ -48,7 +48,7 @@ def covered() -> dict[Row, list[str]]:
 def uncovered() -> set[Row]:
     """Return the rows that `coverage.yaml` admits to have no test."""
     said = yaml.safe_load(COVERAGE.read_text(encoding="utf-8")).get("uncovered") or {}
-    return {(heading, row) for heading, entries in said.items() for row in entries}
+    return {(heading, row) for heading, entries in said.items() for row in entries or ()}
 
 
 @cache
