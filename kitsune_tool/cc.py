@@ -69,10 +69,13 @@ def _main(words: list[str]) -> int:
             f"the real compiler is '{compiler[0]}', which is kitsune-cc again",
             hint="set KITSUNE_CC to the compiler itself, such as gcc",
         )
-    command = toolchain.parse(compiler, words[width:])
+    arguments = words[width:]
+    if options.config is not None:
+        arguments = toolchain.relocatable(arguments)
+    command = toolchain.parse(compiler, arguments)
     match command.action:
         case "pass":
-            return _replace([*compiler, *command.original])
+            return _pass(command)
         case "headers":
             return _replace([*compiler, *command.original, *_include_options()])
         case "preprocess":
@@ -91,12 +94,28 @@ def _default_compiler() -> list[str]:
 
 
 def _own_options(words: list[str]) -> tuple[Options, list[str]]:
+    """Take our options out of a command line, wherever the build puts them."""
     found = {"config": os.environ.get("KITSUNE_CONFIG") or None, "source": None}
-    while words and words[0].startswith((_CONFIG_OPTION, _SOURCE_OPTION)):
-        name, _, value = words[0].removeprefix("--kitsune-").partition("=")
-        found[name] = value
-        words = words[1:]
-    return Options(**found), words
+    ours = (_CONFIG_OPTION, _SOURCE_OPTION)
+    if any(word.startswith("@") for word in words):
+        inner = list(toolchain.expanded(words))
+        words = inner if any(word.startswith(ours) for word in inner) else words
+    for word in words:
+        if word.startswith(ours):
+            name, _, value = word.removeprefix("--kitsune-").partition("=")
+            found[name] = value
+    return Options(**found), [word for word in words if not word.startswith(ours)]
+
+
+def _pass(command: Command) -> int:
+    """Let the compiler do what is its own; a program that it links gets a note of how."""
+    if toolchain.is_link_of_program(command):
+        from kitsune_tool import link
+
+        status = link.link(command)
+        if status is not None:
+            return status
+    return _replace([*command.compiler, *command.original])
 
 
 def _replace(command: list[str]) -> int:
@@ -204,6 +223,8 @@ def _compile_other(command: Command, source: Source) -> int:
 def _compile_and_link(command: Command, options: Options, given: bytes | None) -> int:
     import tempfile
 
+    from kitsune_tool import link
+
     with tempfile.TemporaryDirectory(prefix="kitsune-cc-") as directory:
         objects = {}
         for number, source in enumerate(command.c_sources):
@@ -212,7 +233,9 @@ def _compile_and_link(command: Command, options: Options, given: bytes | None) -
             if status:
                 return status
             objects[source.position] = target
-        done = _run([*command.compiler, *toolchain.linking(command, objects)])
+        shared = command.has("-shared", "-r", "-nostdlib")
+        ours = [] if shared else map(str, link.plain(command))
+        done = _run([*command.compiler, *toolchain.linking(command, objects), *ours])
         sys.stderr.buffer.write(done.stderr)
         return done.status
 
@@ -252,17 +275,30 @@ def _remove(target: str) -> None:
 
 
 def _compile_text(unit: _Unit, text: str, complaints: bytes) -> int:
-    from kitsune_tool import frontend
+    from kitsune_tool import frontend, recipe
 
     made = frontend.process(text, _known_as(unit), _front_end_config(unit))
-    done = _run(_final_command(unit), made.text.encode("latin-1"))
+    noted = made.text + recipe.command_assembly(made.unit.digest, unit.command)
+    done = _run(_final_command(unit), noted.encode("latin-1"))
     if done.status:
         return _fail_compiling(unit, complaints + done.stderr, bool(made.unit.edits))
     kept = toolchain.kept_text(unit.command, unit.source)
     if kept:
-        Path(kept).write_bytes(made.text.encode("latin-1"))
+        Path(kept).write_bytes(noted.encode("latin-1"))
+    _add_dependency(unit)
     sys.stderr.buffer.write(complaints + done.stderr)
     return 0
+
+
+def _add_dependency(unit: _Unit) -> None:
+    """Make the object depend on our configuration: an edit in it compiles the unit anew."""
+    file = toolchain.dependency_file(unit.command, unit.source)
+    if file is None or unit.options.config is None:
+        return
+    path = Path(file)
+    rule = path.read_bytes().decode("latin-1")
+    added = unit.options.config.encode(errors="surrogateescape").decode("latin-1")
+    path.write_bytes(toolchain.with_dependency(rule, added).encode("latin-1"))
 
 
 def _known_as(unit: _Unit) -> str:

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ from kitsune_tool.errors import EXIT_BUG, EXIT_DONE, EXIT_INPUT_WRONG, EXIT_USAG
 
 if TYPE_CHECKING:
     from kitsune_tool.config import Manifest, Version
+    from kitsune_tool.release import Request
 
     _Parsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
@@ -82,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         "cc", help="compile C as COMPILER would, and note what is in it", add_help=False
     )
     _add_config(parsers)
+    _add_flags(parsers)
     _add_release(parsers)
     _add_publish(parsers)
     _add_inspect(parsers)
@@ -109,17 +112,38 @@ def _add_config(parsers: _Parsers) -> None:
     parser.set_defaults(run=_config)
 
 
+def _add_flags(parsers: _Parsers) -> None:
+    parser = parsers.add_parser(
+        "flags",
+        help="print what a compiler needs for a program that calls Kitsune",
+        description="Print the options by which a compiler other than 'kitsune cc' finds "
+        "kitsune.h, and the archive of calls that do nothing for the link of a plain executable.",
+    )
+    parser.add_argument("--cflags", action="store_true", help="only the compiler's options")
+    parser.add_argument("--libs", action="store_true", help="only what is linked")
+    parser.set_defaults(run=_flags)
+
+
 def _add_release(parsers: _Parsers) -> None:
     parser = parsers.add_parser(
         "release",
         help="link objects to a release",
-        usage="kitsune release [OPTIONS] [--compiler CC FLAGS...] --objects OBJECTS... FLAGS...",
+        usage="kitsune release [OPTIONS] [--compiler CC FLAGS...]\n"
+        "                       (--program PROGRAM | --objects OBJECTS... FLAGS...)",
         description="Link objects made by 'kitsune cc' to a release, with all that leads from its "
-        "parents to it. After --compiler stands the compiler with the program's own flags, which "
-        "is gcc -O2 by default, after --objects what would follow the compiler's name in a link.",
+        "parents to it: those from which PROGRAM was linked by 'kitsune cc', or those that stand "
+        "after --objects with what else would follow the compiler's name in a link. After "
+        "--compiler stands the compiler with the program's own flags; by default it is gcc -O2, "
+        "or what compiled PROGRAM.",
     )
     _add_manifest(parser)
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="default: release/NAME.so beside PROGRAM"
+    )
+    parser.add_argument("--program", type=Path, metavar="PROGRAM")
+    parser.add_argument(
+        "--publish", action="store_true", help="put the release into the store when it is made"
+    )
     chain = parser.add_mutually_exclusive_group()
     chain.add_argument(
         "--parent",
@@ -238,41 +262,84 @@ def _config(options: argparse.Namespace) -> int:
 
 def _release(options: argparse.Namespace) -> int:
     from kitsune_tool import release
+
+    wrong = _wrong_release_options(options)
+    if wrong:
+        print(f"kitsune release: {wrong}", file=sys.stderr)
+        return EXIT_USAGE
+    request = _release_request(options)
+    for warning in release.build(request):
+        print(warning, file=sys.stderr)
+    if options.publish:
+        _put_into_store(request.manifest, request.version, request.output)
+    return EXIT_DONE
+
+
+def _flags(options: argparse.Namespace) -> int:
+    from kitsune_tool import launcher, resources
+
+    words = []
+    if options.cflags or not options.libs:
+        words.append(f"-I{resources.include_dir()}")
+    if options.libs or not options.cflags:
+        words.append(str(launcher.plain_archive(launcher.default_compiler())))
+    print(shlex.join(words))
+    return EXIT_DONE
+
+
+def _wrong_release_options(options: argparse.Namespace) -> str | None:
+    if options.program is not None:
+        return "--program and --objects exclude each other" if options.objects else None
+    if not options.objects:
+        return "--program, or --objects with at least one object, is missing"
+    return None if options.output else "--output is missing"
+
+
+def _release_request(options: argparse.Namespace) -> Request:
+    from kitsune_tool import linked, release
     from kitsune_tool.store import Store
 
-    if not options.objects:
-        print("kitsune release: --objects with at least one object is missing", file=sys.stderr)
-        return EXIT_USAGE
     manifest, version = _manifest(options)
     store = Store(manifest.store, manifest.program)
     parents = options.parent or [store.release(parent) for parent in version.parents]
-    request = release.Request(
+    if options.program is None:
+        found = linked.Recipe(Path(), release.DEFAULT_COMPILER, tuple(options.objects))
+    else:
+        found = linked.read(options.program)
+    output = options.output or options.program.parent / "release" / f"{manifest.program}.so"
+    return release.Request(
         manifest=manifest,
         version=version,
-        output=options.output,
+        output=output,
         parents=() if options.unchained else tuple(parents),
-        compiler=tuple(options.compiler or release.DEFAULT_COMPILER),
-        inputs=tuple(options.objects),
+        compiler=tuple(options.compiler or found.compiler),
+        inputs=found.inputs,
+        directory=found.directory,
     )
-    for warning in release.build(request):
-        print(warning, file=sys.stderr)
-    return EXIT_DONE
 
 
 def _publish(options: argparse.Namespace) -> int:
-    from kitsune_tool import files, launcher
-    from kitsune_tool.store import Store, file_digest
+    from kitsune_tool import files
+    from kitsune_tool.store import file_digest
 
-    manifest, version = _manifest(options)
+    stored = _put_into_store(*_manifest(options), options.release)
+    if options.stamp is not None:
+        files.write_if_changed(options.stamp, f"{file_digest(stored)}\n")
+    return EXIT_DONE
+
+
+def _put_into_store(manifest: Manifest, version: Version, built: Path) -> Path:
+    """Publish a release, say so, and return where it is now."""
+    from kitsune_tool import files, launcher
+    from kitsune_tool.store import Store
+
     launcher.launcher_path()  # built now, so that the release's first start does not wait for it
     store = Store(manifest.store, manifest.program)
-    is_new = store.publish(options.release, version)
+    is_new = store.publish(built, version)
     path = store.release(version.name)
     state = "released as" if is_new else "already released as"
     print(f"{manifest.program} {version.name} {state} {files.shown(path)}")
-    if options.stamp is not None:
-        files.write_if_changed(options.stamp, f"{file_digest(path)}\n")
-    return EXIT_DONE
+    return path
 
 
 def _inspect(options: argparse.Namespace) -> int:

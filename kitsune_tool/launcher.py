@@ -22,6 +22,7 @@ from kitsune_tool import resources, toolchain
 from kitsune_tool.errors import KitsuneError
 
 LAUNCHER = "kitsune-launcher"
+PLAIN = "libkitsune-plain.a"
 _RELEASE_SIDE = ("release.c", "wrap.c")
 _PLAIN_SIDE = ("plain.c",)
 _COMMON_FLAGS = ("-std=gnu11", "-O2", "-g", "-fvisibility=hidden", "-Wall", "-Wextra")
@@ -42,17 +43,19 @@ _WRAPPED = re.compile(r"^\s*(?:[XVN]\([^,]+,\s*|L\()(\w+),", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """Files that are built together: their name in the cache, sources, flags, and what results."""
+    """Files that are built together: their name in the cache, sources, flags, and what results,
+    which is `whole` if something is made of the objects.
+    """
 
     name: str
     sources: tuple[Path, ...]
     flags: tuple[str, ...]
-    is_program: bool = False
+    whole: str | None = None
 
     def outputs(self) -> tuple[str, ...]:
         """Return the names of the files that result."""
-        if self.is_program:
-            return (LAUNCHER,)
+        if self.whole is not None:
+            return (self.whole,)
         return tuple(f"{source.stem}.o" for source in self.sources)
 
 
@@ -71,10 +74,10 @@ def release_objects(compiler: Sequence[str]) -> list[Path]:
     return _built(_Part("release", sources, _RELEASE_FLAGS), tuple(compiler))
 
 
-def plain_objects(compiler: Sequence[str]) -> list[Path]:
-    """Return the objects to link into a plain executable: the API as no-ops."""
+def plain_archive(compiler: Sequence[str]) -> Path:
+    """Return the archive to link into a plain executable: the API as no-ops."""
     sources = tuple(_source(name) for name in _PLAIN_SIDE)
-    return _built(_Part("plain", sources, _RELEASE_FLAGS), tuple(compiler))
+    return _built(_Part("plain", sources, _RELEASE_FLAGS, PLAIN), tuple(compiler))[0]
 
 
 def wrapped_calls() -> tuple[str, ...]:
@@ -109,7 +112,7 @@ def _launcher_part() -> _Part:
         for path in resources.runtime_source_dir().iterdir()
         if path.suffix in {".c", ".S"} and path.name not in other
     )
-    return _Part("launcher", tuple(found), _LAUNCHER_FLAGS, is_program=True)
+    return _Part("launcher", tuple(found), _LAUNCHER_FLAGS, LAUNCHER)
 
 
 def _built(part: _Part, compiler: tuple[str, ...]) -> list[Path]:
@@ -148,11 +151,16 @@ def _identity(compiler: tuple[str, ...]) -> bytes:
 def _build(part: _Part, compiler: tuple[str, ...], directory: Path) -> None:
     with _staging(directory) as staging:
         objects = [_compile(part, compiler, source, staging) for source in part.sources]
-        if part.is_program:
-            target = staging / LAUNCHER
-            _run((*compiler, "-o", str(target), *map(str, objects), *_LAUNCHER_LINK))
-            for path in objects:
-                path.unlink()
+        if part.whole is None:
+            return
+        target = str(staging / part.whole)
+        if part.whole == LAUNCHER:
+            _run((*compiler, "-o", target, *map(str, objects), *_LAUNCHER_LINK))
+        else:
+            archiver = toolchain.run((*compiler, "-print-prog-name=ar"), capture_stdout=True)
+            _run((archiver.stdout.decode().strip(), "rcD", target, *map(str, objects)))
+        for path in objects:
+            path.unlink()
 
 
 @contextmanager

@@ -54,7 +54,7 @@ def read_units(path: Path) -> tuple[Unit, ...]:
     A file with none of them gives none. Raises `KitsuneError` for a damaged file or a record of
     another version of the tool.
     """
-    return tuple(unit for file in elf.read_files(path) for unit in _units(file))
+    return tuple(unit for file in elf.read_files(path) for unit in units_of(file))
 
 
 def read_program(path: Path) -> Program:
@@ -107,7 +107,8 @@ def program_assembly(program: Program) -> str:
     return "\n".join([f'.section {PROGRAM_SECTION},"",%progbits', *lines, kept, stack, ""])
 
 
-def _units(file: ElfFile) -> Iterator[Unit]:
+def units_of(file: ElfFile) -> Iterator[Unit]:
+    """Yield the units in one ELF file, with their layouts."""
     tables: dict[str, dict[int, int]] = {}
     for data in file.contents(LAYOUTS_SECTION):
         for digest, numbers in layout.read(data).items():

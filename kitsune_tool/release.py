@@ -54,7 +54,8 @@ _MOST_PARENTS = 16
 @dataclass(frozen=True, slots=True)
 class Request:
     """What to build. `compiler` is its command with the program's own flags; `inputs` is what would
-    follow it in a link: objects, archives and linker flags, in order. `parents` are releases.
+    follow it in a link: objects, archives and linker flags, in order; relative paths in both start
+    at `directory`. `parents` are releases.
     """
 
     manifest: Manifest
@@ -63,6 +64,7 @@ class Request:
     parents: tuple[Path, ...]
     compiler: tuple[str, ...]
     inputs: tuple[str, ...]
+    directory: Path = Path()
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +305,7 @@ class _Work:
         return output
 
     def _run(self, command: Sequence[str], code: str, message: str) -> None:
-        done = toolchain.run(command)
+        done = toolchain.run(command, cwd=str(self.request.directory))
         complaints = done.stderr.decode(errors="replace").strip()
         if done.status != 0:
             hint = _remedy(complaints)

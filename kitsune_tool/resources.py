@@ -15,7 +15,8 @@ from kitsune_tool.errors import KitsuneError
 _PACKAGE = Path(__file__).resolve().parent
 FRONT_END_MODULES = (
     "bodies", "cc", "edits", "errors", "extract", "frontend", "index", "insert", "layout", "model",
-    "normalise", "parse", "preprocess", "resources", "scan", "statements", "toolchain", "typegraph",
+    "normalise", "parse", "preprocess", "recipe", "resources", "scan", "statements", "toolchain",
+    "typegraph",
 )  # fmt: skip
 """The modules that decide what an object file contains."""
 

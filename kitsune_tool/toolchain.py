@@ -69,8 +69,12 @@ _AUXILIARY = re.compile(
 """Options by which the compiler writes or reads further files, named after its input or output."""
 
 _SAVE_TEMPS = ("-save-temps", "--save-temps")
+_PREFIX_MAPS = ("-ffile-prefix-map=", "-fdebug-prefix-map=", "-fmacro-prefix-map=")
 
 _LANGUAGES = {".c": "c", ".i": "cpp-output"}
+_SOURCE_SUFFIXES = frozenset((
+    ".c", ".i", ".s", ".S", ".sx", ".cc", ".cpp", ".cxx", ".C", ".m", ".f", ".f90", ".d", ".go",
+))  # fmt: skip
 _OURS = ("c", "cpp-output")
 _LAUNCHERS = ("ccache", "sccache", "distcc", "icecc")
 
@@ -149,11 +153,11 @@ class Done:
 
 def parse(compiler: Sequence[str], arguments: Sequence[str]) -> Command:
     """Return what the command line asks for."""
-    expanded = tuple(_expand_response_files(arguments))
+    words = tuple(expanded(arguments))
     sources: list[Source] = []
     output: str | None = None
     language = "none"
-    for position, option, value in _walk(expanded):
+    for position, option, value in _walk(words):
         if option == "-x":
             language = value
         elif option in ("-o", "--output"):
@@ -162,8 +166,8 @@ def parse(compiler: Sequence[str], arguments: Sequence[str]) -> Command:
             explicit = language != "none"
             by_suffix = _LANGUAGES.get(PurePath(value).suffix, "")
             sources.append(Source(value, position, language if explicit else by_suffix, explicit))
-    action = _action(expanded, sources, output)
-    return Command(tuple(compiler), tuple(arguments), expanded, action, tuple(sources), output)
+    action = _action(words, sources, output)
+    return Command(tuple(compiler), tuple(arguments), words, action, tuple(sources), output)
 
 
 def _action(arguments: Sequence[str], sources: Sequence[Source], output: str | None) -> Action:
@@ -244,8 +248,8 @@ def _width(option: str, argument: str) -> int:
     return 2 if option and option == argument and option in _SEPARATE else 1
 
 
-def _expand_response_files(arguments: Iterable[str], depth: int = 0) -> Iterator[str]:
-    """Yield the arguments, `@file` replaced by the words in it if there is one."""
+def expanded(arguments: Iterable[str], depth: int = 0) -> Iterator[str]:
+    """Yield the arguments of a command, `@file` replaced by the words in it if there is one."""
     for argument in arguments:
         path = argument[1:]
         if argument.startswith("@") and depth < 20 and Path(path).is_file():
@@ -253,7 +257,7 @@ def _expand_response_files(arguments: Iterable[str], depth: int = 0) -> Iterator
             words = (
                 word.encode("latin-1").decode(errors="surrogateescape") for word in _words(text)
             )
-            yield from _expand_response_files(words, depth + 1)
+            yield from expanded(words, depth + 1)
         else:
             yield argument
 
@@ -290,6 +294,48 @@ def _without(
 _STEP_WORDS = ("-c", "-S", "-E", "-v", "--verbose")
 
 
+def options(command: Command) -> Iterator[tuple[str, list[str]]]:
+    """Yield each option or input of a command with the arguments that it is made of."""
+    for index, option, value in _walk(command.arguments):
+        argument = command.arguments[index]
+        yield option, [argument, value] if _width(option, argument) == 2 else [argument]
+
+
+_DEPENDENCY_WORDS = ("-MD", "-MMD", "-MP", "-MG", "-MF", "-MT", "-MQ", "-MJ", "-M", "-MM")
+
+
+def unit_options(command: Command) -> list[str]:
+    """Return the options that say how code of the program is compiled, and nothing of outputs."""
+    dropped = (*_STEP_WORDS, *_DEPENDENCY_WORDS, *_PREPROCESSOR_OUTPUT, "-pipe")
+    return [
+        argument
+        for argument in _without(command, dropped, ("-Wp,-M", *_SAVE_TEMPS, *_PREFIX_MAPS))
+        if not _AUXILIARY.match(argument)
+    ]
+
+
+_PIC = re.compile(r"-f(no-)?(pic|PIC|pie|PIE)$")
+
+
+def relocatable(words: Sequence[str]) -> list[str]:
+    """Return a command's arguments so that what they compile can be linked to a shared object."""
+    chosen = [word for word in words if _PIC.match(word)]
+    return [*words, *([] if chosen and chosen[-1] in ("-fpic", "-fPIC") else ["-fPIC"])]
+
+
+def is_link_of_program(command: Command) -> bool:
+    """Tell whether an executable is linked, from at least one object or archive."""
+    if command.action != "pass" or any(map(_ONLY_ANSWER.match, command.arguments)):
+        return False
+    if command.has("-c", "-S", "-E", "-M", "-MM", "-fsyntax-only", "-shared", "-r", "-nostdlib"):
+        return False
+    suffixes = [PurePath(source.path).suffix for source in command.sources]
+    return any(suffix in (".o", ".a", ".obj") for suffix in suffixes) and not any(
+        source.language or not suffix or suffix in _SOURCE_SUFFIXES
+        for source, suffix in zip(command.sources, suffixes, strict=True)
+    )
+
+
 def preprocessing_options(command: Command) -> list[str]:
     """Return the options under which a source of `command` is preprocessed, dependency options
     included, without -E itself.
@@ -307,7 +353,7 @@ def without_dependencies(options: Sequence[str]) -> list[str]:
     result = []
     for index, option, value in _walk(options):
         argument = options[index]
-        if option in ("-MD", "-MMD", "-MP", "-MG", "-MF", "-MT", "-MQ", "-MJ"):
+        if option in _DEPENDENCY_WORDS:
             continue
         if re.match(r"-Wp,-MM?D", argument):
             continue
@@ -379,6 +425,31 @@ def _dependency_names(command: Command, source: Source) -> tuple[str, str]:
     if command.action == "assembly" and command.output is None:
         return source.stem + ".d", source.stem + ".o"
     return str(PurePath(output).with_suffix(".d")), output
+
+
+_WP_FILE = re.compile(r"-Wp,-MM?D,([^,]+)")
+
+
+def dependency_file(command: Command, source: Source) -> str | None:
+    """Return the name of the dependency file that is a by-product, None if there is none."""
+    for argument in command.arguments:
+        found = _WP_FILE.match(argument)
+        if found:
+            return found[1]
+    if not command.writes_dependencies:
+        return None
+    named = [value for _, option, value in _walk(command.arguments) if option == "-MF"]
+    return named[-1] if named else _dependency_names(command, source)[0]
+
+
+def with_dependency(rule: str, path: str) -> str:
+    """Return the text of a dependency file with one more file among its first rule's."""
+    name = re.sub(r"([ #])", r"\\\1", path).replace("$", "$$")
+    end = re.search(r"(?<!\\)\n", rule)
+    if end is None:
+        return rule
+    phony = f"\n{name}:\n" if rule.endswith(":\n") else ""  # -MP
+    return f"{rule[: end.start()]} \\\n {name}{rule[end.start() :]}{phony}"
 
 
 def auxiliary_options(command: Command, source: Source) -> list[str]:

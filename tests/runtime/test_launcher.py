@@ -60,7 +60,7 @@ def test_refusing_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     """What the compiler complains of is shown, and nothing is left in the cache."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(KitsuneError) as caught:
-        launcher.plain_objects(("gcc", "-DNULL=", "-include", "no-such-header.h"))
+        launcher.plain_archive(("gcc", "-DNULL=", "-include", "no-such-header.h"))
     assert caught.value.code == "K381"
     assert caught.value.message.startswith("the compiler refuses the runtime's own sources\n")
     assert "no-such-header.h" in caught.value.message

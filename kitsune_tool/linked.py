@@ -1,0 +1,114 @@
+"""What a release of a program is linked from, as the program that the build has linked tells.
+
+In: a program linked by kitsune-cc. Out: its `Recipe`. cli.py calls it for `release --program`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kitsune_tool import elf, objects, recipe, toolchain
+from kitsune_tool.elf import ElfFile
+from kitsune_tool.errors import KitsuneError, Location
+from kitsune_tool.toolchain import Command
+
+_OBJECTS = frozenset({".o", ".a", ".obj", ".lo"})
+_ELF_MAGIC = b"\x7fELF"
+_OF_EXECUTABLES = re.compile(
+    r"-(pie|no-pie|static-pie|nopie|rdynamic|c|v|###|-verbose|MD|MMD|MP)$"
+    r"|-f(no-)?(pie|PIE|pic|PIC)$|-save-temps|-Wl,(-pie|--pie|-no-pie|--no-pie)$"
+    r"|-Wl,(-Map|--dependency-file)[=,]"
+)
+"""What says that the output is an executable, or names a further output: nothing for a release."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a release of a program is made from. Relative paths start at `directory`.
+
+    `compiler` is its command with the options of the unit that defines `main`; `inputs` are
+    objects, archives and options of the linker, in order.
+    """
+
+    directory: Path
+    compiler: tuple[str, ...]
+    inputs: tuple[str, ...]
+
+
+def read(path: Path) -> Recipe:
+    """Return the recipe of a program that was linked by kitsune-cc.
+
+    Raises K260 if it was not, or in one step with compiling, and K261 if an object is gone.
+    """
+    words = _link_words(_real_program(path))
+    directory, width = Path(words[0]), int(words[1]) + 2
+    command = toolchain.parse(words[2:width], words[width:])
+    inputs = tuple(_release_inputs(command))
+    compiler = (*command.compiler, *_options_of_main(path, directory, command))
+    return Recipe(directory, compiler, inputs)
+
+
+def _real_program(path: Path) -> Path:
+    """Return the program itself where libtool has put a script in its place."""
+    hidden = path.parent / ".libs" / path.name
+    try:
+        is_program = path.read_bytes()[:4] == _ELF_MAGIC
+    except OSError as error:
+        raise KitsuneError("K060", f"cannot read {path}: {error.strerror}") from error
+    return hidden if not is_program and hidden.is_file() else path
+
+
+def _link_words(path: Path) -> list[str]:
+    for file in elf.read_files(path):
+        for data in file.contents(recipe.LINK_SECTION):
+            for _, words in recipe.read_notes(data):
+                return words
+    raise KitsuneError(
+        "K260",
+        "nothing in it says how it was linked",
+        at=Location(str(path)),
+        hint="link it by kitsune-cc as it compiles it, from objects, and do not strip it;\n"
+        "or name what it is linked from behind --objects",
+    )
+
+
+def _release_inputs(command: Command) -> Iterator[str]:
+    """Yield the arguments of the link less what makes an executable of it."""
+    for option, words in toolchain.options(command):
+        if option not in ("-o", "--output") and not _OF_EXECUTABLES.match(words[0]):
+            yield from words
+
+
+def _options_of_main(path: Path, directory: Path, command: Command) -> tuple[str, ...]:
+    """Return the options that the unit with `main` was compiled with; none if there is no such."""
+    for source in command.sources:
+        file = directory / source.path
+        if not file.is_file():
+            raise KitsuneError(
+                "K261",
+                f"{source.path}, from which it was linked, is not there any more",
+                at=Location(str(path)),
+                hint="build the program again, and keep its objects until the release is made",
+            )
+    parts = (part for source in command.sources for part in _objects_in(directory / source.path))
+    return next((options for part in parts for options in _options_if_main(part)), ())
+
+
+def _objects_in(file: Path) -> tuple[ElfFile, ...]:
+    return elf.read_files(file) if file.suffix in _OBJECTS else ()
+
+
+def _options_if_main(part: ElfFile) -> Iterator[tuple[str, ...]]:
+    """Yield the options of the units in an object that define `main`."""
+    digests = {
+        unit.digest
+        for unit in objects.units_of(part)
+        if any(each.name == "main" and each.defined for each in unit.functions)
+    }
+    for data in part.contents(recipe.COMMAND_SECTION):
+        for digest, words in recipe.read_notes(data):
+            if digest in digests:
+                yield tuple(words)
