@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from kitsune_tool.model import Array, Enum, Pointer, Record, Scalar
+from kitsune_tool.model import Array, Enum, Pointer, Record, Scalar, Variable
 from kitsune_tool.pairs import (
     Coded,
     Convert,
@@ -53,8 +53,12 @@ def key_of(world: World, instance: Instance) -> Key:
 
 def image_keys(world: World) -> frozenset[Key]:
     """Return the keys of all that the image has objects of, members and elements included."""
+    return _keys(world, (v for v in world.program.variables if not v.is_local))
+
+
+def _keys(world: World, variables: Iterable[Variable]) -> frozenset[Key]:
     found: set[Key] = set()
-    for variable in world.program.variables:
+    for variable in variables:
         _add_contents(world, Instance(variable.type), found)
     return frozenset(found)
 
@@ -73,12 +77,18 @@ def _add_contents(world: World, instance: Instance, found: set[Key]) -> None:
             _add_contents(world, Instance(field.type), found)
 
 
-def analyse(pairs: Iterable[Pair], old: World) -> frozenset[Key]:
-    """Fill in the results; returns the keys of what may be pointed into and moves."""
+def analyse(pairs: Iterable[Pair], old: World, locals_: Iterable[Variable] = ()) -> frozenset[Key]:
+    """Fill in the results; returns the keys of what may be pointed into and moves.
+
+    `locals_` are the old version's locals that are migrated: they too get another address. Bytes
+    among them make every text worth a visit: unlike constants, they do not stay where they were.
+    """
     pairs = tuple(pairs)
     spread_moved(pairs)
     into_moved = _find_embedded(pairs, old)
-    _spread_visited(pairs, old, image_keys(old) | into_moved)
+    of_locals = _keys(old, locals_)
+    special = image_keys(old) | into_moved | of_locals
+    _spread_visited(pairs, old, special, texts_move=BYTE in of_locals)
     return into_moved
 
 
@@ -139,22 +149,24 @@ def _add_inner(pair: Pair, old: World, found: set[Key], seen: set[int]) -> None:
             _add_inner(part, old, found, seen)
 
 
-def _spread_visited(pairs: tuple[Pair, ...], old: World, special: frozenset[Key]) -> None:
+def _spread_visited(
+    pairs: tuple[Pair, ...], old: World, special: frozenset[Key], *, texts_move: bool
+) -> None:
     changed = True
     while changed:
         changed = False
         for pair in pairs:
-            if not pair.visited and _is_visited(pair, old, special):
+            if not pair.visited and _is_visited(pair, old, special, texts_move=texts_move):
                 pair.visited = changed = True
 
 
-def _is_visited(pair: Pair, old: World, special: frozenset[Key]) -> bool:
+def _is_visited(pair: Pair, old: World, special: frozenset[Key], *, texts_move: bool) -> bool:
     op = pair.op
     if isinstance(op, Point):
         if op.style in {"function", "word"}:
             return True
         if op.text or op.target is None:
-            return False
+            return op.text and texts_move
         key = key_of(old, op.target.old)
         if key in special and key != BYTE:
             return True

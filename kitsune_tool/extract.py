@@ -10,19 +10,23 @@ and those whose address is taken reach. A declaration that is not understood cos
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
-from kitsune_tool import bodies
+from kitsune_tool import bodies, frames, noted
 from kitsune_tool.errors import KitsuneError, Location
+from kitsune_tool.frames import Frame, FrameFinder, LocalVariable, NotedFunction
 from kitsune_tool.index import FunctionInfo, Index, VariableInfo, live
 from kitsune_tool.model import (
     UNKNOWN,
     Array,
     Enum,
     FunctionSymbol,
+    Pointer,
     Record,
     Type,
     Typedef,
@@ -52,11 +56,61 @@ class LocalStatic:
 
 
 @dataclass(frozen=True, slots=True)
+class NotedLocal:
+    """A parameter or local that a frame holds: `variable` is its place in `Unit.variables`, `at`
+    the offset where it is noted, `frame` its frame's place in `Extracted.frames`.
+    """
+
+    variable: int
+    at: int
+    frame: int
+    slot: int
+    is_variable_length: bool
+    """Its size may be known only when the program runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotedFrame:
+    """A frame: it is declared at `start` and holds `count` variables; `outer` is the frame of the
+    whole function, None if this is it. `braces` is where it needs a closing brace, -1: nowhere.
+    """
+
+    start: int
+    count: int
+    outer: int | None
+    braces: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Noting:
+    """Which functions' locals are noted without an annotation in the source.
+
+    `everywhere`: all of the unit's. `functions` are keys, or ends of keys, of functions.
+    """
+
+    everywhere: bool = False
+    functions: tuple[str, ...] = ()
+
+    def covers(self, key: str) -> bool:
+        """Tell whether it holds for the function of this key."""
+        return self.everywhere or any(
+            key == each or ("/" in each and key.endswith("/" + each)) for each in self.functions
+        )
+
+
+NOTHING_MORE = Noting()
+
+
+@dataclass(frozen=True, slots=True)
 class Extracted:
     """A unit and the places in its text."""
 
     unit: Unit
     locals: tuple[LocalStatic, ...]
+    noted: tuple[NotedLocal, ...]
+    frames: tuple[NotedFrame, ...]
+    first_noted: int
+    """Where the definition of the first function with a frame begins."""
     unsized: frozenset[int]
     """Variables (by place) whose type stays incomplete to the unit's end: `int x[];`."""
     weak: frozenset[str]
@@ -69,25 +123,24 @@ class Extracted:
     """Declarations that were not understood, and why."""
 
 
-def extract(scan: Scan, source: str, locate: Callable[[int], Location]) -> Extracted:
+def extract(
+    scan: Scan, source: str, locate: Callable[[int], Location], noting: Noting = NOTHING_MORE
+) -> Extracted:
     """Make the model of a unit.
 
     `source` is its file and `locate` gives places, both relative to the version's source root.
     """
-    return _Extraction(scan, source, locate).run()
-
-
-@dataclass(eq=False, slots=True)
-class _Local:
-    offset: int
-    end: int
-    function: str
-    declared: DeclaredType
-    is_thread_local: bool
+    return _Extraction(scan, source, locate, noting).run()
 
 
 class _Extraction:
-    def __init__(self, scan: Scan, source: str, locate: Callable[[int], Location]) -> None:
+    def __init__(
+        self, scan: Scan, source: str, locate: Callable[[int], Location], noting: Noting
+    ) -> None:
+        self.noting = noting
+        self.noted: list[NotedLocal] = []
+        self.frames: list[NotedFrame] = []
+        self.first_noted = -1
         self.scan = scan
         self.text = scan.text
         self.source = source
@@ -127,6 +180,9 @@ class _Extraction:
         return Extracted(
             unit,
             tuple(self.locals),
+            tuple(self.noted),
+            tuple(self.frames),
+            self.first_noted,
             frozenset(self.unsized),
             weak,
             {(kept[r], part): w for (r, part), w in self.graph.widths.items() if r in kept},
@@ -149,7 +205,8 @@ class _Extraction:
     def _key(self, name: str, *, is_static: bool, function: str = "") -> str:
         prefix = f"{self.namespace}@" if self.namespace else ""
         if function:
-            return f"{prefix}{self.source}/{function}#{name}"
+            file = f"{self.source}/" if is_static else ""
+            return f"{prefix}{file}{function}#{name}"
         return f"{prefix}{self.source}/{name}" if is_static else f"{prefix}{name}"
 
     # -- variables of the file ----------------------------------------------------------------
@@ -241,9 +298,114 @@ class _Extraction:
                 at = self.locate(call.offset)
                 self.update_points.append(UpdatePoint(call.name, function.name, at))
             self.requests += bodies.migrated(self.text, *external.body)
-            if function.is_emitted_here and bodies.has_statics(self.text, *external.body):
+            if not function.is_emitted_here:
+                continue
+            if self._is_noted(function, external.body):
+                self._add_noted(self._noted(function, external), external, seen)
+            elif bodies.has_statics(self.text, *external.body):
                 for local in self._statics(function.name, external.body):
                     self._add_local(local, seen)
+
+    def _is_noted(self, function: FunctionInfo, body: tuple[int, int]) -> bool:
+        if function.system:
+            return False
+        heads = [self._head(entry.external) for entry in function.entries]
+        if not all(map(frames.can_hold, heads)):
+            return False
+        return (
+            any(map(frames.is_annotated, heads))
+            or noted.is_noted_by_hand(self.text, *body)
+            or self.noting.covers(self._key(function.name, is_static=function.is_static))
+        )
+
+    def _head(self, external: External) -> str:
+        end = external.body[0] if external.body else external.end
+        return self.text[external.start : end]
+
+    def _noted(self, function: FunctionInfo, external: External) -> NotedFunction:
+        assert external.body is not None
+        definition = function.definition
+        head = Normalised()
+        signature: DeclaredType | None = None
+        if definition is not None:
+            with contextlib.suppress(Misunderstood):
+                head = self.index.normalised(definition)
+                found = self.graph.convert(head, self.graph.file)
+                signature = next((d for d in found if d.name == function.name), None)
+        finder = FrameFinder(function.name, self.text, self.graph, self._declaration_at)
+        return finder.find(head, signature, external.body)
+
+    def _declaration_at(
+        self, scope: Scope, start: int, end: int
+    ) -> tuple[Normalised, list[DeclaredType]] | None:
+        return self._local_declaration(scope, bodies.Event("type", start, end))
+
+    def _add_noted(
+        self, function: NotedFunction, external: External, seen: dict[tuple[str, str], int]
+    ) -> None:
+        places = self._add_frames(function.frames)
+        if places and self.first_noted < 0:
+            self.first_noted = external.start
+        slots = dict.fromkeys(places, 0)
+        keys: dict[int, str] = {}
+        for variable in function.variables:
+            variable.declared = self._closed(variable.declared)
+            keys[id(variable)] = self._add_local(variable, seen)
+            if variable.frame >= 0:
+                place = places[variable.frame]
+                is_open = self._has_open_array(variable.declared.type)
+                slot = slots[variable.frame]
+                slots[variable.frame] += 1
+                self.noted.append(
+                    NotedLocal(len(self.variables) - 1, variable.end, place, slot, is_open)
+                )
+        for note in function.hand:
+            if isinstance(note.meaning, str):
+                self.graph.errors.append(self._not_noted(function.name, note))
+            elif note.migrates:
+                self.requests.append(keys[id(note.meaning)])
+
+    def _add_frames(self, found: list[Frame]) -> dict[int, int]:
+        """Take the frames that hold something, and the function's own; return their places."""
+        places: dict[int, int] = {}
+        if not any(frame.count for frame in found):
+            return places
+        for number, frame in enumerate(found):
+            if frame.count or number == 0:
+                places[number] = len(self.frames)
+                outer = places[0] if number else None
+                self.frames.append(NotedFrame(frame.start, frame.count, outer, frame.braces))
+        return places
+
+    def _not_noted(self, function: str, note: frames.HandNote) -> KitsuneError:
+        return KitsuneError(
+            "K055",
+            f"'{note.name}' is no local of '{function}' that can be noted: {note.meaning}",
+            at=self.locate(note.offset),
+            hint="name a parameter or a variable that is declared in a block before this,"
+            "\nwithout 'register' and without 'static'",
+        )
+
+    def _closed(self, declared: DeclaredType) -> DeclaredType:
+        """Return what `T x[] = {…}` declares: the compiler tells the length."""
+        if not self._is_open_array(declared.type):
+            return declared
+        node = self.graph.types[declared.type]
+        assert isinstance(node, Array)
+        return self._with_array(declared, Array(node.of, UNKNOWN, node.annotations))
+
+    def _has_open_array(self, at: TypeIndex) -> bool:
+        """Tell whether the length of an array in a declaration is left to the compiler."""
+        seen: set[TypeIndex] = set()
+        while at not in seen:
+            seen.add(at)
+            node = self.graph.types[at]
+            if isinstance(node, Array) and node.length == UNKNOWN:
+                return True
+            if not isinstance(node, Array | Pointer | Typedef):
+                return False
+            at = children(node)[0]
+        return False
 
     def _requested(self) -> tuple[str | None, ...]:
         """Return the keys that `MIGRATE_*` asks for.
@@ -251,7 +413,7 @@ class _Extraction:
         A macro names a static by `__FILE__`, which is the unit's source as the compiler was told;
         the unit's own key is meant then.
         """
-        own = {v.key.rpartition("/")[2]: v.key for v in self.variables if v.storage != "global"}
+        own = {v.key.rpartition("/")[2]: v.key for v in self.variables if "/" in v.key}
         found = (
             own.get(key.rpartition("/")[2], key) if key is not None and "/" in key else key
             for key in self.requests
@@ -263,9 +425,9 @@ class _Extraction:
         found = [f for f in self.index.functions.values() if f.definition and f.name in self.live]
         return sorted(found, key=lambda f: f.definition.external.start if f.definition else 0)
 
-    def _statics(self, function: str, body: tuple[int, int]) -> list[_Local]:
+    def _statics(self, function: str, body: tuple[int, int]) -> list[LocalVariable]:
         scope = Scope(self.graph.file, function)
-        found: list[_Local] = []
+        found: list[LocalVariable] = []
         for event in bodies.events(self.text, *body):
             if event.kind == "open":
                 scope = Scope(scope, function)
@@ -281,12 +443,7 @@ class _Extraction:
         self, scope: Scope, event: bodies.Event
     ) -> tuple[Normalised, list[DeclaredType]] | None:
         def is_typedef(name: str) -> bool:
-            inner: Scope | None = scope
-            while inner is not None:
-                if name in inner.typedefs:
-                    return True
-                inner = inner.parent
-            return self.index.is_typedef(name)
+            return self.graph.is_typedef(name, scope)
 
         try:
             normalised = normalise(self.text, event.start, event.end, is_typedef)
@@ -303,7 +460,7 @@ class _Extraction:
         external = External(event.start, event.end, None, False)
         self.index.note(external, trouble)
 
-    def _static(self, function: str, scope: Scope, event: bodies.Event) -> list[_Local]:
+    def _static(self, function: str, scope: Scope, event: bodies.Event) -> list[LocalVariable]:
         result = self._local_declaration(scope, event)
         if result is None:
             return []
@@ -316,25 +473,29 @@ class _Extraction:
             declaration = types.get(name.name) or DeclaredType(
                 name.name, self.graph.unknown(), (), False, name.offset, False
             )
-            if self._is_open_array(declaration.type):
-                node = self.graph.types[declaration.type]
-                assert isinstance(node, Array)
-                array = Array(node.of, UNKNOWN, node.annotations)
-                declaration = self._with_array(declaration, array)
             is_thread_local = "_Thread_local" in normalised.storage
-            found.append(_Local(name.offset, event.end, function, declaration, is_thread_local))
+            found.append(
+                LocalVariable(
+                    name.offset, event.end, function, self._closed(declaration), is_thread_local
+                )
+            )
         return found
 
-    def _add_local(self, local: _Local, seen: dict[tuple[str, str], int]) -> None:
+    def _add_local(self, local: LocalVariable, seen: dict[tuple[str, str], int]) -> str:
+        """Add a function's variable to the unit; return its key."""
         name = local.declared.name
-        count = seen[local.function, name] = seen.get((local.function, name), 0) + 1
+        is_static = local.frame < 0
+        counted = (local.function if is_static else f"{local.function}#", name)
+        count = seen[counted] = seen.get(counted, 0) + 1
         spelled = name if count == 1 else f"{name}.{count}"
-        self.locals.append(LocalStatic(len(self.variables), local.end))
+        key = self._key(spelled, is_static=is_static, function=local.function)
+        if is_static:
+            self.locals.append(LocalStatic(len(self.variables), local.end))
         self.variables.append(
             Variable(
-                key=self._key(spelled, is_static=True, function=local.function),
+                key=key,
                 name=name,
-                storage="local_static",
+                storage=_storage(local),
                 type=local.declared.type,
                 function=local.function,
                 thread_local=local.is_thread_local,
@@ -343,6 +504,7 @@ class _Extraction:
                 at=self.locate(local.offset),
             )
         )
+        return key
 
     # -- functions ----------------------------------------------------------------------------
 
@@ -405,6 +567,12 @@ class _Extraction:
         return taken
 
     # -- annotations --------------------------------------------------------------------------
+
+
+def _storage(local: LocalVariable) -> Literal["local_static", "local", "parameter"]:
+    if local.frame < 0:
+        return "local_static"
+    return "parameter" if local.is_parameter else "local"
 
 
 def annotation_spans(text: str) -> tuple[tuple[int, int], ...]:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location, unmoved
-from kitsune_tool.extract import Extracted, extract
-from kitsune_tool.insert import apply, labelled_statics, tables
+from kitsune_tool.extract import NOTHING_MORE, Extracted, Noting, extract
+from kitsune_tool.insert import apply, frame_declarations, labelled_statics, tables
 from kitsune_tool.model import EditMatch, Unit, to_json
 from kitsune_tool.scan import Scan, scan
 
@@ -40,6 +40,7 @@ class FrontendConfig:
     directory: str = ""
     compiler: str = ""
     expand: Expand | None = None
+    noting: Noting = NOTHING_MORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +116,12 @@ def _process(text: str, source: str, config: FrontendConfig) -> Processed:
     matches: tuple[EditMatch, ...] = ()
     if config.edits:
         scanned, matches = _edited(scanned, name, config)
-    extracted = extract(scanned, name, _locator(scanned, config))
+    extracted = extract(scanned, name, _locator(scanned, config), config.noting)
     if extracted.errors:
         raise KitsuneErrors(extracted.errors)
     extracted = _identified(extracted, matches, config)
     insertions, end = tables(extracted, labelled_statics(scanned.text))
+    insertions = [*frame_declarations(extracted, scanned), *insertions]
     result = apply(scanned.text, insertions, extracted.blanks)
     return Processed(result.rstrip("\n") + end, extracted.unit, extracted.skipped)
 

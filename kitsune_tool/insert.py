@@ -9,19 +9,21 @@ import base64
 import json
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from kitsune_tool import layout
 from kitsune_tool.extract import Extracted
 from kitsune_tool.layout import Namer, Slot
 from kitsune_tool.model import FunctionSymbol, Unit, Variable, to_json
+from kitsune_tool.scan import Scan
 
 # `flags` of struct kitsune_symbol (runtime/include/kitsune_abi.h).
 _VARIABLE = 1
 _FUNCTION = 2
 _CONST = 4
 _THREAD_LOCAL = 8
+_LOCAL = 16
 
 _SYMBOL = (
     "struct { const char *key; const volatile void *address; unsigned long long size;"
@@ -136,17 +138,124 @@ def tables(
     lines.append(namer.take_copies())
     lines.append(layout.segment(unit.digest, 0, values, "__kt_layouts"))
     end = '\n# 1 "<kitsune>" 3\n' + "".join(f"{line}\n" for line in lines if line)
-    return _locals(extracted, namer, slots), end + record_section(unit)
+    insertions = [*_frames(extracted), *_locals(extracted, namer, slots)]
+    insertions += _noted(extracted, namer, slots)
+    insertions += [Insertion(f.braces, " }") for f in extracted.frames if f.braces >= 0]
+    return insertions, end + record_section(unit)
 
 
 def _outer(variable: Variable) -> bool:
-    return variable.storage != "local_static"
+    return not variable.function
 
 
 def _value(unit: Unit, namer: Namer, slot: Slot) -> str | None:
     if slot.kind == "variable" and not _outer(unit.variables[slot.of]):
         return None
     return namer.expression(slot)
+
+
+_FRAMES = """\
+struct __kt_slot { const void *symbol; const volatile void *address; };
+struct __kt_frame { struct __kt_frame *outer, **head; unsigned long long count; }
+  __attribute__((__may_alias__));
+extern void kitsune__enter(struct __kt_frame *) __attribute__((__weak__, __visibility__("hidden")));
+static __inline__ __attribute__((__unused__, __no_instrument_function__)) void *
+__kt_enter(struct __kt_frame *frame) {
+  frame->head = &frame->outer;
+  if (kitsune__enter) kitsune__enter(frame);
+  return frame;
+}
+static __inline__ __attribute__((__unused__, __no_instrument_function__)) void *
+__kt_enter_block(struct __kt_frame *frame, struct __kt_frame *function) {
+  frame->head = function->head;
+  frame->outer = *frame->head;
+  *frame->head = frame;
+  return frame;
+}
+static __inline__ __attribute__((__unused__, __no_instrument_function__)) void
+__kt_leave(void *block) {
+  struct __kt_frame *frame = (struct __kt_frame *)block;
+  *frame->head = frame->outer;
+}
+static __inline__ __attribute__((__unused__, __no_instrument_function__)) void *
+__kt_note(struct __kt_slot *slot, const void *symbol, const volatile void *address) {
+  slot->symbol = symbol;
+  slot->address = address;
+  return slot;
+}
+"""
+"""What the frames of a unit need, in front of the first function that has one. `struct
+kitsune_frame` of kitsune_abi.h is the same. Without a runtime (a plain program that is not linked
+with ours) a frame is a list of its own."""
+
+_UNUSED = "__extension__ __attribute__((__unused__)) void *"
+
+
+def frame_declarations(extracted: Extracted, scan: Scan) -> list[Insertion]:
+    """Return what the frames need in front of the first function that has one, on lines of its own
+    as of a system header; the user's line goes on with its number and column.
+    """
+    at = extracted.first_noted
+    if at < 0 or not extracted.frames:
+        return []
+    place = scan.locate(at)
+    name = place.file.replace("\\", "\\\\").replace('"', '\\"')
+    back = f'# {place.line} "{name}"\n{" " * (place.column - 1)}'
+    return [Insertion(at, f'\n# 1 "<kitsune>" 3\n{_FRAMES}{back}')]
+
+
+def _frames(extracted: Extracted) -> list[Insertion]:
+    found = []
+    for number, frame in enumerate(extracted.frames):
+        count = max(frame.count, 1)
+        declared = (
+            f" __extension__ struct {{ struct __kt_frame frame; struct __kt_slot slots[{count}]; }}"
+            f" __kt_frame_{number} __attribute__((__unused__, __cleanup__(__kt_leave))) ="
+            f" {{ {{ 0, 0, {frame.count} }}, {{ {{ 0, 0 }} }} }};"
+        )
+        arguments = f"&__kt_frame_{number}.frame"
+        enter = "__kt_enter"
+        if frame.outer is not None:
+            enter = "__kt_enter_block"
+            arguments += f", &__kt_frame_{frame.outer}.frame"
+        entered = f" {_UNUSED}__kt_entered_{number} = {enter}({arguments});"
+        brace = " {" if frame.braces >= 0 else ""
+        found.append(Insertion(frame.start, f"{brace}{declared}{entered}"))
+    return found
+
+
+def _noted(extracted: Extracted, namer: Namer, slots: list[Slot]) -> list[Insertion]:
+    """Return, where each noted local is known, its entry, what it can name, and its note."""
+    unit = extracted.unit
+    places = {slot: place for place, slot in enumerate(slots)}
+    found = []
+    for local in extracted.noted:
+        number, variable = local.variable, unit.variables[local.variable]
+        named = set(namer.name_from(variable))
+        wanted = [slot for slot in slots if slot.of in named and slot.kind != "variable"]
+        wanted.append(Slot("variable", number))
+        sized = _constant if local.is_variable_length else _as_it_is
+        size = sized(layout.size_of(variable), "0")
+        flags = _VARIABLE | _LOCAL | _CONST * variable.const
+        entry = _entry(f"__kt_variable_{number}", variable.key, "0", size, flags)
+        segments = _segments(namer, wanted, places, f"__kt_layout_{number}", sized)
+        note = (
+            f"{_UNUSED}__kt_noted_{number} = __kt_note(&__kt_frame_{local.frame}"
+            f".slots[{local.slot}], &__kt_variable_{number}, &{variable.name});"
+        )
+        found.append(Insertion(local.at, f" {entry} {namer.take_copies()}{segments} {note}"))
+    return found
+
+
+def _constant(expression: str, otherwise: str) -> str:
+    """Return an expression of C that is constant also where a length is not (`int a[n];`)."""
+    known = f"__builtin_constant_p({expression})"
+    return f"__builtin_choose_expr({known}, {expression}, {otherwise})"
+
+
+def _as_it_is(expression: str, otherwise: str) -> str:
+    del otherwise
+    return expression
 
 
 def _symbol(
@@ -170,7 +279,7 @@ def _symbol(
             f' __attribute__((__alias__("{variable.name}"))); '
         )
         address = f"&__kt_alias_{number}"
-    size = f"sizeof({variable.name}[0])" if number in unsized else f"sizeof({variable.name})"
+    size = layout.size_of(variable, is_unsized=number in unsized)
     flags = _VARIABLE | _CONST * variable.const | _THREAD_LOCAL * variable.thread_local
     return before + _entry(f"__kt_variable_{number}", variable.key, address, size, flags)
 
@@ -209,13 +318,17 @@ def _locals(extracted: Extracted, namer: Namer, slots: list[Slot]) -> list[Inser
         wanted = [slot for slot in slots if slot.of in named and slot.kind != "variable"]
         wanted.append(Slot("variable", local.variable))
         text = _symbol(local.variable, variable, extracted.unsized)
-        segments = _segments(unit, namer, wanted, places, f"__kt_layout_{local.variable}")
+        segments = _segments(namer, wanted, places, f"__kt_layout_{local.variable}")
         found.append(Insertion(local.end, f" {text} {namer.take_copies()}{segments}"))
     return found
 
 
 def _segments(
-    unit: Unit, namer: Namer, wanted: list[Slot], places: dict[Slot, int], name: str
+    namer: Namer,
+    wanted: list[Slot],
+    places: dict[Slot, int],
+    name: str,
+    sized: Callable[[str, str], str] = _as_it_is,
 ) -> str:
     """Return one segment for each run of slots that follow each other."""
     runs: list[list[Slot]] = []
@@ -226,6 +339,10 @@ def _segments(
             runs.append([slot])
     parts = []
     for number, run in enumerate(runs):
-        values = [namer.expression(slot) for slot in run]
-        parts.append(layout.segment(unit.digest, places[run[0]], values, f"{name}_{number}"))
+        values = [_sized(namer.expression(slot), sized) for slot in run]
+        parts.append(layout.segment(namer.unit.digest, places[run[0]], values, f"{name}_{number}"))
     return " ".join(parts)
+
+
+def _sized(expression: str | None, sized: Callable[[str, str], str]) -> str | None:
+    return None if expression is None else sized(expression, f"{layout.NOTHING}ull")

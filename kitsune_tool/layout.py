@@ -36,7 +36,7 @@ from kitsune_tool.model import (
 )
 
 MAGIC = 0x4B495453554E4531
-_NOTHING = MAGIC - 1
+NOTHING = MAGIC - 1
 """Written where there is no expression for a slot; no size, offset or enumerator is like it."""
 
 SlotKind = Literal["size", "align", "signed", "offset", "field", "width", "value", "variable"]
@@ -116,7 +116,7 @@ class Namer:
             if name:
                 roots.append((at, name))
         for at, variable in enumerate(self.unit.variables):
-            if variable.storage != "local_static":
+            if not variable.function:
                 roots.append((variable.type, self._type_of(at)))
         self._spread(roots)
         for at, node in enumerate(self.unit.types):  # of parameters, which no route reaches
@@ -240,8 +240,7 @@ class Namer:
     def expression(self, slot: Slot) -> str | None:
         """Return the C constant expression of a slot, None if it has none at this place."""
         if slot.kind == "variable":
-            name = self.unit.variables[slot.of].name
-            return f"sizeof({name}[0])" if slot.of in self._unsized else f"sizeof({name})"
+            return size_of(self.unit.variables[slot.of], is_unsized=slot.of in self._unsized)
         node = self.unit.types[slot.of]
         if slot.kind == "value" and isinstance(node, Enum) and self._stands_alone(slot.of, node):
             return f"(unsigned long long)({node.enumerators[slot.part][0]})"
@@ -279,6 +278,15 @@ class Namer:
         return isinstance(node, Array) and node.length is None
 
 
+def size_of(variable: Variable, *, is_unsized: bool = False) -> str:
+    """Return the size of a variable in C; an open array's is that of its first element."""
+    if is_unsized:
+        return f"sizeof({variable.name}[0])"
+    if variable.storage == "parameter":  # compilers warn about `sizeof` of one that is `T x[]`
+        return f"sizeof(__typeof__({variable.name}))"
+    return f"sizeof({variable.name})"
+
+
 def _own_name(node: Type) -> str:
     """Return the name that a type has at file scope by itself, "" if it has none."""
     match node:
@@ -302,7 +310,7 @@ def _member(part: int) -> str:
 
 def segment(digest: str, first: int, values: Iterable[str | None], name: str) -> str:
     """Return the C definition of one segment, in one line, as an array called `name`."""
-    words = [value if value is not None else f"{_NOTHING}ull" for value in values]
+    words = [value if value is not None else f"{NOTHING}ull" for value in values]
     head = [f"{MAGIC:#x}ull", f"0x{digest}ull", str(first), str(len(words))]
     return (
         f"__extension__ static const unsigned long long {name}[] __attribute__((__section__("
@@ -331,7 +339,7 @@ def read(data: bytes, byte_order: Literal["<", ">"] = "<") -> dict[str, dict[int
         at += 4
         numbers = found.setdefault(f"{digest:016x}", {})
         for place, value in enumerate(words[at : at + length]):
-            if value != _NOTHING:
+            if value != NOTHING:
                 numbers[first + place] = value
         at += length
     return found
@@ -358,7 +366,7 @@ def filled(unit: Unit, numbers: Mapping[int, int]) -> Unit:
 
 
 def _is_dropped(variable: Variable) -> bool:
-    is_local = variable.storage == "local_static" and not variable.thread_local
+    is_local = variable.function != "" and not variable.thread_local
     return is_local and variable.size_bytes == UNKNOWN
 
 

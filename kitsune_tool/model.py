@@ -187,16 +187,17 @@ Type: TypeAlias = Scalar | Pointer | Array | Function | Record | Enum | Typedef 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A variable with static or thread storage duration that this program defines.
+    """A variable that this program defines: one of static or thread storage duration, or a
+    parameter or local variable of a function whose locals are noted.
 
-    `key` is the one of the language: `var`, `file.c/var`, `file.c/func#var`, with `.2` after the
-    name of the second static of one name in one function, and `ns@` before it where the unit sets
-    `KT_NAMESPACE`.
+    `key` is the one of the language: `var`, `file.c/var`, `file.c/func#var`, `func#var` for a
+    local, with `.2` after the name of the second one of that name in one function, and `ns@`
+    before it where the unit sets `KT_NAMESPACE`.
     """
 
     key: str
     name: str
-    storage: Literal["global", "static", "local_static"]
+    storage: Literal["global", "static", "local_static", "local", "parameter"]
     type: TypeIndex
     function: str = ""
     size_bytes: int = UNKNOWN
@@ -204,6 +205,11 @@ class Variable:
     const: bool = False
     annotations: Annotations = ()
     at: Location | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether it lives in a function's frame."""
+        return self.storage in {"local", "parameter"}
 
 
 @dataclass(frozen=True, slots=True)

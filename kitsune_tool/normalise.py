@@ -95,6 +95,8 @@ class Normalised:
     """Names of all attributes met, without underscores."""
     marked: bool = False
     """There are annotations in it."""
+    old_style: int = -1
+    """Where the declarations of an old-style definition's parameters begin."""
 
     @property
     def is_typedef(self) -> bool:
@@ -364,7 +366,8 @@ class _Walker:
             return
         if self.result.declared and self.result.declared[-1].is_function:
             self.out.append(Ready("SEMI", ";", self.raw[self.at].offset))
-            return  # parameters of an old-style definition
+            self.result.old_style = self.raw[self.at].offset
+            return
         raise self.surprise()
 
     def starts_type(self, index: int) -> bool:

@@ -219,7 +219,7 @@ class _Planner:
         asked = self._asked()
         self._drain()
         kept = tuple(self._with_parts(m) for m in migrations if m is not None)
-        into_moved = closed.analyse(self.pairs, self.old)
+        into_moved = closed.analyse(self.pairs, self.old, _locals_of(kept))
         self._fill_unions()
         moves = any(_gets_new_objects(pair) for pair in self.pairs)
         self._check_moving(moves)
@@ -251,6 +251,8 @@ class _Planner:
 
     def _variable(self, new: Variable) -> Migration | None:
         old = self.comparison.old_variable(new)
+        if new.is_local:  # none but a MIGRATE_LOCAL reaches it, which the front-end resolves
+            return self._asked_for(new, old, False) if new.key in self.requested else None
         auto = self._is_auto(new)
         if _is_nameless(new):
             if old is not None and auto and not new.const and not _has(new, "ignore"):
@@ -266,7 +268,7 @@ class _Planner:
             return self._ruled_variable(new, old, rule, auto)
         if _has(new, "ignore"):
             return Migration(new, old, address=True, reason="E_IGNORE")
-        if new.const:
+        if new.const and not new.is_local:
             return Migration(new, old, address=True, reason="constant") if old else None
         if old is None:
             return self._added(new, auto)
@@ -347,7 +349,7 @@ class _Planner:
         return tuple(
             Migration(None, old, reason="nothing of the new version asks for it")
             for old in self.old.program.variables
-            if old.key not in taken and not _is_nameless(old)
+            if old.key not in taken and not _is_nameless(old) and not old.is_local
         )
 
     # -- values -----------------------------------------------------------------------------------
@@ -920,6 +922,11 @@ class _Planner:
             message = f"rule '{rule.label}': {error}"
             self.diagnoses.keep(KitsuneError("K112", message, at=rule.code_at))
             return []
+
+
+def _locals_of(migrations: Iterable[Migration]) -> tuple[Variable, ...]:
+    """Return the old locals that go on living, so that pointers to them are worth a look."""
+    return tuple(m.old for m in migrations if m.old is not None and m.old.is_local)
 
 
 def _to_elements(pointer: Ref, row: Vector) -> Ref:

@@ -232,21 +232,28 @@ def _merge_variables(
 ) -> tuple[Variable, ...]:
     found: dict[str, Variable] = {}
     errors: list[KitsuneError] = []
+    ambiguous: set[str] = set()
+    requests = {key for unit, _ in numbered for key in unit.requests}
     for unit, start in numbered:
         for each in unit.variables:
             variable = dataclasses.replace(each, type=mapping[start + each.type])
             known = found.setdefault(each.key, variable)
-            if known is not variable and not _is_same_variable(known, variable):
+            if known is variable or _is_same_variable(known, variable):
+                continue
+            if known.is_local and variable.is_local and each.key not in requests:
+                ambiguous.add(each.key)  # of two static functions of one name; nobody asks
+            else:
                 errors.append(_clash(known, variable))
     if errors:
         raise KitsuneErrors(tuple(errors))
-    return tuple(found.values())
+    return tuple(v for v in found.values() if v.key not in ambiguous)
 
 
 def _is_same_variable(one: Variable, other: Variable) -> bool:
     """Tell whether two definitions are one variable: common or weak symbols of one type."""
     both_global = one.storage == other.storage == "global"
-    return both_global and one.type == other.type
+    from_header = one.is_local and other.is_local and one.at == other.at
+    return (both_global or from_header) and one.type == other.type
 
 
 def _clash(known: Variable, other: Variable) -> KitsuneError:

@@ -42,6 +42,7 @@ _OLD_STYLE = re.compile(
     r"\x01(?:\s*(?:__attribute__|__attribute|__kt__)\s*\x01)*\s*"
     r"(?!(?:__attribute__|__attribute|__kt__|__asm__|__asm|asm)\b)[A-Za-z_$]"
 )
+_MARKS = re.compile(r"(?:\s*__kt__\s*\x01)*+\s*")
 
 _MARKER = re.compile(r'\n# (\d+) "((?:[^"\\\n]|\\.)*+)"((?: \d)*+)')
 _FIRST_MARKER = re.compile(r'# (\d+) "((?:[^"\\\n]|\\.)*+)"((?: \d)*+)')
@@ -234,7 +235,7 @@ def _glue(text: str, spans: list[_Span]) -> list[_Span]:
     """Join an old-style definition (`int f(a) int a; {…}`) that was cut at its parameters."""
     result: list[_Span] = []
     for start, end, body in spans:
-        if body is None or start != body[0]:
+        if body is None or not _is_marks(text[start : body[0]]):
             result.append((start, end, body))
             continue
         first = len(result) - 1
@@ -246,6 +247,11 @@ def _glue(text: str, spans: list[_Span]) -> list[_Span]:
         del result[first:]
         result.append(joined)
     return result
+
+
+def _is_marks(head: str) -> bool:
+    """Tell whether nothing but annotations stands in front of a body."""
+    return not head or _MARKS.fullmatch(_collapse(head)) is not None
 
 
 def _is_old_style(text: str, span: _Span) -> bool:

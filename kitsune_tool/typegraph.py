@@ -86,12 +86,37 @@ _WIDE = {"long", "unsigned long", "long long", "unsigned long long", "double"}
 
 @dataclass(eq=False, slots=True)
 class Scope:
-    """A block; the outermost one, without a parent, is the file. `label` is the function."""
+    """A block; the outermost one, without a parent, is the file. `label` is the function.
+
+    `locals` are the variables declared in it, by numbers that frames.py gives them; they hide
+    typedefs of their names.
+    """
 
     parent: Scope | None = None
     label: str = ""
     tags: dict[str, TypeIndex] = field(default_factory=dict)
     typedefs: dict[str, TypeIndex] = field(default_factory=dict)
+    locals: dict[str, int] = field(default_factory=dict)
+
+    def is_typedef(self, name: str) -> bool | None:
+        """Tell whether `name` is a typedef's, None if no block says so or otherwise."""
+        inner: Scope | None = self
+        while inner is not None:
+            if name in inner.typedefs:
+                return True
+            if name in inner.locals:
+                return False
+            inner = inner.parent
+        return None
+
+    def local(self, name: str) -> int | None:
+        """Return the number of the variable that `name` means here, None if there is none."""
+        inner: Scope | None = self
+        while inner is not None:
+            if name in inner.locals:
+                return inner.locals[name]
+            inner = inner.parent
+        return None
 
 
 @dataclass(slots=True)
@@ -183,14 +208,12 @@ class TypeGraph:
         return isinstance(node, Function)
 
     def _prelude(self, found: Normalised, scope: Scope) -> set[str]:
-        return {name for name in found.names if self._is_type(name, scope)}
+        return {name for name in found.names if self.is_typedef(name, scope)}
 
-    def _is_type(self, name: str, scope: Scope | None) -> bool:
-        while scope is not None:
-            if name in scope.typedefs:
-                return True
-            scope = scope.parent
-        return self.index.is_typedef(name)
+    def is_typedef(self, name: str, scope: Scope) -> bool:
+        """Tell whether `name` is a typedef's at a place in `scope`."""
+        found = scope.is_typedef(name)
+        return self.index.is_typedef(name) if found is None else found
 
     # -- declarations -------------------------------------------------------------------------
 

@@ -64,6 +64,7 @@ void kitsune_log(const char *format, ...) KITSUNE__HIDDEN;
 /* ---- migrating by hand ----------------------------------------------------------------------- */
 
 int kitsune__migrate_variable(const char *key, void *address) KITSUNE__HIDDEN;
+int kitsune__migrate_local(const char *func, const char *name, void *address) KITSUNE__HIDDEN;
 
 #define KITSUNE__STRING(text) #text
 #define KITSUNE__EXPANDED(text) KITSUNE__STRING(text)
@@ -71,6 +72,8 @@ int kitsune__migrate_variable(const char *key, void *address) KITSUNE__HIDDEN;
 /* Each is non-zero if a value was migrated: if (!MIGRATE_GLOBAL(v)) v = init(); */
 #define MIGRATE_GLOBAL(v) kitsune__migrate_variable(#v, (void *)&(v))
 #define MIGRATE_STATIC(v) kitsune__migrate_variable(__FILE__ "/" #v, (void *)&(v))
+/* A parameter or local of this function, which is thereby noted (E_NOTELOCALS). */
+#define MIGRATE_LOCAL(v) kitsune__migrate_local(__func__, #v, (void *)&(v))
 #define MIGRATE_LOCAL_STATIC(func, v)                                                              \
     kitsune__migrate_variable(__FILE__ "/" #func "#" #v, (void *)&(v))
 
@@ -96,6 +99,9 @@ void *kitsune_get_symbol_addr_new(const char *name, const char *func, const char
 /* `file` as a string or as it stands: "conn.c" or conn.c. */
 #define GET_OLD_GLOBAL(v) kitsune_lookup_key_old(#v)
 #define GET_NEW_GLOBAL(v) kitsune_lookup_key_new(#v)
+/* The innermost live one of that name; NULL if there is none. */
+#define GET_OLD_LOCAL(func, v) kitsune_get_symbol_addr_old(#v, #func, NULL, NULL)
+#define GET_NEW_LOCAL(func, v) kitsune_get_symbol_addr_new(#v, #func, NULL, NULL)
 #define GET_OLD_STATIC(file, v) kitsune_get_symbol_addr_old(#v, NULL, KITSUNE__EXPANDED(file), NULL)
 #define GET_NEW_STATIC(file, v) kitsune_get_symbol_addr_new(#v, NULL, KITSUNE__EXPANDED(file), NULL)
 #define GET_OLD_LOCAL_STATIC(file, func, v)                                                        \

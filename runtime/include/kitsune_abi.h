@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KITSUNE_ABI 1u
+#define KITSUNE_ABI 2u
 #define KITSUNE_MAGIC 0x4b495453554e4531ull /* "KITSUNE1" */
 #define KITSUNE_BUILD_ID_SIZE 20
 
@@ -29,6 +29,8 @@
 #define KITSUNE_SYMBOL_CONST 0x4u
 /* `address` is a function `void *(*)(void)` that returns the calling thread's address. */
 #define KITSUNE_SYMBOL_THREAD_LOCAL 0x8u
+/* A parameter or local of a noted function: `address` is NULL, a frame says where it is. */
+#define KITSUNE_SYMBOL_LOCAL 0x10u
 
 /*
  * A registered variable or function. Entries of all units lie side by side in the section
@@ -42,6 +44,22 @@ struct kitsune_symbol {
     uint32_t flags;
     uint32_t reserved;
 };
+
+/*
+ * A frame: the block of a noted function that is being executed, with those of its variables whose
+ * declaration was reached. It lies in the function's own frame; each thread has a list of its frames,
+ * the innermost first. Entering puts a frame in front, leaving (by whatever way but longjmp, which is
+ * a wrapped call) takes it out together with all that is further in.
+ */
+struct kitsune_slot {
+    const struct kitsune_symbol *symbol; /* NULL: not reached */
+    const volatile void *address;
+};
+struct kitsune_frame {
+    struct kitsune_frame *outer, **head; /* the thread's list */
+    uint64_t count;
+    struct kitsune_slot slots[];
+} __attribute__((may_alias));
 
 #define KITSUNE_SYMBOLS_SECTION "kitsune_symbols"
 #define KITSUNE_RECORDS_SECTION ".kitsune"         /* not loaded: the units' records, as text */
@@ -195,6 +213,9 @@ struct kitsune_launcher {
     void *(*lookup_key)(int new_version, const char *key); /* NULL if there is none */
     const char *(*lookup_address)(int new_version, const void *address);
     void (*log)(const char *format, va_list arguments);
+
+    /* Puts a frame in front of the calling thread's list. */
+    void (*enter)(struct kitsune_frame *);
 
     /* -- the engine, for generated code and rules; only during an update -- */
     /* Each takes an old pointer and returns the new one; NULL gives NULL. */

@@ -13,6 +13,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/epoll.h>
@@ -63,6 +64,11 @@ typedef void kitsune__signal_handler(int);
     X(int, fcntl, (int descriptor, int command, long argument), (descriptor, command, argument)) \
     X(int, fcntl64, (int descriptor, int command, long argument), (descriptor, command, argument)) \
     X(int, ioctl, (int descriptor, unsigned long request, void *argument), (descriptor, request, argument)) \
+    /* jumps over the frames of noted functions (frames.c) */ \
+    N(void, longjmp, (struct __jmp_buf_tag *environment, int value), (environment, value)) \
+    N(void, _longjmp, (struct __jmp_buf_tag *environment, int value), (environment, value)) \
+    N(void, siglongjmp, (struct __jmp_buf_tag *environment, int value), (environment, value)) \
+    N(void, __longjmp_chk, (struct __jmp_buf_tag *environment, int value), (environment, value)) \
     /* another program, another thread (wrap_exit.c) */ \
     X(int, execve, (const char *path, char *const *arguments, char *const *variables), (path, arguments, variables)) \
     X(int, execv, (const char *path, char *const *arguments), (path, arguments)) \

@@ -51,6 +51,11 @@ int kitsune__migrate_variable(const char *key, void *address) {
     return 0;
 }
 
+int kitsune__migrate_local(const char *func, const char *name, void *address) {
+    (void)func;
+    return kitsune__migrate_variable(name, address);
+}
+
 void *kitsune_lookup_key_old(const char *key) {
     (void)key;
     return NULL;

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "frames.h"
 #include "journal.h"
 #include "load.h"
 #include "log.h"
@@ -261,6 +262,7 @@ static void run_new_version(void *argument) {
     int count;
     (void)argument;
     kitsune__signals_begin();
+    kitsune__frames_suspend(kitsune__journal_old_stack_pointer());
     kitsune__journal_phase(KITSUNE__PHASE_LOAD, NULL);
     uint32_t code =
         kitsune__load_next(update.request.load_path, update.request.source, reason, sizeof reason);
@@ -368,6 +370,7 @@ static void commit(void) {
     kitsune__exit_carry_over(old, successor);
     kitsune__journal_commit(apply_commit, &verdict, &stack);
     has_updated = 1;
+    kitsune__frames_commit();
     verdict.objects = statistics.moved + statistics.in_place;
     verdict.bytes = statistics.bytes;
     take_stack(&stack);
@@ -592,6 +595,8 @@ void *kitsune__lookup_key(int new_version, const char *key) {
         return NULL;
     const struct kitsune_symbol *symbol = kitsune__registry_find(registry, key, NULL);
     void *address = symbol != NULL ? kitsune__registry_address(registry, symbol) : NULL;
+    if (symbol != NULL && symbol->flags & KITSUNE_SYMBOL_LOCAL)
+        address = kitsune__frames_find(key, kitsune__journal_active() && !new_version);
     done_with(registry);
     return address;
 }
@@ -604,6 +609,8 @@ const char *kitsune__lookup_address(int new_version, const void *address) {
     const struct kitsune_symbol *symbol = kitsune__registry_function_at(registry, address);
     if (symbol == NULL)
         symbol = kitsune__registry_variable_at(registry, address, &offset);
+    if (symbol == NULL && new_version)
+        symbol = kitsune__frames_symbol_at(address);
     const char *key = symbol != NULL && offset == 0 ? symbol->key : NULL;
     done_with(registry);
     return key;

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "frames.h"
+
 /* A registered variable or function with the address it has for this thread. */
 struct place {
     uintptr_t start;
@@ -47,6 +49,8 @@ static uintptr_t symbol_start(const struct kitsune_symbol *symbol) {
         memcpy(&locate, &symbol->address, sizeof locate);
         return (uintptr_t)locate();
     }
+    if (symbol->flags & KITSUNE_SYMBOL_LOCAL)
+        return (uintptr_t)kitsune__frames_address(symbol);
     return (uintptr_t)symbol->address;
 }
 
@@ -90,7 +94,7 @@ static void add_symbol(struct kitsune__registry *registry, const struct kitsune_
     struct place place = {symbol_start(symbol), symbol};
     if (symbol->flags & KITSUNE_SYMBOL_FUNCTION)
         registry->functions[registry->function_count++] = place;
-    else if (symbol->size) /* an empty one would hide what lies at its address */
+    else if (symbol->size && place.start) /* an empty one would hide what lies at its address */
         registry->variables[registry->variable_count++] = place;
 }
 
@@ -265,6 +269,8 @@ const struct kitsune_symbol *kitsune__registry_function_at(const struct kitsune_
 
 void *kitsune__registry_address(const struct kitsune__registry *registry,
                                 const struct kitsune_symbol *symbol) {
+    if (symbol->flags & KITSUNE_SYMBOL_LOCAL)
+        return kitsune__frames_address(symbol);
     if (!(symbol->flags & KITSUNE_SYMBOL_THREAD_LOCAL))
         return (void *)(uintptr_t)symbol->address;
     for (size_t i = 0; i < registry->variable_count; i++)

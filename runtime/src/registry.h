@@ -6,7 +6,8 @@
  *    it: between updates it costs nothing. Its memory is mapped, never malloc'ed, so that it may be
  *    opened and used inside a transaction (a rollback unmaps it) and while malloc is broken.
  *  - Symbols belong to the release; they stay valid as long as its image is mapped.
- *  - A thread-local symbol is resolved for the thread that opened the registry.
+ *  - A thread-local symbol is resolved for the thread that opened the registry, and so is a local of
+ *    that thread's frames: one that is alive then can be found by its address.
  *
  * Context: the program's thread, not signal handlers. A registry is constant after it was opened.
  */
@@ -55,7 +56,8 @@ kitsune__registry_variable_before(const struct kitsune__registry *registry, cons
 const struct kitsune_symbol *kitsune__registry_function_at(const struct kitsune__registry *registry,
                                                            const void *address);
 
-/* Where the symbol is, for the thread that opened the registry if it is thread-local. */
+/* Where the symbol is, for the thread that opened the registry if it is thread-local; that of a local
+ * is where the calling thread has it now, NULL if it is not alive. */
 void *kitsune__registry_address(const struct kitsune__registry *registry,
                                 const struct kitsune_symbol *symbol);
 

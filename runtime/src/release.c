@@ -97,6 +97,19 @@ int kitsune__migrate_variable(const char *key, void *address) {
     return launcher() != NULL ? launcher()->migrate(&kitsune_release, key, address) : 0;
 }
 
+/* The front-end inserts the calls, into noted functions. */
+void kitsune__enter(struct kitsune_frame *frame) KITSUNE__LOCAL;
+void kitsune__enter(struct kitsune_frame *frame) {
+    if (launcher() != NULL)
+        launcher()->enter(frame);
+}
+
+int kitsune__migrate_local(const char *func, const char *name, void *address) {
+    char key[KEY_SIZE];
+    int length = snprintf(key, sizeof key, "%s#%s", func, name);
+    return length < (int)sizeof key ? kitsune__migrate_variable(key, address) : 0;
+}
+
 /* ---- lookups --------------------------------------------------------------------------------- */
 
 static void *lookup_key(int new_version, const char *key) {

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "switch.h"
 
+#include <setjmp.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <ucontext.h>
@@ -87,4 +88,27 @@ int kitsune__is_return_address(const void *address) {
     return (before & 0xfc000000u) == 0x94000000u || /* bl */
            (before & 0xfffffc1fu) == 0xd63f0000u;   /* blr */
 #endif
+}
+
+/* ---- jumps of the program --------------------------------------------------------------------- */
+
+/* glibc keeps the stack pointer as the seventh word, mixed with a secret of the thread's. */
+static uintptr_t kept_stack_pointer(const struct __jmp_buf_tag *environment) {
+#if defined(__x86_64__) && defined(__GLIBC__)
+    uintptr_t kept = (uintptr_t)environment->__jmpbuf[6], secret;
+    __asm__("movq %%fs:0x30, %0" : "=r"(secret));
+    return (kept >> 17 | kept << 47) ^ secret;
+#else
+    (void)environment;
+    return 0;
+#endif
+}
+
+uintptr_t kitsune__jump_target(const struct __jmp_buf_tag *environment) {
+    jmp_buf here;
+    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+    /* Does this libc do so? Its stack pointer of here lies close below this frame. */
+    if (_setjmp(here) != 0 || frame - kept_stack_pointer(here) > 4096)
+        return 0;
+    return kept_stack_pointer(environment);
 }

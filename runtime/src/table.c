@@ -2,6 +2,7 @@
 #include "table.h"
 
 #include "calls.h"
+#include "frames.h"
 #include "log.h"
 #include "quiesce.h"
 #include "transform.h"
@@ -30,6 +31,7 @@ const struct kitsune_launcher kitsune_launcher_table = {
     .lookup_key = kitsune__lookup_key,
     .lookup_address = kitsune__lookup_address,
     .log = kitsune__logv,
+    .enter = kitsune__frames_enter,
     .object = kitsune__xf_object,
     .objects = kitsune__xf_objects,
     .objects_terminated = kitsune__xf_objects_terminated,

@@ -11,6 +11,7 @@
 
 #include "blocks.h"
 #include "claims.h"
+#include "frames.h"
 #include "mappings.h"
 #include "platform.h"
 #include "texts.h"
@@ -28,7 +29,7 @@
 struct variable {
     const struct kitsune_migration *migration;
     const struct kitsune_symbol *from, *to; /* NULL: there is none */
-    uint8_t *old, *new;
+    uint8_t *old, *new;                     /* of a local NULL as long as it is not alive */
     int done, result;
 };
 
@@ -235,8 +236,11 @@ static void resolve_variable(struct kitsune_xf *xf, uint32_t number) {
         variable->to = kitsune__registry_find(xf->options.to, migration->new_key, NULL);
         if (!variable->to)
             fail(xf, "the new version has no variable '%s'", migration->new_key);
+        /* A local of the new version comes to life later: it is found by its symbol. */
         variable->new = kitsune__registry_address(xf->options.to, variable->to);
-        *map_slot(&xf->by_new, (uintptr_t)variable->new) = number + 1;
+        int is_local = (variable->to->flags & KITSUNE_SYMBOL_LOCAL) != 0;
+        *map_slot(&xf->by_new, is_local ? (uintptr_t)variable->to : (uintptr_t)variable->new) =
+            number + 1;
     }
 }
 
@@ -426,6 +430,9 @@ static const struct variable *variable_of(const struct kitsune_xf *xf,
 static void *in_namesake(struct kitsune_xf *xf, const struct kitsune_symbol *symbol,
                          uint64_t offset) {
     const struct kitsune_symbol *to = kitsune__registry_find(xf->options.to, symbol->key, NULL);
+    if (symbol->flags & KITSUNE_SYMBOL_LOCAL)
+        fail(xf, "a pointer to the local variable '%s' of the old version, which is not migrated",
+             symbol->key);
     if (!to || (to->flags & KITSUNE_SYMBOL_FUNCTION))
         fail(xf, "a pointer to the variable '%s', which the new version does not have",
              symbol->key);
@@ -435,20 +442,37 @@ static void *in_namesake(struct kitsune_xf *xf, const struct kitsune_symbol *sym
     return (uint8_t *)kitsune__registry_address(xf->options.to, to) + offset;
 }
 
+/* Where a variable of the new version is. A local has to be alive by now. */
+static uint8_t *new_place(struct kitsune_xf *xf, const struct variable *variable,
+                          const struct kitsune_symbol *symbol) {
+    if (variable->new)
+        return variable->new;
+    if (!variable->to)
+        fail(xf, "a pointer to the variable '%s', which is dropped", symbol->key);
+    uint8_t *address = kitsune__frames_address(variable->to);
+    if (!address && xf->phase == DISCOVERING)
+        return variable->old; /* nobody looks at it */
+    if (!address)
+        fail(xf,
+             "a pointer to the variable '%s', which is the local '%s' of the new version: that "
+             "is not alive yet",
+             symbol->key, variable->to->key);
+    return address;
+}
+
 /* Where byte `offset` of an old variable is now. `want` as for kitsune__type_locate. */
 static void *in_variable(struct kitsune_xf *xf, const struct kitsune_symbol *symbol,
                          uint64_t offset, const struct kitsune_type *want, uint64_t count) {
     const struct variable *variable = variable_of(xf, symbol);
     if (!variable)
         return in_namesake(xf, symbol, offset);
-    if (!variable->new)
-        fail(xf, "a pointer to the variable '%s', which is dropped", symbol->key);
+    uint8_t *new = new_place(xf, variable, symbol);
     const struct kitsune_type *type = variable->migration->type;
     if (!type || !type->old_size)
-        return offset == 0 ? variable->new : in_namesake(xf, symbol, offset);
+        return offset == 0 ? new : in_namesake(xf, symbol, offset);
     uint64_t elements = symbol->size / type->old_size, new_offset;
     if (offset == symbol->size) /* one past the end */
-        return variable->new + elements * type->new_size;
+        return new + elements * type->new_size;
     if (!kitsune__type_locate(type, elements ? elements : 1, offset, want, count, &new_offset)) {
         /* A type without parts whose layout stays explains nothing, and changes nothing. */
         if (type->part_count || type->old_size != type->new_size || type->how == KITSUNE_MOVE)
@@ -456,7 +480,7 @@ static void *in_variable(struct kitsune_xf *xf, const struct kitsune_symbol *sym
                  want ? want->name : "bytes", (unsigned long)offset, symbol->key);
         new_offset = offset;
     }
-    return variable->new + new_offset;
+    return new + new_offset;
 }
 
 static void *new_function(struct kitsune_xf *xf, const struct kitsune_symbol *symbol) {
@@ -540,10 +564,10 @@ static void *in_special(struct kitsune_xf *xf, uintptr_t address, enum asked ask
     const struct kitsune__registry *registry = registry_at(xf, address);
     if (registry)
         return in_image(xf, registry, address, asked, count, type);
-    if (is_in(xf->options.dying, address))
-        fail(xf, "a pointer to %p on the stack of the old version, which ends", (void *)address);
     const struct kitsune_symbol *symbol =
         kitsune__registry_variable_at(xf->options.from, (void *)address, &offset);
+    if (!symbol && is_in(xf->options.dying, address))
+        fail(xf, "a pointer to %p on the stack of the old version, which ends", (void *)address);
     return symbol ? in_variable(xf, symbol, offset, type, count) : NULL;
 }
 
@@ -1100,7 +1124,7 @@ static void discover(struct kitsune_xf *xf) {
     for (uint32_t i = 0; i < xf->variable_count; i++) {
         const struct variable *variable = &xf->variables[i];
         const struct kitsune_type *type = variable->migration->type;
-        if (!variable->old || !variable->new || !type || !type->visit ||
+        if (!variable->old || !variable->to || !type || !type->visit ||
             (variable->migration->flags & KITSUNE_MIGRATION_ADDRESS))
             continue;
         uint64_t count = type->old_size ? variable->from->size / type->old_size : 1;
@@ -1122,6 +1146,8 @@ static void migrate_variable(struct kitsune_xf *xf, uint32_t number) {
     struct variable *variable = &xf->variables[number];
     const struct kitsune_migration *migration = variable->migration;
     if (variable->done || !variable->new || (migration->flags & KITSUNE_MIGRATION_ADDRESS))
+        return;
+    if (migration->old_key && !variable->old) /* a local that is not alive */
         return;
     variable->done = 1;
     xf->current = KITSUNE__FROM_VARIABLE | number;
@@ -1152,13 +1178,31 @@ void kitsune__xf_automigrate(struct kitsune_xf *xf) {
     end_call(xf);
 }
 
+/* The number + 1 of the variable at an address of the new version, or of this key; 0 if the plan has
+ * none. A local gets its address here; each one that a recursion makes is migrated for itself. */
+static uintptr_t asked_for(struct kitsune_xf *xf, const char *key, void *address) {
+    uintptr_t number = map_get(&xf->by_new, (uintptr_t)address);
+    if (number)
+        return number;
+    const struct kitsune_symbol *symbol = kitsune__frames_symbol_at(address);
+    if (!symbol)
+        symbol = kitsune__registry_find(xf->options.to, key, NULL);
+    if (!symbol)
+        return 0;
+    if (!(symbol->flags & KITSUNE_SYMBOL_LOCAL))
+        return map_get(&xf->by_new, (uintptr_t)kitsune__registry_address(xf->options.to, symbol));
+    number = map_get(&xf->by_new, (uintptr_t)symbol);
+    struct variable *variable = number ? &xf->variables[number - 1] : NULL;
+    if (variable && variable->new != address) {
+        variable->new = address;
+        variable->done = variable->result = 0;
+    }
+    return number;
+}
+
 int kitsune__xf_migrate(struct kitsune_xf *xf, const char *key, void *address) {
     begin_call(xf);
-    uintptr_t number = map_get(&xf->by_new, (uintptr_t)address);
-    const struct kitsune_symbol *symbol =
-        number ? NULL : kitsune__registry_find(xf->options.to, key, NULL);
-    if (symbol)
-        number = map_get(&xf->by_new, (uintptr_t)kitsune__registry_address(xf->options.to, symbol));
+    uintptr_t number = asked_for(xf, key, address);
     if (!number)
         return 0;
     migrate_variable(xf, (uint32_t)number - 1);
