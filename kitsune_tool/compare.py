@@ -255,8 +255,10 @@ def find_place(  # noqa: PLR0911 - one way out per kind of path
 
 
 def _find_nameless(world: World, path: Path) -> tuple[str, tuple[str, ...]] | None:
-    """Return the place of a record that is called after what has its type."""
+    """Return the place of a record that is called after what has it, or that no unit knows."""
     place = f"{path.kind} {path.name}"
+    if world.is_mentioned(place) and not path.fields:
+        return place, ()
     for index in range(len(world.types)):
         if place in world.nameless(index) and _has_members(world, Instance(index), path.fields):
             return place, path.fields

@@ -7,15 +7,20 @@ the root variable, and the rule or annotation to paste. Called by plan.py, which
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
-from kitsune_tool.errors import KitsuneError, Location, Note
+from kitsune_tool.errors import KitsuneError, Location, Note, Remedy
+from kitsune_tool.likely import Guess
 from kitsune_tool.model import FunctionSymbol, UpdatePoint, Variable
 from kitsune_tool.pairs import Where
 
 SourceLine: TypeAlias = Callable[[Literal["old", "new"], Location], str | None]
 """Reads the line at a place in the sources of a version; None if it cannot be had."""
+
+Remedies: TypeAlias = tuple[Remedy, ...]
+_PROBABLE = 0.75
+_MOST_POINTS = 3
 
 
 def no_source(version: Literal["old", "new"], at: Location) -> None:
@@ -38,167 +43,214 @@ class Diagnoses:
         """Add an error made elsewhere."""
         self._found.setdefault((error.code, error.message, error.at), error)
 
-    def _add(self, code: str, message: str, where: Where, hint: str, *notes: Note) -> None:
-        notes = (*self._old_note(where.old_at), *notes, *_way(where))
-        self._add_at(code, message, where.new_at, hint, *notes)
-
-    def _add_at(
-        self, code: str, message: str, at: Location | None, hint: str, *notes: Note
+    def _add(  # noqa: PLR0913, PLR0917 - all that an error has
+        self,
+        code: str,
+        message: str,
+        where: Where,
+        remedies: Remedies,
+        hint: str | None = None,
+        notes: tuple[Note, ...] = (),
     ) -> None:
-        self._add_in("new", code, message, at, hint, *notes)
+        """Add an error at the new definition, with the old one and the way to it as notes."""
+        notes = (*self._old_note(where.old_at), *notes, *_way(where))
+        self._add_in("new", code, message, where.new_at, remedies, hint, notes)
 
-    def _add_in(
+    def _add_in(  # noqa: PLR0913, PLR0917 - all that an error has
         self,
         version: Literal["old", "new"],
         code: str,
         message: str,
         at: Location | None,
-        hint: str,
-        *notes: Note,
+        remedies: Remedies,
+        hint: str | None = None,
+        notes: tuple[Note, ...] = (),
     ) -> None:
         line = self._source_line(version, at) if at is not None else None
-        self.keep(KitsuneError(code, message, at=at, hint=hint, source_line=line, notes=notes))
+        self.keep(
+            KitsuneError(
+                code, message, at=at, hint=hint, source_line=line, notes=notes, remedies=remedies
+            )
+        )
 
     def _old_note(self, at: Location | None) -> tuple[Note, ...]:
         if at is None:
             return ()
         return (Note(at, "the old definition is here", self._source_line("old", at)),)
 
-    def type_changed(self, where: Where, old: str, new: str) -> None:
-        """K120: a value of another type."""
+    def type_changed(
+        self, where: Where, old: str, new: str, code: str, *, widens: bool = False
+    ) -> None:
+        """K120: a value of another type; `widens` tells that an option would accept it."""
+        widen = Remedy("options", "widen: true", "to let all integers grow")
         self._add(
             "K120",
             f"'{where.new_place}' was '{old}' and is '{new}' now",
             where,
-            _transform(where.old_place, where.new_place, "$out = $in;"),
+            (_transform(where, code), *([widen] if widens else [])),
         )
 
-    def field_added(self, where: Where, type_text: str) -> None:
+    def field_added(
+        self, where: Where, type_text: str, code: str, guesses: Sequence[Guess]
+    ) -> None:
         """K121: a member that the old version had not."""
         self._add(
             "K121",
             f"'{where.new_place}' is new ('{type_text}'): nothing says what it is in an object"
             " of the old version",
             where,
-            _init(where.new_place) + "\nor, if it only has a new name, a rename:\n"
-            f'  - rename: "OLD -> {where.new_place}"',
+            _with_renames((_init(where.new_place, code),), guesses, where.new_place),
         )
 
-    def variable_added(self, variable: Variable, type_text: str) -> None:
+    def variable_added(self, variable: Variable, type_text: str, guesses: Sequence[Guess]) -> None:
         """K122: a variable that the old version had not."""
-        self._add_at(
+        initial = Remedy("rules", f'- init: "{variable.key}"', "to keep its initial value")
+        every = Remedy("options", "added_variables: initial", "to do so for all")
+        self._add_in(
+            "new",
             "K122",
             f"variable '{variable.key}' is new ('{type_text}'): nothing says what it is in a"
             " process of the old version",
             variable.at,
-            f'  - init: "{variable.key}"\n    code: ""\n'
-            "keeps the new version's initial value ('added_variables: initial' does so for all);\n"
-            f'or, if it only has a new name:\n  - rename: "OLD -> {variable.key}"',
+            _with_renames((initial, every), guesses, variable.key),
         )
 
-    def enumerator_gone(self, where: Where, name: str, value: int) -> None:
+    def enumerator_gone(
+        self, where: Where, name: str, value: int, guesses: Sequence[Guess]
+    ) -> None:
         """K123: an enumerator that a value may still have."""
+        code = f"$out = (int)$in; /* but what is {name} ({value}) now? */"
+        renames = _renames(guesses, f"{where.old_place}.{name}", is_old=True)
         self._add(
             "K123",
             f"'{where.new_place}' has no enumerator '{name}' any more, but a value of the old"
             f" version may be {name} ({value})",
             where,
-            _transform(where.old_place, where.new_place, "$out = $in;")
-            + f'\nor, if it has a new name:\n  - rename: "{where.old_place}.{name} ->'
-            f' {where.new_place}.NEW_NAME"',
+            (*renames, _transform(where, code)),
         )
 
-    def union_changed(self, where: Where, member: str, why: str) -> None:
+    def union_changed(self, where: Where, member: str, why: str, code: str) -> None:
         """K124: a union that cannot be copied."""
         self._add(
             "K124",
             f"union '{where.new_place}': {why} ('{member}'), and which member is in use is not"
             " known",
             where,
-            _transform(where.old_place, where.new_place, "/* by what tells the member */"),
+            (_transform(where, code),),
         )
 
     def unexplained(self, where: Where) -> None:
         """K125: a `void *` in a release in which objects move."""
+        opaque = Remedy(
+            "annotations",
+            f'"{where.new_place}": opaque',
+            "if what it points to never changes and is none of this program's objects",
+        )
         self._add(
             "K125",
             f"'{where.new_place}' is a 'void *' and objects move in this release: nothing says"
             " what it points to",
             where,
-            f"under 'annotations':\n  \"{where.new_place}\": element(TYPE)\n"
-            "or, if what it points to never changes and is none of this program's objects:\n"
-            f'  "{where.new_place}": opaque',
+            (opaque,),
+            f'annotate it with the type that it points to: "{where.new_place}": element(TYPE)',
         )
 
-    def length_changed(self, where: Where, old: int, new: int) -> None:
+    def length_changed(self, where: Where, old: int, new: int, code: str) -> None:
         """K126: an array of another length."""
+        grow = Remedy("options", "grow: true", "to let all arrays grow")
         self._add(
             "K126",
             f"'{where.new_place}' had {old} elements and has {new} now",
             where,
-            _transform(
-                where.old_place,
-                where.new_place,
-                f"for (size_t i = 0; i < {min(old, new)}; i++) $out[i] = $in[i];",
-            ),
+            (_transform(where, code), *([grow] if 0 < old < new else [])),
         )
 
-    def other_type(self, where: Where, old: str, new: str) -> None:
+    def other_type(self, where: Where, old: str, new: str, guesses: Sequence[Guess]) -> None:
         """K127: a struct, union or enum of another name."""
+        clear = "memset(&$out, 0, sizeof $out); /* make it from $in */"
+        likely = f" ({guesses[0].likelihood:.0%} likely)" if guesses else ""
+        rename = Remedy(
+            "rules",
+            f'- rename: "{_path(old)} -> {_path(new)}"',
+            f"if it is the same thing under a new name{likely}",
+        )
         self._add(
             "K127",
             f"'{where.new_place}' is or points to '{new}', which was '{old}'",
             where,
-            f'  - rename: "{_path(old)} -> {_path(new)}"\nor\n'
-            + _transform(where.old_place, where.new_place, "/* … */"),
+            (rename, _transform(where, clear, "if it is another thing")),
         )
 
-    def function_gone(self, old: FunctionSymbol, new: FunctionSymbol | None) -> None:
+    def function_gone(
+        self, old: FunctionSymbol, new: FunctionSymbol | None, guesses: Sequence[Guess]
+    ) -> None:
         """K128: a function that a pointer of the old version may hold."""
         why = "has it no more" if new is None else "does not take its address"
         notes = self._old_note(old.at) if new is not None else ()
+        forgotten = Remedy(
+            "rules",
+            f'- init: "{old.key}"',
+            "if no pointer to it is kept across an update point (one that is met stops the update)",
+        )
         self._add_in(
             "old" if new is None else "new",
             "K128",
             f"a pointer of the old version may point to function '{old.key}', but the new version"
             f" {why}",
             old.at if new is None else new.at,
-            f'  - rename: "{old.key} -> OTHER_FUNCTION"\n'
-            "or, if no pointer to it is kept across an update point (one that is met stops the"
-            f' update):\n  - init: "{old.key}"',
-            *notes,
+            (*_renames(guesses, old.key, is_old=True), forgotten),
+            f'rename it to what replaces it: - rename: "{old.key} -> OTHER_FUNCTION"',
+            notes,
         )
 
-    def update_point_gone(self, old: UpdatePoint, known: tuple[str, ...]) -> None:
+    def update_point_gone(
+        self, old: UpdatePoint, known: tuple[str, ...], guesses: Sequence[Guess]
+    ) -> None:
         """K129: an update point that the new version has not."""
+        places = {guess.place for guess in guesses}
+        others = tuple(
+            Remedy("rules", f"- rename: \"'{old.name}' -> '{name}'\"", "if this one serves for it")
+            for name in known[:_MOST_POINTS]
+            if name not in places
+        )
+        quoted = [Guess(f"'{guess.place}'", guess.likelihood) for guess in guesses]
         self._add_in(
             "old",
             "K129",
             f"update point '{old.name}' is not in the new version: a process that stands at it"
             " could never be updated",
             old.at,
-            f"  - rename: \"'{old.name}' -> '{known[0] if known else 'NEW_NAME'}'\"",
+            (*_renames(quoted, f"'{old.name}'", is_old=True), *others),
+            None if known else "call kitsune_update where such a process would go on",
         )
 
-    def length_unknown(self, where: Where) -> None:
-        """K130: an array whose length nothing tells."""
+    def length_unknown(self, where: Where, counts: Sequence[str]) -> None:
+        """K130: an array whose length nothing tells; `counts` are the numbers beside it."""
         self._add(
             "K130",
             f"'{where.new_place}' is an array whose type does not tell its length, and its"
             " elements must be looked at",
             where,
-            f"under 'annotations':\n  \"{where.new_place}\": array(self.LENGTH)",
+            tuple(
+                Remedy(
+                    "annotations",
+                    f'"{where.new_place}": array(self.{name})',
+                    f"if '{name}' counts them",
+                )
+                for name in counts
+            ),
+            None if counts else f'annotate it: "{where.new_place}": array(self.LENGTH)',
         )
 
     def not_understood(self, where: Where, type_text: str) -> None:
         """K131: a type that the front-end could not read."""
+        clear = "memset(&$out, 0, sizeof $out); /* make it from $in */"
+        opaque = Remedy("annotations", f'"{where.new_place}": opaque', "if its bytes may be copied")
         self._add(
             "K131",
             f"'{where.new_place}' has the type '{type_text}', which could not be understood",
             where,
-            _transform(where.old_place, where.new_place, "/* … */")
-            + "\nor, if its bytes may be copied, under 'annotations':\n"
-            f'  "{where.new_place}": opaque',
+            (_transform(where, clear), opaque),
         )
 
     def custom_allocator(self, where: Where, text: str) -> None:
@@ -208,18 +260,24 @@ class Diagnoses:
             f"'{where.new_place}' points to an object of custom({text}) that must move; only"
             " objects of malloc can be moved",
             where,
-            _transform(where.old_place, where.new_place, "/* allocate and fill $out */"),
+            (_transform(where, "$out = 0; /* allocate it, and fill it from *$in */"),),
         )
 
     def thread_local_in_function(self, variable: Variable) -> None:
         """K136: a thread-local variable that only its function can name."""
-        self._add_at(
+        ignore = Remedy(
+            "annotations",
+            f'"{variable.key}": ignore',
+            "if each version may begin with its initial value",
+        )
+        self._add_in(
+            "new",
             "K136",
             f"'{variable.key}' is thread-local and declared in a function: its value cannot be"
             " migrated",
             variable.at,
-            "declare it outside of the function, or, if each version may begin with its initial"
-            f"\nvalue, under 'annotations':\n  \"{variable.key}\": ignore",
+            (ignore,),
+            "declare it outside of the function",
         )
 
 
@@ -231,12 +289,35 @@ def _way(where: Where) -> tuple[Note, ...]:
     return (Note(None, f"it matters because variable '{where.root}' leads to it: {path}"),)
 
 
-def _transform(old: str, new: str, code: str) -> str:
-    return f'  - transform: "{old} -> {new}"\n    code: "{code}"'
+def _transform(where: Where, code: str, why: str = "") -> Remedy:
+    """Return a rule for the place; one without a name is made with the struct around it."""
+    old, new = (re.sub(r"\.(\(.*)?$", "", place) for place in (where.old_place, where.new_place))
+    return Remedy("rules", f'- transform: "{old} -> {new}"\n  code: "{code}"', why)
 
 
-def _init(place: str) -> str:
-    return f'  - init: "{place}"\n    code: "$out = 0;"'
+def _init(place: str, code: str) -> Remedy:
+    return Remedy("rules", f'- init: "{place}"' + (f'\n  code: "{code}"' if code else ""))
+
+
+def _with_renames(remedies: Remedies, guesses: Sequence[Guess], place: str) -> Remedies:
+    """Return the remedies with the renames among them: before the others if they are probable."""
+    renames = _renames(guesses, place)
+    if guesses and guesses[0].likelihood >= _PROBABLE:
+        return (renames[0], *remedies, *renames[1:])
+    return (*remedies, *renames)
+
+
+def _renames(guesses: Sequence[Guess], place: str, *, is_old: bool = False) -> Remedies:
+    return tuple(
+        Remedy(
+            "rules",
+            f'- rename: "{place} -> {guess.place}"'
+            if is_old
+            else f'- rename: "{guess.place} -> {place}"',
+            f"if it {'is' if is_old else 'was'} {guess.place} ({guess.likelihood:.0%} likely)",
+        )
+        for guess in guesses
+    )
 
 
 def _path(type_text: str) -> str:

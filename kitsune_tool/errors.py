@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 EXIT_DONE = 0
 EXIT_INPUT_WRONG = 1
@@ -41,6 +42,19 @@ class Note:
     source_line: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """What the user can paste into the manifest.
+
+    `section` is where: `rules`, `annotations` or `options`; `text` is the YAML of one item or
+    entry, without indentation. `why` goes in front: when it is right.
+    """
+
+    section: Literal["rules", "annotations", "options"]
+    text: str
+    why: str = ""
+
+
 Move = Callable[[Location], Location]
 ReadLine = Callable[[Location], str | None]
 
@@ -55,7 +69,8 @@ class KitsuneError(Exception):
 
     `code` is stable (`K` and three digits) and documented in docs/diagnostics.md; `hint` says what
     to write instead; `source_line` is the text of the line at `at`, shown with a caret; `said` are
-    the words of another program (a compiler) that the message is about.
+    the words of another program (a compiler) that the message is about; of `remedies` each alone
+    gets the user past the error.
     """
 
     def __init__(  # noqa: PLR0913
@@ -68,6 +83,7 @@ class KitsuneError(Exception):
         source_line: str | None = None,
         notes: tuple[Note, ...] = (),
         said: str = "",
+        remedies: tuple[Remedy, ...] = (),
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -77,6 +93,7 @@ class KitsuneError(Exception):
         self.source_line = source_line
         self.notes = notes
         self.said = said
+        self.remedies = remedies
 
     def report(self) -> str:
         """Return the text shown to the user, without a final newline."""
@@ -85,10 +102,8 @@ class KitsuneError(Exception):
         for note in self.notes:
             lines.append(f"{note.at or 'kitsune'}: note: {note.text}")
             lines += _quoted(note.at, note.source_line)
-        if self.hint:
-            first, *rest = self.hint.splitlines()
-            lines.append(f"hint: {first}")
-            lines += [f"      {line}" for line in rest]
+        hints = [*(self.hint or "").splitlines(), *_pasteable(self.remedies, bool(self.hint))]
+        lines += [("      " if index else "hint: ") + line for index, line in enumerate(hints)]
         return "\n".join(lines)
 
     def placed(self, move: Move, read: ReadLine) -> KitsuneError:
@@ -110,6 +125,7 @@ class KitsuneError(Exception):
             source_line=line,
             notes=notes,
             said=self.said,
+            remedies=self.remedies,
         )
 
     def __str__(self) -> str:
@@ -130,6 +146,15 @@ class KitsuneErrors(KitsuneError):
     def report(self) -> str:
         """Return all reports, an empty line between two."""
         return "\n\n".join(error.report() for error in self.errors)
+
+
+def _pasteable(remedies: tuple[Remedy, ...], follows: bool) -> list[str]:
+    lines = []
+    for number, remedy in enumerate(remedies):
+        words = ["or", remedy.why] if number or follows else [remedy.why]
+        lines.append(", ".join([*filter(None, words), f"under '{remedy.section}':"]))
+        lines += [f"  {line}" for line in remedy.text.splitlines()]
+    return lines
 
 
 def _placed(

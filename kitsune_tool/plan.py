@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kitsune_tool import closed, lengths
+from kitsune_tool import closed, lengths, sample
 from kitsune_tool.code import xform_uses
 from kitsune_tool.compare import (
     Comparison,
@@ -28,6 +28,7 @@ from kitsune_tool.compare import (
 )
 from kitsune_tool.diagnose import Diagnoses, SourceLine, no_source
 from kitsune_tool.errors import KitsuneError, KitsuneErrors
+from kitsune_tool.likely import Likely
 from kitsune_tool.model import (
     UNKNOWN,
     UNKNOWN_TYPE,
@@ -74,6 +75,7 @@ from kitsune_tool.resolve import (
 from kitsune_tool.rules import Rule, RuleSet
 
 _NOT_ASKED_FOR = "keeps its initial value: no MIGRATE_* asks for it"
+_MOST_COUNTS = 3
 _MAX_WORDS = 64
 """Pointers looked at in one union; a bigger one is copied."""
 
@@ -214,6 +216,11 @@ class _Planner:
     def new(self) -> World:
         return self.comparison.new
 
+    @property
+    def likely(self) -> Likely:
+        """What is offered where something may only have a new name."""
+        return Likely(self.comparison)
+
     def run(self) -> Plan:
         migrations = [self._variable(each) for each in self.new.program.variables]
         asked = self._asked()
@@ -296,7 +303,8 @@ class _Planner:
     def _added(self, new: Variable, auto: bool) -> Migration | None:
         if auto and self.options.added_variables == "rule":
             instance = self.new.variable_instance(new)
-            self.diagnoses.variable_added(new, self.new.spell(instance, new.name))
+            declared = self.new.spell(instance, new.name)
+            self.diagnoses.variable_added(new, declared, self.likely.variables(new))
         reason = "new; keeps its initial value"
         return Migration(new, None, None, None, auto, False, reason) if auto else None
 
@@ -396,8 +404,21 @@ class _Planner:
                 self._changed(both, where)
                 return Copy()
 
+    def _other_type(self, old: Instance, new: Instance, where: Where) -> None:
+        before, after = self.old.spell(old), self.new.spell(new)
+        self.diagnoses.other_type(where, before, after, self.likely.types(old, new))
+
     def _changed(self, both: _Both, where: Where) -> None:
-        self.diagnoses.type_changed(where, self.old.spell(both.old), self.new.spell(both.new))
+        old, new = both.old_view, both.new_view
+        self.diagnoses.type_changed(
+            where,
+            self.old.spell(both.old),
+            self.new.spell(both.new),
+            sample.value(self.old, self.new, both.old, both.new, where),
+            widens=isinstance(old, Atom)
+            and isinstance(new, Atom)
+            and _is_widening(old.node, new.node),
+        )
 
     # -- arithmetic -------------------------------------------------------------------------------
 
@@ -419,7 +440,7 @@ class _Planner:
             return Copy()
         place, before = type_place(self.new, both.new), type_place(self.old, both.old)
         if place is not None and before is not None and self.comparison.old_name(place) != before:
-            self.diagnoses.other_type(where, self.old.spell(both.old), self.new.spell(both.new))
+            self._other_type(both.old, both.new, where)
         names = self._enumerator_names(other, place)
         values = dict(other.enumerators)
         cases = []
@@ -427,10 +448,10 @@ class _Planner:
             to = names.get(name)
             if to is not None:
                 cases.append((name, value, values[to]))
-            elif value in values.values() and not _is_taken(value, one, other, names):
-                cases.append((name, value, value))
             else:
-                self.diagnoses.enumerator_gone(_named(where, before, place), name, value)
+                at = self._at_types(_named(where, before, place), both.old, both.new)
+                guesses = self.likely.enumerators(place, one, other, name) if place else ()
+                self.diagnoses.enumerator_gone(at, name, value, guesses)
         if all(old_value == new_value for _, old_value, new_value in cases):
             return Copy() if one.size == other.size else Convert()
         return MapEnum(tuple(cases))
@@ -505,7 +526,7 @@ class _Planner:
         """
         before, after = self.old.spell(old), self.new.spell(new)
         if self.comparison.old_name(after) != before:
-            self.diagnoses.other_type(where, before, after)
+            self._other_type(old, new, where)
         if self.old.is_defined(before):
             return Point("word")
         return Copy(f"'{before}' is a library's own type")
@@ -538,7 +559,8 @@ class _Planner:
         old_count, new_count = old.length or 0, new.length or 0
         grows = self.options.grow and 0 < old_count < new_count
         if old_count != new_count and not grows:
-            self.diagnoses.length_changed(where, old_count, new_count)
+            code = sample.elements(self.old, self.new, old, new, where)
+            self.diagnoses.length_changed(where, old_count, new_count, code)
         return Each(of, new_count, old_count, old.expression or new.expression, old.at or new.at)
 
     # -- records ----------------------------------------------------------------------------------
@@ -557,7 +579,7 @@ class _Planner:
         if old_view.node.kind != new_view.node.kind:
             self._changed(both, where)
         elif before is not None and renamed is not None and renamed != before:
-            self.diagnoses.other_type(where, self.old.spell(both.old), self.new.spell(both.new))
+            self._other_type(both.old, both.new, where)
         elif old_view.node.complete and new_view.node.complete:
             self.queue.append((pair, old_view, new_view, follow))
         else:
@@ -604,8 +626,7 @@ class _Planner:
         where = self._member_where(records.pair, before, member)
         if before is None:
             if records.new.node.kind == "struct":
-                declared = self.new.spell(member.instance, name)
-                self.diagnoses.field_added(where, declared)
+                self._field_added(records, member, where)
             return Step(member, reason="new")
         if records.new.node.kind == "union":
             return Step(member, before, self._union_member(records, before, member, where))
@@ -614,6 +635,17 @@ class _Planner:
     def _has_moved_away(self, records: _Records, name: str) -> bool:
         """Tell whether a rename gave the old member of this name to another one."""
         return f"{type_place(self.old, records.pair.old)}.{name}" in self.comparison.removed
+
+    def _field_added(self, records: _Records, member: Member, where: Where) -> None:
+        before = type_place(self.old, records.pair.old)
+        news = tuple(self.new.members(records.new))
+        guesses = self.likely.members(before, records.members, news, member) if before else ()
+        self.diagnoses.field_added(
+            where,
+            self.new.spell(member.instance, member.name),
+            sample.first_value(self.new, member.instance),
+            guesses,
+        )
 
     def _union_member(
         self, records: _Records, before: Member, member: Member, where: Where
@@ -626,8 +658,7 @@ class _Planner:
         finally:
             self.diagnoses = outer
         if wrong:
-            at = self._union_where(records.pair)
-            self.diagnoses.union_changed(at, member.name, "a member changed")
+            self._union_changed(records.pair, member.name, "a member changed")
         return value
 
     def _ruled_step(self, records: _Records, rule: PlacedRule, member: Member) -> Step:
@@ -697,6 +728,7 @@ class _Planner:
             where,
             self.old.spell(before.instance) + (f" : {old_bits}" if old_bits else ""),
             self.new.spell(after.instance) + (f" : {new_bits}" if new_bits else ""),
+            sample.value(self.old, self.new, before.instance, after.instance, where),
         )
         return Copy()
 
@@ -725,20 +757,30 @@ class _Planner:
 
     def _union(self, pair: Pair, steps: tuple[Step, ...], dropped: tuple[Member, ...]) -> Op:
         old_size, new_size = self.old.size(pair.old), self.new.size(pair.new)
-        where = self._union_where(pair)
         if dropped:
-            self.diagnoses.union_changed(where, dropped[0].name, "a member is gone")
+            self._union_changed(pair, dropped[0].name, "a member is gone")
         if new_size < old_size:
-            self.diagnoses.union_changed(where, "size", f"{old_size} bytes became {new_size}")
+            self._union_changed(pair, "size", f"{old_size} bytes became {new_size}")
         for step in steps:
             if step.rule is not None or step.reason.startswith("rule"):
-                why = "a rule for one member cannot be followed"
-                self.diagnoses.union_changed(where, step.new.name, why)
+                self._union_changed(pair, step.new.name, "a rule for one member cannot be followed")
         return Words(steps, old_size, grows=new_size != old_size)
+
+    def _union_changed(self, pair: Pair, member: str, why: str) -> None:
+        code = sample.union(self.old, self.new, pair.old, pair.new)
+        self.diagnoses.union_changed(self._union_where(pair), member, why, code)
 
     def _union_where(self, pair: Pair) -> Where:
         place, before = type_place(self.new, pair.new), type_place(self.old, pair.old)
-        return _named(pair.where, before, place)
+        return self._at_types(_named(pair.where, before, place), pair.old, pair.new)
+
+    def _at_types(self, where: Where, old: Instance, new: Instance) -> Where:
+        """Return `where` with the places where the types are defined."""
+        return dataclasses.replace(
+            where,
+            old_at=self.old.place(old) or where.old_at,
+            new_at=self.new.place(new) or where.new_at,
+        )
 
     # -- after the walk ---------------------------------------------------------------------------
 
@@ -809,7 +851,7 @@ class _Planner:
                 why = "a member holds a pointer, and objects move in this release"
             else:
                 continue
-            self.diagnoses.union_changed(self._union_where(pair), step.new.name, why)
+            self._union_changed(pair, step.new.name, why)
 
     def _check_flexible(self, pair: Pair, steps: tuple[Step, ...]) -> None:
         for step in steps:
@@ -817,7 +859,19 @@ class _Planner:
             if inner is None or not isinstance(inner.op, Each) or not inner.op.flexible:
                 continue
             if (pair.moved or inner.visited) and not inner.op.length:
-                self.diagnoses.length_unknown(inner.where)
+                self.diagnoses.length_unknown(inner.where, self._counts(steps))
+
+    def _counts(self, steps: tuple[Step, ...]) -> tuple[str, ...]:
+        """Return the numbers of the old struct that may count something."""
+        olds = [step.old for step in steps if step.old is not None and step.old.name]
+        views = [(old.name, self.old.resolve(old.instance)) for old in olds]
+        return tuple(
+            name
+            for name, view in views
+            if isinstance(view, Atom)
+            and isinstance(view.node, Scalar)
+            and view.node.kind in {"signed", "unsigned"}
+        )[:_MOST_COUNTS]
 
     def _needs_discovery(self, into_moved: frozenset[closed.Key]) -> bool:
         for pair in self.pairs:
@@ -852,7 +906,8 @@ class _Planner:
             reason = f"rule '{renamed.rule.label}'" if renamed else "by its name"
             return FunctionChange(old, new, reason)
         if accepted is None and self._may_be_met(old, types):
-            self.diagnoses.function_gone(old, new)
+            guesses = self.likely.functions(old) if new is None else ()
+            self.diagnoses.function_gone(old, new, guesses)
         return FunctionChange(old, None, "gone; a pointer to it stops the update")
 
     def _function_types(self) -> set[int]:
@@ -877,7 +932,8 @@ class _Planner:
         is_open = any(p.name is None for p in points)
         for point in self.old.program.update_points:
             if point.name not in (None, *names, *renames) and not is_open:
-                self.diagnoses.update_point_gone(point, names)
+                guesses = self.likely.update_points(point)
+                self.diagnoses.update_point_gone(point, names, guesses)
         return tuple(renames.items())
 
     def _refuse_idle_rules(self) -> None:
@@ -989,12 +1045,6 @@ def _is_widening(one: Scalar | Enum, other: Scalar | Enum) -> bool:
     if one.kind == "bool":
         return other.kind in {"signed", "unsigned"}
     return (one.kind, other.kind) in _WIDENING and one.size < other.size
-
-
-def _is_taken(value: int, old: Enum, new: Enum, names: dict[str, str]) -> bool:
-    """Tell whether `value` means something else in the new version that the old one had too."""
-    meanings = {name for name, number in new.enumerators if number == value}
-    return any(names.get(name) in meanings for name, _ in old.enumerators)
 
 
 def _is_same_layout(old: Record, new: Record, steps: tuple[Step, ...]) -> bool:

@@ -179,6 +179,13 @@ class World:
             index = node.of if isinstance(node, Array) else node.to
         return index
 
+    def is_mentioned(self, name: str) -> bool:
+        """Tell whether there is a struct or union called `name`, be it incomplete."""
+        kind, _, tag = name.partition(" ")
+        return any(
+            isinstance(node, Record) and (node.kind, node.tag) == (kind, tag) for node in self.types
+        )
+
     def is_defined(self, name: str) -> bool:
         """Tell whether some unit knows the definition of the struct or union called `name`."""
         index = self.find(name)

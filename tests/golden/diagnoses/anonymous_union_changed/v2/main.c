@@ -1,0 +1,2 @@
+struct item { int kind; union { int i; }; };
+struct item item;

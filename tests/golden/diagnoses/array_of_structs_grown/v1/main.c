@@ -1,0 +1,2 @@
+struct item { int a; struct item *to; };
+struct item items[4];

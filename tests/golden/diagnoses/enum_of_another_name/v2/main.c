@@ -1,0 +1,1 @@
+enum paint { RED, GREEN } c;

@@ -1,0 +1,1 @@
+enum state { IDLE, STATE_WORKING, DEAD } state;

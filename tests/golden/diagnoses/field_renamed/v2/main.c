@@ -1,0 +1,5 @@
+struct item {
+    struct item *next;
+    int size;
+    char *name;
+} *items;

@@ -1,0 +1,5 @@
+struct item {
+    int first;
+    long bytesTotal;
+    char *name;
+} *items;

@@ -1,0 +1,3 @@
+int *p;
+struct s { short n; } s;
+long table[3];

@@ -1,0 +1,3 @@
+long *p;
+struct s { double n; } s;
+char *table[3];

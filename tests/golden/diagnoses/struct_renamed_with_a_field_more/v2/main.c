@@ -1,0 +1,3 @@
+struct client { int fd; char *peer; struct client *next; long seen; };
+struct client *first;
+struct client *last;

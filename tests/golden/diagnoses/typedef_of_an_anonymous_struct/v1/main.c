@@ -1,0 +1,2 @@
+typedef struct { int a; float b; } item_t;
+item_t item;

@@ -1,0 +1,3 @@
+static long total = 1;
+static int other;
+long sum(void) { return total + other; }

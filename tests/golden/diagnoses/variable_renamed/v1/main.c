@@ -1,0 +1,3 @@
+int limit;
+long hits;
+char *title;

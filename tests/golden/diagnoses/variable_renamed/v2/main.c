@@ -1,0 +1,3 @@
+int limit;
+long hit_count;
+char *title;
