@@ -111,8 +111,6 @@ struct kitsune_type {
      * has whole), of the old and of the new object; NULL if there is none. */
     uint64_t (*old_tail)(struct kitsune_xf *, const void *in);
     uint64_t (*new_tail)(struct kitsune_xf *, const void *in);
-    /* In place of `transform`, for types that are made while the update runs (closures). */
-    void (*apply)(struct kitsune_xf *, const struct kitsune_type *, const void *in, void *out);
 };
 
 /* A variable of the new version and where its value comes from. */
@@ -160,6 +158,18 @@ struct kitsune_plan {
 
 struct kitsune_launcher;
 
+/* How a thread goes on in the new version (ktthreads.h); the language's own name. */
+#ifndef KITSUNE__THREAD_INFO
+#define KITSUNE__THREAD_INFO
+union pthread_attr_t;
+typedef struct ktthread_info {
+    void *arg;
+    void *(*start_fun)(void *);
+    const char *update_pt;
+    union pthread_attr_t *attr; /* that it was created with; NULL: none */
+} ktthread_info;
+#endif
+
 /* Page-aligned, page-sized, in the release. The launcher maps a page that it shares with its helper
  * process over it, so that `pending` can be set from outside with no signal. */
 struct kitsune_gate {
@@ -192,8 +202,6 @@ struct kitsune_release {
     /* Where the launcher puts its table before it calls anything in the release. */
     const struct kitsune_launcher **launcher;
     const uint8_t *image_start, *image_end; /* __ehdr_start .. _end */
-    /* The new key that the program itself (transform_register_renaming) gave an old one; NULL: none. */
-    char *(*renamed)(const char *old_key);
 };
 
 /* The launcher's functions, for releases: the C API (runtime/src/release.c calls them), generated
@@ -217,6 +225,13 @@ struct kitsune_launcher {
     void *(*lookup_key)(int new_version, const char *key); /* NULL if there is none */
     const char *(*lookup_address)(int new_version, const void *address);
     void (*log)(const char *format, va_list arguments);
+    /* Threads. The next three: in a hook, of the threads that are to go on. */
+    void (*threads_reset)(void);
+    struct ktthread_info *(*threads_next)(void); /* NULL: that was the last */
+    void (*thread_remove)(void);                 /* the one last given */
+    int (*thread_add)(const struct ktthread_info *info);
+    /* `callback` wakes the calling thread when all are to come to their update points. */
+    void (*thread_callback)(void (*callback)(void *), void *argument);
 
     /* Puts a frame in front of the calling thread's list. */
     void (*enter)(struct kitsune_frame *);
@@ -246,8 +261,6 @@ struct kitsune_launcher {
     struct kitsune_xf *(*engine)(void);
     /* Memory of the program's allocator, or the update fails. */
     void *(*allocate)(struct kitsune_xf *, uint64_t size_bytes, uint32_t align);
-    /* Zeroed memory of the engine's own that lasts as long as the update, or the update fails. */
-    void *(*scratch)(struct kitsune_xf *, uint64_t size_bytes);
 
     /* -- wrapped calls (runtime/src/wrap.c in the release); one entry per call -- */
     const struct kitsune_calls *calls;

@@ -13,13 +13,16 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <threads.h>
 #include <time.h>
 
@@ -59,6 +62,35 @@ typedef void kitsune__signal_handler(int);
     X(int, __ppoll_chk, (struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t size), (fds, count, timeout, mask, size)) \
     X(int, epoll_wait, (int epoll, struct epoll_event *events, int capacity, int timeout_ms), (epoll, events, capacity, timeout_ms)) \
     X(int, epoll_pwait, (int epoll, struct epoll_event *events, int capacity, int timeout_ms, const sigset_t *mask), (epoll, events, capacity, timeout_ms, mask)) \
+    /* blocking calls that a request ends by EINTR, or as by a stray wake-up (block.c) */ \
+    X(ssize_t, read, (int descriptor, void *buffer, size_t size), (descriptor, buffer, size)) \
+    X(ssize_t, __read_chk, (int descriptor, void *buffer, size_t size, size_t room), (descriptor, buffer, size, room)) \
+    X(ssize_t, readv, (int descriptor, const struct iovec *parts, int count), (descriptor, parts, count)) \
+    X(ssize_t, recv, (int descriptor, void *buffer, size_t size, int flags), (descriptor, buffer, size, flags)) \
+    X(ssize_t, __recv_chk, (int descriptor, void *buffer, size_t size, size_t room, int flags), (descriptor, buffer, size, room, flags)) \
+    X(ssize_t, recvfrom, (int descriptor, void *buffer, size_t size, int flags, void *address, socklen_t *length), (descriptor, buffer, size, flags, address, length)) \
+    X(ssize_t, __recvfrom_chk, (int descriptor, void *buffer, size_t size, size_t room, int flags, void *address, socklen_t *length), (descriptor, buffer, size, room, flags, address, length)) \
+    X(ssize_t, recvmsg, (int descriptor, struct msghdr *message, int flags), (descriptor, message, flags)) \
+    X(int, accept, (int descriptor, void *address, socklen_t *length), (descriptor, address, length)) \
+    X(int, accept4, (int descriptor, void *address, socklen_t *length, int flags), (descriptor, address, length, flags)) \
+    X(long, syscall, (long number, long a, long b, long c, long d, long e, long f), (number, a, b, c, d, e, f)) \
+    X(int, nanosleep, (const struct timespec *time, struct timespec *rest), (time, rest)) \
+    X(int, clock_nanosleep, (clockid_t clock, int flags, const struct timespec *time, struct timespec *rest), (clock, flags, time, rest)) \
+    X(unsigned, sleep, (unsigned seconds), (seconds)) \
+    X(int, usleep, (useconds_t microseconds), (microseconds)) \
+    X(int, thrd_sleep, (const struct timespec *time, struct timespec *rest), (time, rest)) \
+    X(int, pause, (void), ()) \
+    X(int, sigwait, (const sigset_t *set, int *number), (set, number)) \
+    X(int, sigwaitinfo, (const sigset_t *set, siginfo_t *info), (set, info)) \
+    X(int, sigtimedwait, (const sigset_t *set, siginfo_t *info, const struct timespec *timeout), (set, info, timeout)) \
+    X(int, sem_wait, (sem_t *semaphore), (semaphore)) \
+    X(int, sem_timedwait, (sem_t *semaphore, const struct timespec *until), (semaphore, until)) \
+    X(int, sem_clockwait, (sem_t *semaphore, clockid_t clock, const struct timespec *until), (semaphore, clock, until)) \
+    X(int, pthread_cond_wait, (pthread_cond_t *condition, pthread_mutex_t *mutex), (condition, mutex)) \
+    X(int, pthread_cond_timedwait, (pthread_cond_t *condition, pthread_mutex_t *mutex, const struct timespec *until), (condition, mutex, until)) \
+    X(int, pthread_cond_clockwait, (pthread_cond_t *condition, pthread_mutex_t *mutex, clockid_t clock, const struct timespec *until), (condition, mutex, clock, until)) \
+    X(int, cnd_wait, (cnd_t *condition, mtx_t *mutex), (condition, mutex)) \
+    X(int, cnd_timedwait, (cnd_t *condition, mtx_t *mutex, const struct timespec *until), (condition, mutex, until)) \
     /* what the kernel keeps for a descriptor (wrap_descriptor.c) */ \
     X(int, epoll_ctl, (int epoll, int operation, int descriptor, struct epoll_event *event), (epoll, operation, descriptor, event)) \
     X(int, fcntl, (int descriptor, int command, long argument), (descriptor, command, argument)) \
@@ -69,14 +101,17 @@ typedef void kitsune__signal_handler(int);
     N(void, _longjmp, (struct __jmp_buf_tag *environment, int value), (environment, value)) \
     N(void, siglongjmp, (struct __jmp_buf_tag *environment, int value), (environment, value)) \
     N(void, __longjmp_chk, (struct __jmp_buf_tag *environment, int value), (environment, value)) \
-    /* another program, another thread (wrap_exit.c) */ \
+    /* another program (wrap_exit.c) */ \
     X(int, execve, (const char *path, char *const *arguments, char *const *variables), (path, arguments, variables)) \
     X(int, execv, (const char *path, char *const *arguments), (path, arguments)) \
     X(int, execvp, (const char *file, char *const *arguments), (file, arguments)) \
     X(int, execvpe, (const char *file, char *const *arguments, char *const *variables), (file, arguments, variables)) \
     X(int, fexecve, (int descriptor, char *const *arguments, char *const *variables), (descriptor, arguments, variables)) \
+    /* threads (thread.c) */ \
     X(int, pthread_create, (pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument), (thread, attributes, start, argument)) \
-    X(int, thrd_create, (thrd_t *thread, int (*start)(void *), void *argument), (thread, start, argument))
+    X(int, thrd_create, (thrd_t *thread, int (*start)(void *), void *argument), (thread, start, argument)) \
+    N(void, pthread_exit, (void *result), (result)) \
+    N(void, thrd_exit, (int result), (result))
 
 /* Calls whose arguments are a list, and the call of the list above that takes them as a vector: L(NAME,
  * that call). wrap.c makes one of the other. */

@@ -250,6 +250,8 @@ static int locate(const struct kitsune_type *type, uint64_t count, uint64_t offs
     index = type->old_tail ? 0 : index;
     uint64_t within = offset - index * type->old_size;
     *new_offset = index * type->new_size;
+    if (!want && want_count == KITSUNE__OUTERMOST && within == 0)
+        return 1;
     if (want && within == 0 && kitsune__type_same(type, want))
         return want_count <= count - index;
     for (uint32_t i = 0; i < type->part_count && type->parts[i].old_offset <= within; i++) {

@@ -153,9 +153,11 @@ static inline int kitsune__claims_mark(struct kitsune__claims *claims, uint32_t 
 
 /*
  * Where an address inside an object goes. `offset` is from the start of `count` objects of `type`;
- * with `want`, `want_count` objects of that type must lie there, else anything that the type knows.
- * Returns zero if the type does not explain it.
+ * with `want`, `want_count` objects of that type must lie there, else anything that the type knows: the
+ * innermost, or with a count of KITSUNE__OUTERMOST the outermost record that starts there. Returns zero
+ * if the type does not explain it.
  */
+#define KITSUNE__OUTERMOST UINT64_MAX
 int kitsune__type_locate(const struct kitsune_type *type, uint64_t count, uint64_t offset,
                          const struct kitsune_type *want, uint64_t want_count,
                          uint64_t *new_offset);

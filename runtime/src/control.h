@@ -52,6 +52,9 @@ struct kitsune__past {
 
 #define KITSUNE__HISTORY 32
 
+/* How long a program may take to its update points, if the request does not say. */
+#define KITSUNE__DEFAULT_WAIT_MS 10000
+
 /* A forked child that may become the heir of the channel; `pid` is 0 in a free slot. `settled` counts
  * how often that child was seen to live on after forking itself: see settle_children. */
 struct kitsune__candidate {
@@ -85,7 +88,7 @@ struct kitsune__control {
     _Atomic uint32_t state;
     _Atomic uint64_t serial;
     uint32_t origin;
-    uint64_t limit_ms;
+    uint64_t limit_ms, wait_ms;
     char path[PATH_MAX];
     struct kitsune__running release;
     struct kitsune__outcome outcome;

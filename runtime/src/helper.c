@@ -31,11 +31,12 @@
 #define MAX_CLIENTS 16
 #define LINE_LIMIT 65536 /* bytes of a request, without its end */
 #define CLIENT_LIMIT_NS (10 * SECOND)
-#define DEFAULT_WAIT_MS 10000
 #define LONGEST_MS 86400000ull
 #define SECOND 1000000000ull
 #define FIRST_KICK_NS 200000ull
 #define LAST_KICK_NS 20000000ull
+/* How long a call that can only be ended by EINTR is given to end by itself. */
+#define INTERRUPT_NS 50000000ull
 #define LOOK_NS 1000000ull    /* how often a running transaction is looked at */
 #define ORPHAN_NS 10000000ull /* how often children of a program that ended are looked at */
 #define ORPHAN_LIMIT_NS (30 * SECOND)
@@ -454,7 +455,8 @@ static void end_flight(struct helper *helper) {
 static int withdraw(struct helper *helper, const char *reason) {
     if (!move_state(helper, KITSUNE__PENDING, KITSUNE__CHECKING))
         return 0;
-    __atomic_fetch_and(&helper->gate->pending, ~(uint32_t)KITSUNE__PENDING_UPDATE,
+    __atomic_fetch_and(&helper->gate->pending,
+                       ~(uint32_t)(KITSUNE__PENDING_UPDATE | KITSUNE__PENDING_INTERRUPT),
                        __ATOMIC_RELEASE);
     note_unheard(helper, KITSUNE__NOT_REACHED, reason);
     helper->control->state = KITSUNE__IDLE;
@@ -483,7 +485,11 @@ static void kick(int32_t pid) {
 static void kick_again(struct helper *helper, uint64_t now) {
     struct flight *flight = &helper->flight;
 
-    __atomic_fetch_or(&helper->gate->pending, (uint32_t)KITSUNE__PENDING_UPDATE, __ATOMIC_RELEASE);
+    uint32_t bits = KITSUNE__PENDING_UPDATE;
+
+    if (now - flight->started >= INTERRUPT_NS)
+        bits |= KITSUNE__PENDING_INTERRUPT;
+    __atomic_fetch_or(&helper->gate->pending, bits, __ATOMIC_RELEASE);
     kick(helper->control->owner);
     flight->next_kick = now + flight->kick_wait;
     flight->kick_wait *= 2;
@@ -613,6 +619,7 @@ static void start_update(struct helper *helper, int index, const char *path, uin
     control->serial++;
     control->origin = KITSUNE__FROM_OUTSIDE;
     control->limit_ms = limit_ms;
+    control->wait_ms = wait_ms;
     memcpy(control->path, path, strlen(path) + 1);
     memset(&control->release, 0, sizeof control->release);
     switch (kitsune__check_release(path, helper->user, &control->running, &control->release, &copy,
@@ -711,7 +718,8 @@ static void serve_line(struct helper *helper, int index, char *line) {
             (count > 3 && !read_ms(words[3], &wait_ms)))
             answer_bad_request(helper, index, "usage: update PATH [LIMIT_MS [WAIT_MS]]");
         else
-            start_update(helper, index, words[1], limit_ms, wait_ms ? wait_ms : DEFAULT_WAIT_MS);
+            start_update(helper, index, words[1], limit_ms,
+                         wait_ms ? wait_ms : KITSUNE__DEFAULT_WAIT_MS);
     } else {
         answer_bad_request(helper, index, "unknown request; known are 'status' and 'update'");
     }

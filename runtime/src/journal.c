@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "park.h"
 #include "platform.h"
 #include "snapshot.h"
 
@@ -38,7 +39,8 @@ struct kernel_action {
 
 /*
  * The transaction's state: in a shared mapping, so that no rollback touches it. Written by the
- * program's thread only; also by its signal handler, which never returns to what it interrupted.
+ * thread that runs only (all others are parked); also by its signal handler, which never returns to
+ * what it interrupted.
  */
 struct journal {
     uint32_t is_committed; /* the commit is the store of 1 */
@@ -46,8 +48,14 @@ struct journal {
     pid_t process, clone;
     struct kitsune__context old;
     struct kitsune__stack stack; /* of the new version */
+    /* The thread that runs, if it is not the one that began; and where that one waits meanwhile. */
+    struct kitsune__berth *running;
+    struct kitsune__berth waiting;
+    struct kitsune__berth *made[KITSUNE__MADE_MAX]; /* threads that the transaction made */
+    uint32_t made_count;
     void (*body)(void *);
     void *argument;
+    const struct kitsune__berth *places; /* of all other threads */
     struct kitsune__verdict verdict;
     enum kitsune__phase phase;
     const char *what;
@@ -163,6 +171,8 @@ static size_t describe_phase(const struct journal *of, char *buffer, size_t size
                                of->what ? ": " : "", of->what ? of->what : "");
     case KITSUNE__PHASE_MAIN:
         return kitsune__format(buffer, size, " in the new main");
+    case KITSUNE__PHASE_THREAD:
+        return kitsune__format(buffer, size, " in the new version's thread '%s'", of->what);
     default:
         buffer[0] = '\0';
         return 0;
@@ -172,9 +182,9 @@ static size_t describe_phase(const struct journal *of, char *buffer, size_t size
 /* ---- timers -------------------------------------------------------------------------------- */
 
 static int start_limit(uint64_t limit_ns) {
-    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = LIMIT_SIGNAL};
+    /* To the process: only the thread that runs does not block it. */
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = LIMIT_SIGNAL};
     struct itimerspec at = {{0, 0}, {(time_t)(limit_ns / NS_PER_S), (long)(limit_ns % NS_PER_S)}};
-    event._sigev_un._tid = (pid_t)KITSUNE__SYSCALL(SYS_gettid);
     if (KITSUNE__SYSCALL(SYS_timer_create, CLOCK_MONOTONIC, &event, &journal->timer) != 0) {
         journal->timer = -1;
         return -1;
@@ -292,6 +302,11 @@ static int is_own_code(const struct journal *of, uintptr_t address) {
     return address >= of->code_start && address < of->code_end;
 }
 
+/* The stack of the new version that the thread which runs is on. */
+static const struct kitsune__stack *stack_of(const struct journal *of) {
+    return of->running != NULL ? &of->running->stack : &of->stack;
+}
+
 /* The place to be named: where it happened, or, outside the new version's code, the nearest word on
  * the stack that is a return address into that. */
 KITSUNE__UNCHECKED static void locate(struct journal *of, const void *ucontext) {
@@ -299,8 +314,9 @@ KITSUNE__UNCHECKED static void locate(struct journal *of, const void *ucontext) 
     if (is_own_code(of, (uintptr_t)of->fault_pc))
         return;
     const uintptr_t *word = kitsune__interrupted_stack(ucontext);
-    const uintptr_t *end = (const uintptr_t *)of->stack.end;
-    if ((const uint8_t *)word < of->stack.start || (uintptr_t)word % sizeof *word != 0)
+    const uintptr_t *end = (const uintptr_t *)stack_of(of)->end;
+    if ((const uint8_t *)word < stack_of(of)->start || word >= end ||
+        (uintptr_t)word % sizeof *word != 0)
         return;
     for (; word < end; word++)
         if (is_own_code(of, *word - 7) && is_own_code(of, *word) &&
@@ -329,7 +345,7 @@ static void on_signal(int number, siginfo_t *info, void *ucontext) {
         describe_phase(of, reason + length, size - length);
         give_up(of, KITSUNE__TIME_LIMIT);
     }
-    if (number == SIGSEGV && kitsune__stack_in_guard(&of->stack, info->si_addr)) {
+    if (number == SIGSEGV && kitsune__stack_in_guard(stack_of(of), info->si_addr)) {
         length = kitsune__format(reason, size, "stack overflow");
         describe_phase(of, reason + length, size - length);
         give_up(of, KITSUNE__STACK_OVERFLOW);
@@ -341,11 +357,16 @@ static void on_signal(int number, siginfo_t *info, void *ucontext) {
     give_up(of, KITSUNE__CRASHED);
 }
 
+/* One for all threads: one runs at a time. */
+static void use_signal_stack(struct journal *of) {
+    stack_t stack = {.ss_sp = of->signal_stack, .ss_size = sizeof of->signal_stack};
+    KITSUNE__SYSCALL(SYS_sigaltstack, &stack, 0);
+}
+
 static void catch_signals(struct journal *of) {
     struct sigaction action = {.sa_flags = SA_SIGINFO | SA_ONSTACK, .sa_sigaction = on_signal};
-    stack_t stack = {.ss_sp = of->signal_stack, .ss_size = sizeof of->signal_stack};
     sigfillset(&action.sa_mask);
-    KITSUNE__SYSCALL(SYS_sigaltstack, &stack, 0);
+    use_signal_stack(of);
     for (size_t index = 0; index < CAUGHT; index++)
         sigaction(caught[index], &action, NULL);
 }
@@ -398,7 +419,7 @@ static void sift_pending(struct journal *of) {
     struct timespec none = {0, 0};
     siginfo_t info;
     KITSUNE__SYSCALL(SYS_rt_sigpending, &pending, KERNEL_SET_SIZE);
-    pending &= ~of->pending;
+    pending &= ~(of->pending | (of->running != NULL ? of->running->pending : 0));
     for (int number = 1; number <= SIGNALS; number++) {
         uint64_t set = bit_of(number);
         if (!(pending & set) ||
@@ -427,11 +448,12 @@ int kitsune__journal_kept_action(int number, struct sigaction *action) {
 void kitsune__journal_kept_mask(sigset_t *mask) {
     sigemptyset(mask);
     if (journal != NULL)
-        memcpy(mask, &journal->mask, sizeof journal->mask);
+        memcpy(mask, journal->running != NULL ? &journal->running->mask : &journal->mask,
+               sizeof journal->mask);
 }
 
 void kitsune__journal_kept_altstack(stack_t *stack) {
-    *stack = journal->altstack;
+    *stack = journal->running != NULL ? journal->running->altstack : journal->altstack;
 }
 
 void *kitsune__journal_old_stack_pointer(void) {
@@ -439,7 +461,7 @@ void *kitsune__journal_old_stack_pointer(void) {
 }
 
 const struct kitsune__stack *kitsune__journal_stack(void) {
-    return &journal->stack;
+    return stack_of(journal);
 }
 
 /* ---- rollback ------------------------------------------------------------------------------ */
@@ -451,11 +473,55 @@ static void note_failures(struct journal *of) {
         kitsune__journal_note("%s", of->restored.failure);
 }
 
+/* Threads that the transaction made end before the memory that they need goes. */
+static void end_made(struct journal *of) {
+    for (uint32_t index = 0; index < of->made_count; index++) {
+        struct kitsune__berth *place = of->made[index];
+        if (place == of->running) /* it ends when it has carried the rollback out */
+            continue;
+        pid_t thread = place->tid;
+        kitsune__park_command(place, KITSUNE__VANISH);
+        while (KITSUNE__SYSCALL(SYS_tgkill, of->process, thread, 0) == 0)
+            KITSUNE__SYSCALL(SYS_sched_yield);
+    }
+}
+
+/* On the stack of the failed thread's place: the thread that began goes back first. Nothing of the
+ * journal may be touched after that. */
+static void send_first_back(void *argument) {
+    struct kitsune__berth *place = argument;
+    kitsune__park_command(place->first, KITSUNE__GO_BACK);
+    kitsune__park_wait(place);
+}
+
+static int is_made(const struct journal *of, const struct kitsune__berth *place) {
+    for (uint32_t index = 0; index < of->made_count; index++)
+        if (of->made[index] == place)
+            return 1;
+    return 0;
+}
+
+__attribute__((noreturn)) static void go_back(struct journal *of, int running_ends) {
+    struct kitsune__berth *place = of->running;
+    if (place == NULL)
+        kitsune__resume(&of->old, 1);
+    of->running = NULL;
+    of->waiting.old = of->old;
+    if (running_ends)
+        kitsune__tell_and_end(&of->waiting.command, KITSUNE__GO_BACK);
+    place->first = &of->waiting;
+    kitsune__leave_for(kitsune__berth_stack(place), send_first_back, place);
+}
+
 /* On the abort stack, with all signals blocked. */
 static void roll_back(void *argument) {
     struct journal *of = argument;
     of->abort_ns = kitsune__now_ns();
+    int running_ends = is_made(of, of->running);
     stop_limit(of);
+    end_made(of);
+    if (running_ends)
+        kitsune__park_call_off(of->running);
     restore_timers(of);
     if (of->has_snapshot) {
         kitsune__snapshot_restore(exchange_of(of), of->clone, of->fault_pc, &of->restored);
@@ -466,7 +532,7 @@ static void roll_back(void *argument) {
     }
     restore_caught(of);
     sift_pending(of);
-    kitsune__resume(&of->old, 1);
+    go_back(of, running_ends);
 }
 
 /* Programs crash or exit when they get no memory: then that is the cause to be named. */
@@ -534,6 +600,9 @@ static void take_snapshot(struct journal *of) {
 /* The first thing on the new stack. Everything before is no part of the transaction. */
 static void transaction(void *argument) {
     struct journal *of = argument;
+    for (const struct kitsune__berth *place = of->places; place != NULL; place = place->next)
+        kitsune__snapshot_keep_area(exchange_of(of), place->rseq);
+    kitsune__snapshot_keep_area(exchange_of(of), kitsune__rseq_area());
     take_snapshot(of);
     of->verdict.snapshot_ns = kitsune__now_ns() - of->begin_ns;
     catch_signals(of);
@@ -560,7 +629,7 @@ static int prepare(struct journal **prepared, struct kitsune__verdict *verdict) 
         return -1;
     }
     struct journal *of = map_journal();
-    if (of == NULL || kitsune__stack_map(&of->stack) != 0) {
+    if (of == NULL || kitsune__stack_map(&of->stack, 0) != 0) {
         if (of != NULL)
             munmap(of, journal_size());
         refuse(verdict, KITSUNE__NO_MEMORY, "no memory for a stack of the new version");
@@ -581,14 +650,16 @@ static void finish_rollback(struct journal *of, struct kitsune__verdict *verdict
     verdict->total_ns = now - of->begin_ns;
     uint64_t mask = of->mask;
     stop_limit(of); /* still runs if the snapshot failed */
+    /* Another thread may have carried the rollback out. */
+    KITSUNE__SYSCALL(SYS_sigaltstack, &of->altstack, 0);
     kitsune__stack_unmap(&of->stack);
     munmap(of, journal_size());
     journal = NULL;
     kernel_mask(SIG_SETMASK, &mask, NULL);
 }
 
-void kitsune__journal_run(void (*body)(void *), void *argument, uint64_t limit_ns,
-                          struct kitsune__verdict *verdict) {
+void kitsune__journal_run(void (*body)(void *), void *argument, const struct kitsune__berth *places,
+                          uint64_t limit_ns, struct kitsune__verdict *verdict) {
     struct journal *of = NULL;
     memset(verdict, 0, sizeof *verdict);
     if (dead_clone != 0 && kitsune__snapshot_reap(dead_clone, 1))
@@ -598,6 +669,7 @@ void kitsune__journal_run(void (*body)(void *), void *argument, uint64_t limit_n
     of->process = getpid();
     of->body = body;
     of->argument = argument;
+    of->places = places;
     of->begin_ns = kitsune__now_ns();
     save_signals(of);
     journal = of;
@@ -607,6 +679,59 @@ void kitsune__journal_run(void (*body)(void *), void *argument, uint64_t limit_n
         kitsune__suspend(&of->old, of->stack.end, transaction, of);
     }
     finish_rollback(of, verdict);
+}
+
+/* ---- several threads ----------------------------------------------------------------------- */
+
+/* On the waiting place's stack. */
+static void lend(void *argument) {
+    struct journal *of = argument;
+    kitsune__park_command(of->running, KITSUNE__START);
+    kitsune__park_wait(&of->waiting);
+}
+
+void kitsune__journal_lend(struct kitsune__berth *place, void (*entry)(void *), void *argument) {
+    struct journal *of = journal;
+    uint64_t all = ~0ull;
+    place->entry = entry;
+    place->argument = argument;
+    kernel_mask(SIG_SETMASK, &all, NULL);
+    of->running = place;
+    kitsune__suspend(&of->waiting.new, kitsune__berth_stack(&of->waiting), lend, of);
+    unblock_caught();
+}
+
+void kitsune__journal_enter(void) {
+    use_signal_stack(journal);
+    unblock_caught();
+}
+
+/* On the stack of the place of the thread that hands back. */
+static void hand_back(void *argument) {
+    struct kitsune__berth *place = argument;
+    kitsune__park_command(place->first, KITSUNE__GO_ON);
+    kitsune__park_wait(place);
+}
+
+void kitsune__journal_hand_back(void) {
+    struct journal *of = journal;
+    struct kitsune__berth *place = of->running;
+    uint64_t all = ~0ull;
+    kernel_mask(SIG_SETMASK, &all, NULL);
+    of->running = NULL;
+    place->first = &of->waiting;
+    kitsune__suspend(&place->new, kitsune__berth_stack(place), hand_back, place);
+}
+
+int kitsune__journal_made(struct kitsune__berth *place) {
+    if (journal->made_count == KITSUNE__MADE_MAX)
+        return -1;
+    journal->made[journal->made_count++] = place;
+    return 0;
+}
+
+struct kitsune__berth *kitsune__journal_running(void) {
+    return journal->running;
 }
 
 /* ---- commit -------------------------------------------------------------------------------- */

@@ -13,7 +13,10 @@
  *  - Between begin and commit all signals are blocked but the synchronous faults, SIGABRT and the
  *    limit's timer; the program's own mask and dispositions are emulated (wrap_signal.c).
  *    Signals that arrive stay pending in the kernel, so none is lost.
- *  - The old version's stack is suspended; all code of the transaction runs on the new one.
+ *  - The old version's stack is suspended; all code of the transaction runs on new ones.
+ *  - Of several threads one runs at a time, all others are parked (park.h): first the one that began,
+ *    then each of the others is lent the transaction until it hands it back. Whichever fails, the
+ *    rollback is the same.
  */
 #ifndef KITSUNE_JOURNAL_H
 #define KITSUNE_JOURNAL_H
@@ -24,6 +27,7 @@
 #include <sys/types.h>
 
 #include "outcome.h"
+#include "park.h"
 #include "switch.h"
 
 /* What the new version does, for messages. */
@@ -32,6 +36,7 @@ enum kitsune__phase {
     KITSUNE__PHASE_LOAD,       /* dlopen: constructors */
     KITSUNE__PHASE_PRESTART,   /* _kitsune_prestart_xform */
     KITSUNE__PHASE_MAIN,       /* the new main */
+    KITSUNE__PHASE_THREAD,     /* another thread of the new version */
     KITSUNE__PHASE_TRANSFORM,  /* the engine and the rules that it calls */
     KITSUNE__PHASE_MAINUPDATE, /* _kitsune_mainupdate_xform */
     KITSUNE__PHASE_COMMIT
@@ -47,8 +52,24 @@ int kitsune__journal_is_inherited(void);
  * context, with everything restored and `verdict` filled (code, reason, notes, times); or if the
  * transaction could not be begun. If `body` commits, this call never returns.
  */
-void kitsune__journal_run(void (*body)(void *), void *argument, uint64_t limit_ns,
-                          struct kitsune__verdict *verdict);
+void kitsune__journal_run(void (*body)(void *), void *argument, const struct kitsune__berth *places,
+                          uint64_t limit_ns, struct kitsune__verdict *verdict);
+
+/* ---- several threads; `places` above are those of all parked ones ---- */
+
+/* Has a parked thread run `entry(argument)` on the stack of its place, inside the transaction, and
+ * returns when it has handed back. */
+void kitsune__journal_lend(struct kitsune__berth *place, void (*entry)(void *), void *argument);
+/* In that thread: first thing on the new stack. */
+void kitsune__journal_enter(void);
+/* In that thread: hands back and parks. Returns after the commit, by GO_ON, with all signals blocked
+ * and the transaction's alternate stack. */
+void kitsune__journal_hand_back(void);
+/* Notes a parked thread that the transaction made: a rollback ends it. -1 if there are too many. */
+int kitsune__journal_made(struct kitsune__berth *place);
+#define KITSUNE__MADE_MAX 64
+/* The place of the thread that runs; NULL: the one that began. */
+struct kitsune__berth *kitsune__journal_running(void);
 
 /* Undoes everything and resumes the old version. Any context inside a transaction, signal handlers
  * included. The text is formatted without libc: %s %d %u %lu %ld %x %lx %p %c %%. */

@@ -3,10 +3,13 @@
 
 #include <dlfcn.h>
 #include <elf.h>
+#include <fcntl.h>
 #include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -308,4 +311,27 @@ int kitsune__load_function_at(const uint8_t *file, size_t size, uint64_t offset,
         return 0;
     uint64_t address = virtual_address(file, size, offset);
     return address != UINT64_MAX && find_symbol(file, size, address, name, name_size);
+}
+
+int kitsune__load_function_in(const struct kitsune__image *image, const void *address, char *name,
+                              size_t name_size) {
+    struct stat status;
+    int file = open(image->path, O_RDONLY | O_CLOEXEC), found = 0;
+    if (file < 0)
+        return 0;
+    if (fstat(file, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0) {
+        size_t size = (size_t)status.st_size;
+        void *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
+        if (bytes != MAP_FAILED) {
+            /* Another build may lie there by now. */
+            found = size > sizeof(ElfW(Ehdr)) && memcmp(bytes, ELFMAG, SELFMAG) == 0 &&
+                    image->has_build_id &&
+                    memmem(bytes, size, image->build_id, sizeof image->build_id) != NULL &&
+                    find_symbol(bytes, size, (uintptr_t)address - (uintptr_t)image->start, name,
+                                name_size);
+            munmap(bytes, size);
+        }
+    }
+    close(file);
+    return found;
 }

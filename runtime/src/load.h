@@ -59,4 +59,9 @@ void kitsune__load_commit(void);
 int kitsune__load_function_at(const uint8_t *file, size_t size, uint64_t offset, char *name,
                               size_t name_size);
 
+/* The function of a loaded image at the address, from the file that the image came from: "main+0x1f".
+ * Returns 0 if the file does not tell. */
+int kitsune__load_function_in(const struct kitsune__image *image, const void *address, char *name,
+                              size_t name_size);
+
 #endif

@@ -15,6 +15,7 @@
 #include "platform.h"
 #include "quiesce.h"
 #include "request.h"
+#include "thread.h"
 #include "trial.h"
 #include "wrap_exit.h"
 
@@ -51,6 +52,7 @@ int main(int count, char **arguments) {
     }
     kitsune__platform_start();
     kitsune__log_open();
+    kitsune__threads_start();
     if (kitsune__request_prepare() != 0)
         kitsune__log("no updates are possible: %m");
     kitsune__trial_start();

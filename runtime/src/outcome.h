@@ -20,7 +20,7 @@
     X(WRONG_LAYOUT,       346, "the running version's types are not those that the release was built against") \
     X(NO_PLAN,            347, "the release is a first release, nothing leads to it") \
     X(LOAD_FAILED,        348, "the release cannot be loaded") \
-    X(THREADS,            349, "the program has more than one thread") \
+    X(THREADS,            349, "a library has started threads") \
     X(BUSY,               350, "another update is under way") \
     X(NO_MEMORY,          351, "no memory for the update") \
     X(NO_SNAPSHOT,        352, "no snapshot of the process can be taken") \

@@ -4,13 +4,9 @@
 #include <stddef.h>
 
 #include "kitsune.h"
-#include "release_table.h"
+#include "ktthreads.h"
 
 unsigned int kitsune__gate_word;
-
-const struct kitsune_launcher *kitsune__table(void) {
-    return NULL;
-}
 
 void kitsune__update_slow(const char *name) {
     (void)name;
@@ -48,6 +44,34 @@ void kitsune_do_automigrate(void) {
 
 void kitsune_log(const char *format, ...) {
     (void)format;
+}
+
+void kitsune_threads_reset(void) {
+}
+
+ktthread_info *kitsune_threads_next(void) {
+    return NULL;
+}
+
+void kitsune_thread_remove(void) {
+}
+
+int kitsune_thread_add(void *arg, void *(*start_fun)(void *), const char *update_pt,
+                       pthread_attr_t *attr) {
+    (void)arg;
+    (void)start_fun;
+    (void)update_pt;
+    (void)attr;
+    return -1;
+}
+
+int ktthreads_pthread_join(pthread_t thread, void **result) {
+    return pthread_join(thread, result);
+}
+
+void ktthreads_update_callback(void (*cb)(void *), void *arg) {
+    (void)cb;
+    (void)arg;
 }
 
 int kitsune__migrate_variable(const char *key, void *address) {

@@ -94,21 +94,40 @@ struct directory_entry { /* of getdents64(2) */
     char name[];
 };
 
-int kitsune__thread_count(void) {
+static int number_of(const char *name) {
+    int number = 0;
+    for (; *name >= '0' && *name <= '9'; name++)
+        number = number * 10 + (*name - '0');
+    return number;
+}
+
+int kitsune__each_thread(int (*visit)(void *context, int tid), void *context) {
     char buffer[512] __attribute__((aligned(8)));
-    int descriptor = kitsune__open_proc("self/task", O_RDONLY | O_DIRECTORY);
+    int descriptor = kitsune__open_proc("self/task", O_RDONLY | O_DIRECTORY), result = 0;
     if (descriptor < 0)
         return -1;
-    int count = 0;
-    long length;
-    while ((length = KITSUNE__SYSCALL(SYS_getdents64, descriptor, buffer, sizeof buffer)) > 0)
-        for (long at = 0; at < length;) {
+    long length = 0;
+    while (result == 0 &&
+           (length = KITSUNE__SYSCALL(SYS_getdents64, descriptor, buffer, sizeof buffer)) > 0)
+        for (long at = 0; at < length && result == 0;) {
             struct directory_entry *entry = (void *)(buffer + at);
-            count += entry->name[0] != '.';
+            if (entry->name[0] != '.')
+                result = visit(context, number_of(entry->name));
             at += entry->length;
         }
     KITSUNE__SYSCALL(SYS_close, descriptor);
-    return length < 0 ? -1 : count;
+    return length < 0 ? -1 : result;
+}
+
+static int count_thread(void *context, int tid) {
+    (void)tid;
+    ++*(int *)context;
+    return 0;
+}
+
+int kitsune__thread_count(void) {
+    int count = 0;
+    return kitsune__each_thread(count_thread, &count) < 0 ? -1 : count;
 }
 
 /* ---- formatting ---------------------------------------------------------------------------- */

@@ -25,6 +25,9 @@ uint64_t kitsune__now_ns(void);
 uint64_t kitsune__page_size(void);
 /* Non-zero under valgrind. */
 int kitsune__under_valgrind(void);
+/* Calls `visit` for each thread of this process, from /proc, until it returns non-zero, which is then
+ * returned; -1 if /proc cannot be read. */
+int kitsune__each_thread(int (*visit)(void *context, int tid), void *context);
 /* Number of threads of this process, from /proc; -1 if that cannot be read. */
 int kitsune__thread_count(void);
 /* Opens a file below /proc also after chroot, as long as the descriptor kept for it is there.

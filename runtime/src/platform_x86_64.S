@@ -12,6 +12,15 @@
 
 #define END(name) .size name, .- name
 
+/* What the code before left in registers would be saved on the new stack, and keep its image alive. */
+#define FORGET_REGISTERS \
+    xorl %ebp, %ebp;     \
+    xorl %ebx, %ebx;     \
+    xorl %r12d, %r12d;   \
+    xorl %r13d, %r13d;   \
+    xorl %r14d, %r14d;   \
+    xorl %r15d, %r15d
+
     .text
 
 /* long kitsune__syscall(long number, long a, long b, long c, long d, long e, long f) */
@@ -48,7 +57,7 @@ FUNCTION(kitsune__suspend)
     .cfi_undefined rip
     movq %rsi, %rsp
     andq $-16, %rsp
-    xorl %ebp, %ebp
+    FORGET_REGISTERS
     movq %rcx, %rdi
     call *%rdx
     ud2
@@ -84,12 +93,29 @@ FUNCTION(kitsune__leave_for)
     .cfi_undefined rip
     movq %rdi, %rsp
     andq $-16, %rsp
-    xorl %ebp, %ebp
+    FORGET_REGISTERS
     movq %rdx, %rdi
     call *%rsi
     ud2
     .cfi_endproc
 END(kitsune__leave_for)
+
+/* void kitsune__tell_and_end(uint32_t *word, uint32_t value): see park.h */
+FUNCTION(kitsune__tell_and_end)
+    .cfi_startproc
+    .cfi_undefined rip
+    endbr64
+    movl %esi, (%rdi)
+    movl $202, %eax /* futex(word, FUTEX_WAKE, 1) */
+    movl $1, %esi
+    movl $1, %edx
+    syscall
+1:  movl $60, %eax /* exit(0) */
+    xorl %edi, %edi
+    syscall
+    jmp 1b
+    .cfi_endproc
+END(kitsune__tell_and_end)
 
 /* int kitsune__under_valgrind(void): valgrind's client request RUNNING_ON_VALGRIND (0x1001); on a
  * processor the four rotations by 128 bits in all, and the exchange, do nothing. */

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "frames.h"
+#include "gather.h"
 #include "journal.h"
 #include "load.h"
 #include "log.h"
@@ -21,6 +22,8 @@
 #include "registry.h"
 #include "request.h"
 #include "retire.h"
+#include "takeover.h"
+#include "thread.h"
 #include "transform.h"
 #include "trial.h"
 #include "wait.h"
@@ -37,15 +40,16 @@
 #define FINISH_LIMIT_NS (5 * NS_PER_MS)
 #define BACKLOG_MAX 4
 #define BACKLOG_LIMIT_NS (100 * NS_PER_MS)
-#define POINT_SIZE 128
 
 extern char **environ;
 
 /* The running update; ordinary memory, so that a rollback makes it what it was before. */
 static struct {
     struct kitsune__request request;
-    char old_point[POINT_SIZE]; /* where the old version stands */
-    const char *new_point;      /* what that is called in the new version */
+    char old_point[KITSUNE__POINT_SIZE]; /* where the old version stands */
+    const char *new_point;               /* what that is called in the new version */
+    struct kitsune__berth *places;       /* of all other threads, which are parked */
+    struct kitsune__takeover takeover;
     struct kitsune__registry *from, *to;
     struct kitsune_xf *xf;
 } update;
@@ -246,6 +250,8 @@ static void start_engine(const struct kitsune_release *new) {
                                           .earlier = earlier,
                                           .earlier_count = open_earlier(),
                                           .dying = dying_stack(),
+                                          .all_dying = kitsune__takeover_dying(),
+                                          .is_dying = kitsune__takeover_is_dying,
                                           .fail = fail_transformation};
     if (kitsune__registry_open(&update.from, kitsune__image_current()->release) != 0 ||
         kitsune__registry_open(&update.to, new) != 0)
@@ -261,6 +267,7 @@ static void run_new_version(void *argument) {
     char reason[KITSUNE__REASON_SIZE];
     int count;
     (void)argument;
+    kitsune__signals_forget();
     kitsune__signals_begin();
     kitsune__frames_suspend(kitsune__journal_old_stack_pointer());
     kitsune__journal_phase(KITSUNE__PHASE_LOAD, NULL);
@@ -359,10 +366,17 @@ static void commit(void) {
     struct kitsune__xf_statistics statistics;
     struct kitsune__verdict verdict;
     struct kitsune__stack stack;
+    update.takeover = (struct kitsune__takeover){.old = old->release,
+                                                 .new = kitsune__image_incoming()->release,
+                                                 .xf = update.xf,
+                                                 .successor = successor,
+                                                 .point = renamed_point};
+    kitsune__takeover_prepare(&update.takeover);
     if (plan->mainupdate != NULL) {
         kitsune__journal_phase(KITSUNE__PHASE_MAINUPDATE, NULL);
         plan->mainupdate();
     }
+    kitsune__takeover_run();
     kitsune__journal_phase(KITSUNE__PHASE_TRANSFORM, NULL);
     kitsune__xf_finish(update.xf, &statistics);
     kitsune__journal_phase(KITSUNE__PHASE_COMMIT, NULL);
@@ -375,6 +389,8 @@ static void commit(void) {
     verdict.bytes = statistics.bytes;
     take_stack(&stack);
     note_types(&statistics);
+    kitsune__takeover_clear();
+    memset(&update.takeover, 0, sizeof update.takeover); /* it names the old image */
     struct kitsune__retired *retired = kitsune__xf_end(update.xf);
     update.xf = NULL;
     kitsune__registry_close(update.from);
@@ -391,7 +407,9 @@ static void commit(void) {
     retired_image.serial = update.request.serial;
     retired_image.image = old;
     kitsune__retire_begin(retired, old);
+    kitsune__retire_look(kitsune__threads() != NULL);
     kitsune__request_raise(KITSUNE__PENDING_RETIRE);
+    kitsune__takeover_release();
     kitsune__signals_unblock();
 }
 
@@ -407,32 +425,34 @@ static uint64_t limit_ns(void) {
                                                              : DEFAULT_LIMIT_NS;
 }
 
-static int is_possible(struct kitsune__verdict *verdict) {
-    int threads = kitsune__thread_count();
-    if (threads <= 1)
-        return 1;
-    memset(verdict, 0, sizeof *verdict);
-    verdict->code = KITSUNE__THREADS;
-    snprintf(verdict->reason, sizeof verdict->reason,
-             "the program has %d threads; programs with more than one cannot be updated yet",
-             threads);
-    return 0;
+static uint64_t wait_ns(void) {
+    uint64_t wait_ms = update.request.wait_ms;
+    return wait_ms < UINT64_MAX / NS_PER_MS ? wait_ms * NS_PER_MS : UINT64_MAX / 2;
+}
+
+/* All threads stand at their update points. */
+static void update_gathered(struct kitsune__verdict *verdict) {
+    kitsune__retire_finish(kitsune__retire_backlog() < BACKLOG_MAX ? FINISH_LIMIT_NS
+                                                                   : BACKLOG_LIMIT_NS);
+    kitsune__request_raise(KITSUNE__PENDING_TRANSACTION);
+    kitsune__journal_run(run_new_version, NULL, update.places, limit_ns(), verdict);
+    kitsune__request_lower(KITSUNE__PENDING_TRANSACTION);
+    if (kitsune__journal_snapshot_off())
+        kitsune__signals_forget();
+    if (update.places != NULL)
+        kitsune__gather_undo();
 }
 
 static void update_now(const char *name) {
     struct kitsune__verdict verdict;
     if (!kitsune__request_take(&update.request))
         return;
+    memset(&verdict, 0, sizeof verdict);
     snprintf(update.old_point, sizeof update.old_point, "%s", name);
-    if (is_possible(&verdict)) {
-        kitsune__retire_finish(kitsune__retire_backlog() < BACKLOG_MAX ? FINISH_LIMIT_NS
-                                                                       : BACKLOG_LIMIT_NS);
-        kitsune__request_raise(KITSUNE__PENDING_TRANSACTION);
-        kitsune__journal_run(run_new_version, NULL, limit_ns(), &verdict);
-        kitsune__request_lower(KITSUNE__PENDING_TRANSACTION);
-        if (kitsune__journal_snapshot_off())
-            kitsune__signals_forget();
-    }
+    verdict.code =
+        kitsune__gather(wait_ns(), &update.places, verdict.reason, sizeof verdict.reason);
+    if (verdict.code == 0)
+        update_gathered(&verdict);
     finish_failed(&verdict);
 }
 
@@ -455,9 +475,8 @@ static void tell_retired(void) {
     retired_image.serial = 0;
 }
 
-int kitsune__quiesce_idle(void) {
-    if (kitsune__journal_active())
-        return 0;
+/* One slice, by one thread at a time. */
+static int do_idle(void) {
     int is_reaped = kitsune__journal_reap();
     int has_more = kitsune__retire_slice(SLICE_NS);
     if (!has_more)
@@ -467,8 +486,25 @@ int kitsune__quiesce_idle(void) {
     return !is_reaped || has_more;
 }
 
+int kitsune__quiesce_idle(void) {
+    static uint32_t is_taken;
+    if (kitsune__journal_active() || kitsune__self == NULL ||
+        __atomic_exchange_n(&is_taken, 1u, __ATOMIC_ACQUIRE))
+        return 0;
+    int has_more = do_idle();
+    __atomic_store_n(&is_taken, 0u, __ATOMIC_RELEASE);
+    return has_more;
+}
+
 static void work_at_point(const char *name) {
     uint32_t pending = kitsune__request_pending();
+    if (!kitsune__is_main()) {
+        if (pending & KITSUNE__PENDING_GATHER)
+            kitsune__gather_park(name);
+        else if (pending & KITSUNE__PENDING_RETIRE)
+            kitsune__quiesce_idle();
+        return;
+    }
     if (pending & KITSUNE__PENDING_SERVICE)
         kitsune__request_service();
     if (pending & KITSUNE__PENDING_RETIRE)
@@ -486,7 +522,11 @@ static int is_incoming(const struct kitsune_release *site) {
 
 void kitsune__update(const struct kitsune_release *site, const char *name) {
     int saved = errno;
-    if (is_incoming(site)) {
+    if (kitsune__self == NULL)
+        return;
+    if (is_incoming(site) && !kitsune__is_main()) {
+        kitsune__takeover_at_point(name);
+    } else if (is_incoming(site)) {
         if (strcmp(name, update.new_point) == 0)
             commit();
     } else if (!kitsune__journal_active() && site == kitsune__image_current()->release) {
@@ -503,6 +543,13 @@ void kitsune__quiesce_drop_in_child(void) {
     kitsune__journal_drop_in_child();
     kitsune__retire_drop_in_child();
     kitsune__trial_follow_child();
+    kitsune__gather_drop_in_child();
+    if (!kitsune__is_main()) {
+        own_stack = kitsune__threads_drop_in_child();
+        base = NULL;
+    } else {
+        kitsune__threads_drop_in_child();
+    }
 }
 
 static void note_child(void) {
@@ -522,8 +569,11 @@ int kitsune__is_updating(const struct kitsune_release *site) {
 }
 
 int kitsune__is_updating_from(const struct kitsune_release *site, const char *name) {
-    return is_incoming(site) &&
-           (strcmp(name, update.new_point) == 0 || strcmp(name, update.old_point) == 0);
+    if (!is_incoming(site) || kitsune__self == NULL)
+        return 0;
+    const char *new = kitsune__is_main() ? update.new_point : kitsune__takeover_point(0);
+    const char *old = kitsune__is_main() ? update.old_point : kitsune__takeover_point(1);
+    return (new != NULL &&strcmp(name, new) == 0) || strcmp(name, old) == 0;
 }
 
 int kitsune__has_updated(void) {
@@ -532,7 +582,7 @@ int kitsune__has_updated(void) {
 
 int kitsune__update_requested(void) {
     return !kitsune__journal_active() &&
-           (kitsune__request_pending() & KITSUNE__PENDING_UPDATE) != 0;
+           (kitsune__request_pending() & (KITSUNE__PENDING_UPDATE | KITSUNE__PENDING_GATHER)) != 0;
 }
 
 void kitsune__set_next_version(char *path) {

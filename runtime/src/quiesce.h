@@ -7,6 +7,8 @@
  *    alone. A killed snapshot is reaped under PENDING_RETIRE.
  *  - One update at a time; its state (which image updates to which, from which point) is ordinary
  *    memory of the launcher: a rollback restores it with everything else.
+ *  - The main thread takes requests and begins transactions; other threads park (gather.h), and are then
+ *    lent the transaction (takeover.h).
  *  - All functions belong to the program's main thread, outside signal handlers, unless said.
  */
 #ifndef KITSUNE_QUIESCE_H
@@ -15,8 +17,8 @@
 #include "kitsune_abi.h"
 #include "outcome.h"
 
-/* Work of the background kind (retire slices, reaping): one short slice. Non-zero if more is left.
- * For kitsune__wait_set_idle_work. */
+/* Work of the background kind (retire slices, reaping): one short slice; nothing if another thread is
+ * at it. Non-zero if more is left. Any tracked thread. For kitsune__wait_set_idle_work. */
 int kitsune__quiesce_idle(void);
 
 /* In a child process after fork, also one that the new version makes before the commit: no update is

@@ -13,7 +13,7 @@
 #include "kitsune.h"
 #include "kitsune_abi.h"
 #include "kitsune_release.h"
-#include "release_table.h"
+#include "ktthreads.h"
 
 #define PAGE 4096
 #define KEY_SIZE 1024
@@ -38,13 +38,9 @@ extern __typeof__(kitsune__gate) kitsune__gate __attribute__((alias("kitsune__ga
 extern __typeof__(kitsune__gate_word) kitsune__gate_word
     __attribute__((alias("kitsune__gate_page")));
 
-const struct kitsune_launcher *kitsune__table(void) {
+static const struct kitsune_launcher *launcher(void) {
     const struct kitsune_launcher *table = kitsune__launcher;
     return table != NULL && table->abi == KITSUNE_ABI ? table : NULL;
-}
-
-static const struct kitsune_launcher *launcher(void) {
-    return kitsune__table();
 }
 
 void kitsune__update_slow(const char *name) {
@@ -113,6 +109,51 @@ int kitsune__migrate_local(const char *func, const char *name, void *address) {
     char key[KEY_SIZE];
     int length = snprintf(key, sizeof key, "%s#%s", func, name);
     return length < (int)sizeof key ? kitsune__migrate_variable(key, address) : 0;
+}
+
+/* ---- threads --------------------------------------------------------------------------------- */
+
+void kitsune_threads_reset(void) {
+    if (launcher() != NULL)
+        launcher()->threads_reset();
+}
+
+ktthread_info *kitsune_threads_next(void) {
+    return launcher() != NULL ? launcher()->threads_next() : NULL;
+}
+
+void kitsune_thread_remove(void) {
+    if (launcher() != NULL)
+        launcher()->thread_remove();
+}
+
+int kitsune_thread_add(void *arg, void *(*start_fun)(void *), const char *update_pt,
+                       pthread_attr_t *attr) {
+    ktthread_info info = {arg, start_fun, update_pt, attr};
+    return launcher() != NULL ? launcher()->thread_add(&info) : -1;
+}
+
+/* How long a join goes unseen by a request: libc's cannot be ended. */
+#define JOIN_NS 20000000
+
+int ktthreads_pthread_join(pthread_t thread, void **result) {
+    for (;;) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += kitsune_update_requested() ? 0 : JOIN_NS;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        int error = pthread_clockjoin_np(thread, result, CLOCK_MONOTONIC, &until);
+        if (error != ETIMEDOUT)
+            return error;
+        if (kitsune_update_requested())
+            return EINTR;
+    }
+}
+
+void ktthreads_update_callback(void (*cb)(void *), void *arg) {
+    if (launcher() != NULL)
+        launcher()->thread_callback(cb, arg);
 }
 
 /* ---- lookups --------------------------------------------------------------------------------- */

@@ -18,6 +18,7 @@
 
 #include "check.h"
 #include "control.h"
+#include "gather.h"
 #include "platform.h"
 
 #define MAX_GATES 64
@@ -475,7 +476,9 @@ static void on_sigurg(int number, siginfo_t *info, void *context) {
     int is_death =
         info->si_code == CLD_EXITED || info->si_code == CLD_KILLED || info->si_code == CLD_DUMPED;
 
-    if ((is_kick || is_death) && is_helper(info->si_pid)) {
+    if (kitsune__gather_is_kick(info, context)) {
+        /* done */
+    } else if ((is_kick || is_death) && is_helper(info->si_pid)) {
         if (helper_is_gone() || (is_child && control->heir == (int32_t)getpid()))
             kitsune__request_raise(KITSUNE__PENDING_SERVICE);
         kitsune__wait_interrupt(context);
@@ -628,7 +631,7 @@ int kitsune__request_take(struct kitsune__request *request) {
 
     if (!kitsune__request_is_owner())
         return 0;
-    kitsune__request_lower(KITSUNE__PENDING_UPDATE);
+    kitsune__request_lower(KITSUNE__PENDING_UPDATE | KITSUNE__PENDING_INTERRUPT);
     if (!move_state(KITSUNE__PENDING, KITSUNE__TAKEN))
         return 0;
     if (control->origin == KITSUNE__FROM_INSIDE) {
@@ -643,6 +646,7 @@ int kitsune__request_take(struct kitsune__request *request) {
     if (request->fd >= 0) {
         request->serial = control->serial;
         request->limit_ms = control->limit_ms;
+        request->wait_ms = control->wait_ms;
         memcpy(request->source, control->path, sizeof request->source);
         request->release = control->release;
         kitsune__check_load_path(request->fd, request->load_path, sizeof request->load_path);
@@ -721,6 +725,7 @@ int kitsune__request_inside(const char *path, uint64_t limit_ms, struct kitsune_
     control->serial++;
     control->origin = KITSUNE__FROM_INSIDE;
     control->limit_ms = limit_ms;
+    control->wait_ms = KITSUNE__DEFAULT_WAIT_MS;
     memcpy(control->path, path, strlen(path) + 1);
     memset(&control->release, 0, sizeof control->release);
     if (kitsune__check_release(path, geteuid(), &control->running, &control->release, &fd,
@@ -739,6 +744,6 @@ int kitsune__request_inside(const char *path, uint64_t limit_ms, struct kitsune_
 int kitsune__request_withdraw(void) {
     if (!kitsune__request_is_owner() || !move_state(KITSUNE__PENDING, KITSUNE__IDLE))
         return 0;
-    kitsune__request_lower(KITSUNE__PENDING_UPDATE);
+    kitsune__request_lower(KITSUNE__PENDING_UPDATE | KITSUNE__PENDING_INTERRUPT);
     return 1;
 }

@@ -39,13 +39,17 @@ enum {
     KITSUNE__PENDING_SERVICE = 0x2u, /* kitsune__request_service has something to do */
     KITSUNE__PENDING_RETIRE = 0x4u,  /* the launcher's own: old blocks or images to be given back */
     KITSUNE__PENDING_TRANSACTION = 0x8u, /* a transaction runs in this process */
-    KITSUNE__PENDING_TRIAL = 0x10u       /* arrivals are counted (trial.h) */
+    KITSUNE__PENDING_TRIAL = 0x10u,      /* arrivals are counted (trial.h) */
+    KITSUNE__PENDING_GATHER = 0x20u, /* all threads are to park at their update points (gather.h) */
+    /* The request has waited a while: main's calls that can only be ended by EINTR are ended, too. */
+    KITSUNE__PENDING_INTERRUPT = 0x40u
 };
 
 /* A request that the program has taken. */
 struct kitsune__request {
     uint64_t serial;   /* counts requests of this process, from 1 */
     uint64_t limit_ms; /* time limit of the transaction; 0: the launcher's default */
+    uint64_t wait_ms;  /* for all threads to reach their update points */
     /* The checked, sealed, private copy of the release: `fd` is close-on-exec and belongs to the
      * taker, who closes it when `load_path` has been loaded. The path is unique in this process
      * (libc knows loaded objects by their path) and ends in the descriptor. */

@@ -44,8 +44,9 @@ static struct {
     uint64_t next;                                 /* object to free */
     struct kitsune__retired *waiting[WAITING_MAX]; /* of later updates, oldest first; owned */
     uint32_t waiting_count;
-    int progress; /* an image was unloaded since the last scan */
-    int again;    /* to be scanned once more: an image came while work was under way, or went */
+    int only_parked; /* no scan but by kitsune__retire_look */
+    int progress;    /* an image was unloaded since the last scan */
+    int again;       /* to be scanned once more: an image came while work was under way, or went */
     struct kitsune__scan *scan;
     uint64_t scan_started_ns;
     struct old_image *images; /* newest first; malloc'ed by the launcher */
@@ -275,9 +276,14 @@ static enum stage release(uint64_t budget_ns) {
     return next_set();
 }
 
+/* The next thing is a scan, which is not to be made now. */
+static int is_held(void) {
+    return retire.stage == SCAN && retire.only_parked;
+}
+
 static int work(uint64_t budget_ns, uint64_t wait_ns, const void *stack_low) {
     uint64_t deadline = kitsune__now_ns() + budget_ns;
-    while (retire.stage != IDLE) {
+    while (retire.stage != IDLE && !is_held()) {
         enum stage before = retire.stage;
         switch (before) {
         case IDLE:
@@ -301,7 +307,7 @@ static int work(uint64_t budget_ns, uint64_t wait_ns, const void *stack_low) {
         if ((before == WAIT && retire.stage == WAIT) || kitsune__now_ns() > deadline)
             break;
     }
-    return retire.stage != IDLE;
+    return retire.stage != IDLE && !is_held();
 }
 
 /*
@@ -309,7 +315,7 @@ static int work(uint64_t budget_ns, uint64_t wait_ns, const void *stack_low) {
  * in are saved in this frame, which is looked through.
  */
 __attribute__((noinline)) int kitsune__retire_slice(uint64_t budget_ns) {
-    if (retire.stage == IDLE)
+    if (retire.stage == IDLE || is_held())
         return 0;
     __builtin_unwind_init();
     void *volatile stack_low = (void *)&stack_low;
@@ -320,8 +326,16 @@ __attribute__((noinline)) void kitsune__retire_finish(uint64_t limit_ns) {
     uint64_t deadline = kitsune__now_ns() + limit_ns, now;
     __builtin_unwind_init();
     void *volatile stack_low = (void *)&stack_low;
-    while (retire.stage != IDLE && (now = kitsune__now_ns()) < deadline)
+    while (retire.stage != IDLE && !is_held() && (now = kitsune__now_ns()) < deadline)
         work(deadline - now, deadline - now, (const void *)stack_low);
+}
+
+__attribute__((noinline)) void kitsune__retire_look(int only_here) {
+    __builtin_unwind_init();
+    void *volatile stack_low = (void *)&stack_low;
+    retire.only_parked = only_here;
+    if (only_here && retire.stage == SCAN)
+        retire.stage = start_scan((const void *)stack_low);
 }
 
 uint32_t kitsune__retire_backlog(void) {

@@ -11,7 +11,7 @@
  *    points to stays mapped, its reason is kept, and later updates try again.
  *  - The retire's own references to images are disguised, so that no scan finds them.
  *
- * Context: the program's thread outside a transaction, at an update point or before a blocking call
+ * Context: one thread at a time outside a transaction, at an update point or before a blocking call
  * (never inside malloc).
  */
 #ifndef KITSUNE_RETIRE_H
@@ -33,6 +33,12 @@ void kitsune__retire_begin(struct kitsune__retired *objects, struct kitsune__ima
 /* Does about one slice of work. Returns non-zero while work is left that time or a call can do (the
  * caller keeps KITSUNE__PENDING_RETIRE set). Safe to call at any time. */
 int kitsune__retire_slice(uint64_t budget_ns);
+
+/*
+ * Starts the look through memory now, if that is what is to be done next. With other threads it is exact
+ * only while they are parked, so that it starts nowhere else (`only_here` holds until the next call).
+ */
+void kitsune__retire_look(int only_here);
 
 /* Does all the work that is left, waiting for the scan at most `limit_ns`. */
 void kitsune__retire_finish(uint64_t limit_ns);

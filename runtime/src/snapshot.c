@@ -30,6 +30,7 @@
 #define WATCHES_MAX 262144u
 #define EPOLLS_MAX 64
 #define NS_PER_S 1000000000ull
+#define RSEQ_AREA 32u
 
 /* Of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst). */
 #define PAGEMAP_PRESENT (1ull << 63)
@@ -120,6 +121,9 @@ struct kitsune__exchange {
     uint32_t epoll_count, watch_count;
     struct epoll epolls[EPOLLS_MAX];
     struct watch watches[WATCHES_MAX], own_watches[WATCHES_MAX];
+    uint32_t area_count;
+    void *areas[KITSUNE__AREAS_MAX]; /* the threads' rseq areas */
+    uint8_t kept_areas[KITSUNE__AREAS_MAX][RSEQ_AREA];
     /* The process's own side. */
     uint32_t own_range_count, own_descriptor_count;
     uint64_t own_entries[CHUNK_PAGES], entries[CHUNK_PAGES];
@@ -584,6 +588,11 @@ int kitsune__snapshot_possible(void) {
     return 1;
 }
 
+void kitsune__snapshot_keep_area(struct kitsune__exchange *exchange, void *area) {
+    if (area != NULL && exchange->area_count < KITSUNE__AREAS_MAX)
+        exchange->areas[exchange->area_count++] = area;
+}
+
 pid_t kitsune__snapshot_take(struct kitsune__exchange *exchange) {
     exchange->process = (pid_t)KITSUNE__SYSCALL(SYS_getpid);
     exchange->asked = exchange->answered = 0;
@@ -796,19 +805,15 @@ static void restore_contents(struct restoration *work) {
     KITSUNE__SYSCALL(SYS_close, work->pagemap);
 }
 
-/* The kernel writes into the thread's rseq area whenever it likes: what it says now stays. */
-extern const ptrdiff_t __rseq_offset __attribute__((weak));
-extern const unsigned int __rseq_size __attribute__((weak));
-#define RSEQ_AREA 32u
-
+/* The kernel writes into the threads' rseq areas whenever it likes: what it says now stays. */
 static void restore_memory(struct restoration *work) {
-    uint8_t area[RSEQ_AREA];
-    int has_area = &__rseq_offset != NULL && &__rseq_size != NULL && __rseq_size != 0;
-    uint8_t *rseq = has_area ? (uint8_t *)__builtin_thread_pointer() + __rseq_offset : area;
-    copy_bytes(area, rseq, RSEQ_AREA);
+    struct kitsune__exchange *exchange = work->exchange;
+    for (uint32_t index = 0; index < exchange->area_count; index++)
+        copy_bytes(exchange->kept_areas[index], exchange->areas[index], RSEQ_AREA);
     restore_ranges(work);
     restore_contents(work);
-    copy_bytes(rseq, area, RSEQ_AREA);
+    for (uint32_t index = 0; index < exchange->area_count; index++)
+        copy_bytes(exchange->areas[index], exchange->kept_areas[index], RSEQ_AREA);
 }
 
 /* -- descriptors -- */

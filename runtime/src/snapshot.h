@@ -29,6 +29,11 @@ size_t kitsune__exchange_size(void);
 /* Non-zero if what a restoration needs of /proc can be read now; else 0. */
 int kitsune__snapshot_possible(void);
 
+/* Before the snapshot: an area of 32 bytes that the kernel writes for a thread (rseq), whose contents a
+ * restoration leaves alone. NULL is none. Of more than KITSUNE__AREAS_MAX it restores the rest. */
+#define KITSUNE__AREAS_MAX 4096u
+void kitsune__snapshot_keep_area(struct kitsune__exchange *exchange, void *area);
+
 /* Takes the snapshot. Returns its process id, or a negative errno. Signals must be blocked. */
 pid_t kitsune__snapshot_take(struct kitsune__exchange *exchange);
 

@@ -28,8 +28,10 @@ static size_t stack_size(void) {
 /* There in a build with AddressSanitizer, which keeps what it knew of a former stack at the address. */
 void __asan_unpoison_memory_region(const volatile void *start, size_t size) __attribute__((weak));
 
-int kitsune__stack_map(struct kitsune__stack *stack) {
-    size_t size = stack_size();
+int kitsune__stack_map(struct kitsune__stack *stack, size_t size_min) {
+    size_t page = kitsune__page_size(), size = stack_size();
+    if (size < size_min)
+        size = (size_min + page - 1) / page * page;
     uint8_t *memory = mmap(NULL, GUARD_SIZE + size, PROT_NONE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (memory == MAP_FAILED)

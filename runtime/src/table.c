@@ -5,6 +5,8 @@
 #include "frames.h"
 #include "log.h"
 #include "quiesce.h"
+#include "takeover.h"
+#include "thread.h"
 #include "transform.h"
 
 static const struct kitsune_calls calls = {
@@ -32,6 +34,11 @@ const struct kitsune_launcher kitsune_launcher_table = {
     .lookup_address = kitsune__lookup_address,
     .log = kitsune__logv,
     .enter = kitsune__frames_enter,
+    .threads_reset = kitsune__threads_reset,
+    .threads_next = kitsune__threads_next,
+    .thread_remove = kitsune__thread_remove,
+    .thread_add = kitsune__thread_add,
+    .thread_callback = kitsune__thread_callback,
     .object = kitsune__xf_object,
     .objects = kitsune__xf_objects,
     .objects_terminated = kitsune__xf_objects_terminated,
@@ -43,7 +50,6 @@ const struct kitsune_launcher kitsune_launcher_table = {
     .fail = kitsune__xf_fail,
     .engine = kitsune__engine,
     .allocate = kitsune__xf_allocate,
-    .scratch = kitsune__xf_scratch,
     .calls = &calls,
 };
 

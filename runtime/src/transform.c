@@ -23,7 +23,6 @@
 #define VISIT_AHEAD 16u  /* the same of the first pass, where there is less to do for each */
 #define BATCH 16u        /* elements of an array between two looks at what they led to */
 #define MESSAGE_BYTES 900u
-#define SCRATCH_BYTES 65536u
 #define PATH_RUNS 6u /* types named of a long path */
 
 /* A variable of the plan. */
@@ -59,12 +58,6 @@ static inline work_t make_work(uint32_t claim, uint64_t batch) {
     return batch << 32 | claim;
 }
 
-/* Mapped memory that is given out from its start and kept to the end. */
-struct scratch {
-    struct scratch *before;
-    uint64_t size, used; /* bytes, this head included */
-};
-
 /* A pointer to rewrite in place. */
 struct store {
     void **where;
@@ -93,13 +86,15 @@ struct kitsune_xf {
     struct pointer_map by_old;    /* old variable's symbol -> number + 1 */
     struct pointer_map by_new;    /* new variable's address -> number + 1 */
     struct pointer_map functions; /* old function -> its entry in the plan */
+    /* Of the thread that began; and of the one that was entered, NULL: none. */
+    const struct kitsune__registry *first_from, *first_to;
+    struct kitsune__registry *entered_from, *entered_to;
 
     uint64_t visited;         /* claims, by discovery */
     uint64_t steps;           /* works done */
     uint32_t fetched, taken;  /* into and out of `ahead`, so far */
     work_t ahead[LOOK_AHEAD]; /* a ring: what is being fetched into the cache */
     uint64_t stored;          /* entries of `stores` that were carried out */
-    struct scratch *scratch;  /* the part that was mapped last */
     struct kitsune__claims claims;
     struct kitsune__log work;     /* work_t: a stack */
     struct kitsune__log stores;   /* struct store */
@@ -192,34 +187,6 @@ void *kitsune__xf_allocate(struct kitsune_xf *xf, uint64_t size_bytes, uint32_t 
     return block;
 }
 
-static void *map_memory(uint64_t bytes) {
-    void *start =
-        mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return start == MAP_FAILED ? NULL : start;
-}
-
-void *kitsune__xf_scratch(struct kitsune_xf *xf, uint64_t size_bytes) {
-    uint64_t bytes = (size_bytes + 15) & ~15ull;
-    if (xf->scratch == NULL || xf->scratch->size - xf->scratch->used < bytes) {
-        uint64_t head = (sizeof(struct scratch) + 15) & ~15ull;
-        uint64_t size = bytes + head > SCRATCH_BYTES ? bytes + head : SCRATCH_BYTES;
-        struct scratch *part = need(xf, map_memory(size));
-        *part = (struct scratch){xf->scratch, size, head};
-        xf->scratch = part;
-    }
-    void *start = (uint8_t *)xf->scratch + xf->scratch->used;
-    xf->scratch->used += bytes;
-    return start;
-}
-
-static void release_scratch(struct kitsune_xf *xf) {
-    while (xf->scratch != NULL) {
-        struct scratch *before = xf->scratch->before;
-        munmap(xf->scratch, xf->scratch->size);
-        xf->scratch = before;
-    }
-}
-
 /* ---- beginning ------------------------------------------------------------------------------ */
 
 static uintptr_t *map_slot(struct pointer_map *map, uintptr_t key) {
@@ -235,6 +202,12 @@ static uintptr_t map_get(const struct pointer_map *map, uintptr_t key) {
     while (map->slots[at].key && map->slots[at].key != key)
         at = (at + 1) & map->mask;
     return map->slots[at].key ? map->slots[at].value : 0;
+}
+
+static void *map_memory(uint64_t bytes) {
+    void *start =
+        mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return start == MAP_FAILED ? NULL : start;
 }
 
 static uint64_t map_bytes(const struct pointer_map *map) {
@@ -394,6 +367,7 @@ static struct kitsune__range image_of(const struct kitsune__registry *registry) 
 static void note_places(struct kitsune_xf *xf) {
     xf->image = image_of(xf->options.from);
     widen(&xf->elsewhere, xf->options.dying.start, xf->options.dying.end);
+    widen(&xf->elsewhere, xf->options.all_dying.start, xf->options.all_dying.end);
     for (uint32_t i = 0; i < xf->options.earlier_count; i++) {
         struct kitsune__range range = image_of(xf->options.earlier[i]);
         widen(&xf->elsewhere, range.start, range.end);
@@ -412,6 +386,8 @@ int kitsune__xf_begin(struct kitsune_xf **result, const struct kitsune__xf_optio
     if (!xf)
         return -1;
     xf->options = *options;
+    xf->first_from = options->from;
+    xf->first_to = options->to;
     xf->plan = options->plan;
     xf->variable_count = options->plan->migration_count;
     xf->variables = map_memory(xf->variable_count * sizeof *xf->variables);
@@ -456,26 +432,13 @@ static const struct variable *variable_of(const struct kitsune_xf *xf,
     return number ? &xf->variables[number - 1] : NULL;
 }
 
-/* The symbol that the new version itself names for an old one; NULL if it names none. */
-static const struct kitsune_symbol *renamed_by_hand(struct kitsune_xf *xf,
-                                                    const struct kitsune_symbol *symbol) {
-    const struct kitsune_release *release = kitsune__registry_release(xf->options.to);
-    const char *key = release->renamed ? release->renamed(symbol->key) : NULL;
-    const struct kitsune_symbol *to =
-        key ? kitsune__registry_find(xf->options.to, key, NULL) : NULL;
-    if (key && !to)
-        fail(xf, "'%s' was renamed to '%s', which the new version does not have", symbol->key, key);
-    return to;
-}
-
 /* A variable that the plan says nothing of: the namesake, with the same offset. */
 static void *in_namesake(struct kitsune_xf *xf, const struct kitsune_symbol *symbol,
                          uint64_t offset) {
-    const struct kitsune_symbol *to = renamed_by_hand(xf, symbol);
-    if (!to && (symbol->flags & KITSUNE_SYMBOL_LOCAL))
+    const struct kitsune_symbol *to = kitsune__registry_find(xf->options.to, symbol->key, NULL);
+    if (symbol->flags & KITSUNE_SYMBOL_LOCAL)
         fail(xf, "a pointer to the local variable '%s' of the old version, which is not migrated",
              symbol->key);
-    to = to ? to : kitsune__registry_find(xf->options.to, symbol->key, NULL);
     if (!to || (to->flags & KITSUNE_SYMBOL_FUNCTION))
         fail(xf, "a pointer to the variable '%s', which the new version does not have",
              symbol->key);
@@ -507,7 +470,7 @@ static uint8_t *new_place(struct kitsune_xf *xf, const struct variable *variable
 static void *in_variable(struct kitsune_xf *xf, const struct kitsune_symbol *symbol,
                          uint64_t offset, const struct kitsune_type *want, uint64_t count) {
     const struct variable *variable = variable_of(xf, symbol);
-    if (!variable || (!variable->new && renamed_by_hand(xf, symbol)))
+    if (!variable)
         return in_namesake(xf, symbol, offset);
     uint8_t *new = new_place(xf, variable, symbol);
     const struct kitsune_type *type = variable->migration->type;
@@ -532,9 +495,8 @@ static void *new_function(struct kitsune_xf *xf, const struct kitsune_symbol *sy
     if (pair && pair->new_function)
         return (void *)(uintptr_t)pair->new_function;
     const char *key = pair ? pair->new_key : symbol->key;
-    const struct kitsune_symbol *to = renamed_by_hand(xf, symbol);
-    if (!to && key)
-        to = kitsune__registry_find(xf->options.to, key, NULL);
+    const struct kitsune_symbol *to =
+        key ? kitsune__registry_find(xf->options.to, key, NULL) : NULL;
     if (!to || !(to->flags & KITSUNE_SYMBOL_FUNCTION))
         fail(xf, "a pointer to the function '%s', which the new version does not have",
              symbol->key);
@@ -601,6 +563,11 @@ static void *in_image(struct kitsune_xf *xf, const struct kitsune__registry *reg
     return (void *)address; /* a constant of unknown size: its image stays as long as it is used */
 }
 
+static int is_dying(const struct kitsune_xf *xf, uintptr_t address) {
+    return is_in(xf->options.dying, address) ||
+           (xf->options.is_dying != NULL && xf->options.is_dying((void *)address));
+}
+
 /* A place that needs a look of its own: NULL if the address turns out to be an ordinary one. */
 static void *in_special(struct kitsune_xf *xf, uintptr_t address, enum asked asked, uint64_t count,
                         const struct kitsune_type *type) {
@@ -610,7 +577,7 @@ static void *in_special(struct kitsune_xf *xf, uintptr_t address, enum asked ask
         return in_image(xf, registry, address, asked, count, type);
     const struct kitsune_symbol *symbol =
         kitsune__registry_variable_at(xf->options.from, (void *)address, &offset);
-    if (!symbol && is_in(xf->options.dying, address))
+    if (!symbol && is_dying(xf, address))
         fail(xf, "a pointer to %p on the stack of the old version, which ends", (void *)address);
     return symbol ? in_variable(xf, symbol, offset, type, count) : NULL;
 }
@@ -872,8 +839,11 @@ static void *past_claim(struct kitsune_xf *xf, uintptr_t address) {
 }
 
 static void *keep(struct kitsune_xf *xf, uintptr_t address, uint64_t size_bytes, int is_word) {
+    /* A word at the start of a record means the record, not its first member. */
+    uint64_t count = is_word ? KITSUNE__OUTERMOST : 0;
     if (__builtin_expect(is_special(xf, address), 0)) {
-        void *new = in_special(xf, address, is_word ? ASKED_WORD : ASKED_PLAIN, size_bytes, NULL);
+        void *new = in_special(xf, address, is_word ? ASKED_WORD : ASKED_PLAIN,
+                               is_word ? count : size_bytes, NULL);
         if (new)
             return new;
     }
@@ -886,7 +856,7 @@ static void *keep(struct kitsune_xf *xf, uintptr_t address, uint64_t size_bytes,
         const struct kitsune__claim *claim = kitsune__claim_at(&xf->claims, number);
         const struct kitsune_type *type = kitsune__claim_type(&xf->claims, claim);
         if (!kitsune__type_locate(type, kitsune__claim_count(claim, type), address - claim->old,
-                                  NULL, 0, &offset))
+                                  NULL, count, &offset))
             fail(xf, "a pointer to byte %lu of '%s', which has nothing there in the new version",
                  (unsigned long)(address - claim->old), type->name);
         return (uint8_t *)reach(xf, number) + offset;
@@ -1040,9 +1010,6 @@ static void transform_claim(struct kitsune_xf *xf, work_t work) {
                       (count - stop > BATCH ? BATCH : count - stop) * type->old_size);
     if (count > 1)
         fetch_known(xf, in, (stop - first) * type->old_size);
-    if (__builtin_expect(type->apply != NULL, 0))
-        for (; first < stop; first++, in += type->old_size, out += type->new_size)
-            type->apply(xf, type, in, out);
     for (; type->transform && first < stop; first++, in += type->old_size, out += type->new_size)
         type->transform(xf, in, out);
 }
@@ -1217,6 +1184,65 @@ static void end_call(struct kitsune_xf *xf) {
     xf->current = 0;
 }
 
+static int has_flag(const struct kitsune_symbol *symbol, uint32_t flags) {
+    return symbol != NULL && (symbol->flags & flags) != 0;
+}
+
+static int is_thread_local(const struct variable *variable) {
+    return has_flag(variable->to, KITSUNE_SYMBOL_THREAD_LOCAL);
+}
+
+/* Each thread has its own. */
+static int is_of_thread(const struct variable *variable) {
+    const uint32_t flags = KITSUNE_SYMBOL_THREAD_LOCAL | KITSUNE_SYMBOL_LOCAL;
+    return has_flag(variable->to, flags) || has_flag(variable->from, flags);
+}
+
+void kitsune__xf_enter_thread(struct kitsune_xf *xf, struct kitsune__registry *from,
+                              struct kitsune__registry *to) {
+    kitsune__registry_close(xf->entered_from);
+    kitsune__registry_close(xf->entered_to);
+    xf->entered_from = from;
+    xf->entered_to = to;
+    xf->options.from = from != NULL ? from : xf->first_from;
+    xf->options.to = to != NULL ? to : xf->first_to;
+    for (uint32_t i = 0; i < xf->variable_count; i++) {
+        struct variable *variable = &xf->variables[i];
+        if (!is_of_thread(variable))
+            continue;
+        variable->done = variable->result = 0;
+        if (variable->to != NULL)
+            variable->new = kitsune__registry_address(xf->options.to, variable->to);
+        if (variable->from != NULL)
+            variable->old = kitsune__registry_address(xf->options.from, variable->from);
+    }
+    note_places(xf);
+}
+
+void kitsune__xf_thread_locals(struct kitsune_xf *xf) {
+    begin_call(xf);
+    for (uint32_t i = 0; i < xf->variable_count; i++)
+        if ((xf->plan->migrations[i].flags & KITSUNE_MIGRATION_AUTO) &&
+            is_thread_local(&xf->variables[i]))
+            migrate_variable(xf, i);
+    end_call(xf);
+}
+
+void *kitsune__xf_thread_argument(struct kitsune_xf *xf, void *argument) {
+    begin_call(xf);
+    void *result = kitsune__xf_word(xf, argument);
+    end_call(xf);
+    return result;
+}
+
+/* Number + 1 of the variable of the thread that was entered; 0: it is none. */
+static uintptr_t entered_variable(const struct kitsune_xf *xf, const void *address) {
+    for (uint32_t i = 0; xf->entered_to != NULL && i < xf->variable_count; i++)
+        if (is_thread_local(&xf->variables[i]) && xf->variables[i].new == address)
+            return i + 1;
+    return 0;
+}
+
 void kitsune__xf_automigrate(struct kitsune_xf *xf) {
     begin_call(xf);
     for (uint32_t i = 0; i < xf->variable_count; i++)
@@ -1249,7 +1275,9 @@ static uintptr_t asked_for(struct kitsune_xf *xf, const char *key, void *address
 
 int kitsune__xf_migrate(struct kitsune_xf *xf, const char *key, void *address) {
     begin_call(xf);
-    uintptr_t number = asked_for(xf, key, address);
+    uintptr_t number = entered_variable(xf, address);
+    if (number == 0)
+        number = asked_for(xf, key, address);
     if (!number)
         return 0;
     migrate_variable(xf, (uint32_t)number - 1);
@@ -1348,7 +1376,6 @@ struct kitsune__retired *kitsune__xf_end(struct kitsune_xf *xf) {
     kitsune__log_release(&xf->copied);
     kitsune__log_release(&xf->suspects);
     kitsune__log_release(&xf->counts);
-    release_scratch(xf);
     munmap(xf->by_old.slots, map_bytes(&xf->by_old));
     munmap(xf->by_new.slots, map_bytes(&xf->by_new));
     munmap(xf->functions.slots, map_bytes(&xf->functions));

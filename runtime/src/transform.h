@@ -39,6 +39,10 @@ struct kitsune__xf_options {
     /* The suspended stack of the old version, which ceases to exist: a pointer into it is an error.
      * Empty if unknown. */
     struct kitsune__range dying;
+    /* The same of other threads: a range that holds them all (empty: there are none), and the exact
+     * test. NULL: none. */
+    struct kitsune__range all_dying;
+    int (*is_dying)(const void *address);
     /* Polled every 256 objects; non-zero: the update is given up. May be NULL. */
     const volatile uint32_t *cancel;
     /* Gives the update up; must not return. `message` is complete English without a full stop. */
@@ -57,6 +61,19 @@ void kitsune__xf_automigrate(struct kitsune_xf *xf);
  * old one, gives 0. A second call for one variable gives the first one's result and does nothing.
  */
 int kitsune__xf_migrate(struct kitsune_xf *xf, const char *key, void *address);
+
+/*
+ * Other threads' thread-locals. From here on those of the plan mean the ones of the thread whose
+ * addresses the two registries hold (opened by it, owned by the engine from now on); NULL: of the
+ * thread that began.
+ */
+void kitsune__xf_enter_thread(struct kitsune_xf *xf, struct kitsune__registry *from,
+                              struct kitsune__registry *to);
+/* Migrates its thread-locals that are AUTO. */
+void kitsune__xf_thread_locals(struct kitsune_xf *xf);
+/* What a thread was started with: an address of the image or of an object already met is translated, every
+ * other word is kept. */
+void *kitsune__xf_thread_argument(struct kitsune_xf *xf, void *argument);
 
 /* What was done to the objects of one type. */
 struct kitsune__xf_type_count {
@@ -104,7 +121,6 @@ void kitsune__xf_fail(struct kitsune_xf *xf, const char *format, ...)
 void kitsune__xf_failv(struct kitsune_xf *xf, const char *format, va_list arguments)
     __attribute__((noreturn));
 void *kitsune__xf_allocate(struct kitsune_xf *xf, uint64_t size_bytes, uint32_t align);
-void *kitsune__xf_scratch(struct kitsune_xf *xf, uint64_t size_bytes);
 
 /* ---- what retire needs of the old objects -------------------------------------------------- */
 

@@ -9,21 +9,19 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "block.h"
 #include "calls.h"
 #include "control.h"
+#include "gather.h"
 #include "platform.h"
+#include "thread.h"
 
-/* Returned by the assembly instead of a result; no system call returns it. */
-#define WOKEN (-4096l)
-#define WAKING (KITSUNE__PENDING_UPDATE | KITSUNE__PENDING_SERVICE)
+#define WOKEN KITSUNE__WOKEN
 #define KERNEL_SIGSET_SIZE 8
-/* How long calls block that come while a request still waits. */
-#define PATIENCE_NS 5000000u
+#define PATIENCE_NS KITSUNE__PATIENCE_NS
 
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 
-extern long kitsune__wait_call(const uint32_t *gate, uint32_t bits, long number,
-                               const long arguments[6]);
 extern const char kitsune__wait_begin[], kitsune__wait_end[], kitsune__wait_woken[];
 extern const char kitsune__poll_begin[], kitsune__poll_end[], kitsune__poll_woken[];
 extern const char kitsune__epoll_wait_begin[], kitsune__epoll_wait_end[],
@@ -43,12 +41,13 @@ static const struct {
     {kitsune__epoll_wait_begin, kitsune__epoll_wait_end, kitsune__epoll_wait_woken},
 };
 
-/* Never set: for calls that are not to be ended by the gate, but still by a kick. */
-static const uint32_t no_gate;
+const uint32_t kitsune__no_gate;
+#define no_gate kitsune__no_gate
 
 /* A system call and where its time limit stands: an int of milliseconds among the arguments, or a
  * copy of a timespec that the kernel counts down. */
 struct call {
+    const char *name;
     long number;
     long arguments[6];
     unsigned limit_at; /* index among the arguments */
@@ -70,12 +69,17 @@ void kitsune__wait_interrupt(void *context) {
     greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
     const char *at = (const char *)registers[REG_RIP];
 
+    /* In kitsune__wait_call these bits are what the call waits for; the others wait for all. */
+    if (at >= kitsune__wait_begin && at < kitsune__wait_end &&
+        !(kitsune__request_pending() & (uint32_t)registers[REG_RBP]))
+        return;
     for (unsigned i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
         if (at >= blocks[i].begin && at < blocks[i].end)
             registers[REG_RIP] = (greg_t)blocks[i].woken;
         else if (at == blocks[i].end && registers[REG_RAX] == -EINTR)
             registers[REG_RAX] = WOKEN;
     }
+    kitsune__block_interrupt(registers);
     /* A signal of the program that came at the same time has its frame between the call and ours: then
      * `at` is that handler's first instruction, and EINTR is what the program gets. */
 #else
@@ -85,17 +89,30 @@ void kitsune__wait_interrupt(void *context) {
 
 /* ---- one system call ----------------------------------------------------------------------- */
 
-static long enter(const uint32_t *gate, const struct call *call) {
+static uint32_t waking(void) {
+    return kitsune__is_main()      ? KITSUNE__PENDING_UPDATE | KITSUNE__PENDING_SERVICE
+           : kitsune__self != NULL ? KITSUNE__PENDING_GATHER
+                                   : 0;
+}
+
+long kitsune__wait_enter(const char *name, const uint32_t *gate, uint32_t bits, long number,
+                         const long arguments[6]) {
     long result;
     int type;
 
     if (__libc_single_threaded)
-        return kitsune__wait_call(gate, WAKING, call->number, call->arguments);
+        return kitsune__wait_call(gate, bits, number, arguments);
     /* As libc does: these calls are cancellation points. */
+    kitsune__gather_note_call(name, arguments[0]);
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
-    result = kitsune__wait_call(gate, WAKING, call->number, call->arguments);
+    result = kitsune__wait_call(gate, bits, number, arguments);
     pthread_setcanceltype(type, NULL);
+    kitsune__gather_note_call(NULL, 0);
     return result;
+}
+
+static long enter(const uint32_t *gate, const struct call *call) {
+    return kitsune__wait_enter(call->name, gate, waking(), call->number, call->arguments);
 }
 
 static uint64_t nanoseconds(const struct timespec *time) {
@@ -149,14 +166,20 @@ static long peek(const struct call *call) {
 
 /* A request waits: what is ready is reported, or nothing as if the time were over. */
 static long end_early(const struct call *call) {
-    static uint64_t ended_for;
-    uint64_t serial = kitsune__control_serial();
     long result = WOKEN;
 
-    if (ended_for == serial)
+    if (kitsune__wait_has_ended())
         result = enter_limited(call, PATIENCE_NS);
-    ended_for = serial;
     return result == WOKEN ? peek(call) : result;
+}
+
+int kitsune__wait_has_ended(void) {
+    static _Thread_local uint64_t ended_for;
+    uint64_t serial = kitsune__control_serial();
+    int has_ended = ended_for == serial;
+
+    ended_for = serial;
+    return has_ended;
 }
 
 static long wait_for(const struct call *call) {
@@ -170,12 +193,12 @@ static long wait_for(const struct call *call) {
         if (__builtin_expect(result != WOKEN, 1))
             return result;
         pending = kitsune__request_pending();
-        if (pending & KITSUNE__PENDING_SERVICE) {
+        if ((pending & KITSUNE__PENDING_SERVICE) && kitsune__is_main()) {
             kitsune__request_service();
             /* Still set in a child of a bare clone: the service is the owner's, this call only ours. */
             is_ours = !(kitsune__request_pending() & KITSUNE__PENDING_SERVICE);
         }
-        if (pending & KITSUNE__PENDING_UPDATE)
+        if (pending & waking() & (KITSUNE__PENDING_UPDATE | KITSUNE__PENDING_GATHER))
             return end_early(call);
         /* A kick for a request that is gone. Limits in milliseconds start again here. */
     }
@@ -225,7 +248,7 @@ static int work_while_idle(struct call *call, long *result) {
     if (!idle_work || call->set_size > LARGEST_SET)
         return 0;
     save_sets(call, saved);
-    while (more && now - started < limit && !(kitsune__request_pending() & WAKING)) {
+    while (more && now - started < limit && !(kitsune__request_pending() & waking())) {
         uint64_t begun;
 
         *result = patience ? enter_limited(call, patience) : peek(call);
@@ -279,6 +302,7 @@ static int select_for(int count, fd_set *sets[3], struct timespec *limit, const 
         size_t size;
     } with_size = {used, KERNEL_SIGSET_SIZE};
     struct call call = {
+        .name = "select",
         .number = SYS_pselect6,
         .arguments = {count, (long)sets[0], (long)sets[1], (long)sets[2], (long)limit,
                       (long)(used ? &with_size : NULL)},
@@ -323,6 +347,7 @@ int kitsune__call_pselect(int count, fd_set *readable, fd_set *writable, fd_set 
 
 int kitsune__poll_slowly(struct pollfd *fds, nfds_t count, int timeout_ms) {
     struct call call = {
+        .name = "poll",
         .number = SYS_poll,
         .arguments = {(long)fds, (long)count, timeout_ms},
         .limit_at = 2,
@@ -337,6 +362,7 @@ int kitsune__call_ppoll(struct pollfd *fds, nfds_t count, const struct timespec 
     struct timespec limit;
     sigset_t copy;
     struct call call = {
+        .name = "poll",
         .number = SYS_ppoll,
         .arguments = {(long)fds, (long)count, (long)(timeout ? &limit : NULL),
                       (long)filtered(mask, &copy), KERNEL_SIGSET_SIZE},
@@ -351,6 +377,7 @@ int kitsune__call_ppoll(struct pollfd *fds, nfds_t count, const struct timespec 
 int kitsune__epoll_wait_slowly(int epoll, struct epoll_event *events, int capacity,
                                int timeout_ms) {
     struct call call = {
+        .name = "epoll_wait",
         .number = SYS_epoll_wait,
         .arguments = {epoll, (long)events, capacity, timeout_ms},
         .limit_at = 3,
@@ -364,6 +391,7 @@ int kitsune__call_epoll_pwait(int epoll, struct epoll_event *events, int capacit
                               const sigset_t *mask) {
     sigset_t copy;
     struct call call = {
+        .name = "epoll_wait",
         .number = SYS_epoll_pwait,
         .arguments = {epoll, (long)events, capacity, timeout_ms, (long)filtered(mask, &copy),
                       KERNEL_SIGSET_SIZE},

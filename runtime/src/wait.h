@@ -1,5 +1,7 @@
 /*
- * Blocking calls that a request ends: select, pselect, poll, ppoll, epoll_wait, epoll_pwait.
+ * Blocking calls that a request ends as if their time were over: select, pselect, poll, ppoll,
+ * epoll_wait, epoll_pwait. In the main thread the request itself ends them, in other threads the
+ * gathering of all threads (gather.h). The other calls: block.h.
  *
  * Invariants:
  *  - A request that is made before, at or after the system call's instruction ends the call: the test

@@ -200,15 +200,3 @@ int kitsune__call_fexecve(int descriptor, char *const *arguments, char *const *v
     refuse_call("fexecve");
     return fexecve(descriptor, arguments, variables);
 }
-
-/* A rollback would pull memory and code away from under the thread. */
-int kitsune__call_pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
-                                 void *(*start)(void *), void *argument) {
-    refuse_call("pthread_create");
-    return pthread_create(thread, attributes, start, argument);
-}
-
-int kitsune__call_thrd_create(thrd_t *thread, int (*start)(void *), void *argument) {
-    refuse_call("thrd_create");
-    return thrd_create(thread, start, argument);
-}

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "calls.h"
+#include "gather.h"
 #include "journal.h"
 #include "request.h"
 
@@ -16,12 +17,15 @@ static struct wish {
     int is_set;
     struct sigaction action;
 } wishes[SIGNALS + 1];
-static sigset_t mask;
-static stack_t altstack;
-static int has_altstack;
+/* Of the calling thread. */
+static _Thread_local sigset_t mask;
+static _Thread_local stack_t altstack;
 
 /* Signals for which siginterrupt() said that signal() shall not restart calls. */
 static sigset_t interrupting;
+
+/* The program has had a handler that ends calls with EINTR. */
+static int may_interrupt;
 
 /* Addresses in old images that the kernel still knows; a scan for words that point into an image
  * finds them here. */
@@ -34,15 +38,19 @@ static int is_number(int number) {
 
 void kitsune__signals_forget(void) {
     memset(wishes, 0, sizeof wishes);
-    has_altstack = 0;
 }
 
 void kitsune__signals_begin(void) {
-    kitsune__signals_forget();
     kitsune__journal_kept_mask(&mask);
+    kitsune__journal_kept_altstack(&altstack);
 }
 
 /* ---- dispositions --------------------------------------------------------------------------- */
+
+static int is_handler(const struct sigaction *action) {
+    return (action->sa_flags & SA_SIGINFO) ||
+           (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN);
+}
 
 /* What the program last said, without wishes. */
 static int present_action(int number, struct sigaction *action) {
@@ -77,7 +85,13 @@ static int wish_action(int number, const struct sigaction *action, struct sigact
     return 0;
 }
 
+int kitsune__signals_may_interrupt(void) {
+    return may_interrupt;
+}
+
 int kitsune__call_sigaction(int number, const struct sigaction *action, struct sigaction *old) {
+    if (action != NULL && is_handler(action) && !(action->sa_flags & SA_RESTART))
+        may_interrupt = 1;
     if (kitsune__journal_active())
         return wish_action(number, action, old);
     if (number == SIGURG)
@@ -175,19 +189,18 @@ int kitsune__call_sigsuspend(const sigset_t *set) {
         return sigsuspend(&wanted);
     }
     kitsune__kick_filter(&wanted);
-    return sigsuspend(&wanted);
+    kitsune__gather_note_call("sigsuspend", 0);
+    int result = sigsuspend(&wanted);
+    kitsune__gather_note_call(NULL, 0);
+    return result;
 }
 
 int kitsune__call_sigaltstack(const stack_t *stack, stack_t *old) {
     if (!kitsune__journal_active())
         return sigaltstack(stack, old);
     stack_t before = altstack;
-    if (!has_altstack)
-        kitsune__journal_kept_altstack(&before);
-    if (stack != NULL) {
+    if (stack != NULL)
         altstack = *stack;
-        has_altstack = 1;
-    }
     if (old != NULL)
         *old = before;
     return 0;
@@ -215,11 +228,6 @@ int kitsune__call_timer_create(clockid_t clock, struct sigevent *event, timer_t 
 
 /* ---- the commit ------------------------------------------------------------------------------ */
 
-static int is_handler(const struct sigaction *action) {
-    return (action->sa_flags & SA_SIGINFO) ||
-           (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN);
-}
-
 static void carry_over(int number, const struct kitsune__image *old,
                        const void *(*successor)(const void *function)) {
     struct sigaction action;
@@ -242,28 +250,28 @@ static void carry_over(int number, const struct kitsune__image *old,
 
 void kitsune__signals_carry_over(const struct kitsune__image *old,
                                  const void *(*successor)(const void *function)) {
-    stack_t stack = altstack;
     for (int number = 1; number <= SIGNALS; number++) {
         kept_in_kernel[number] = NULL;
         if (number != SIGKILL && number != SIGSTOP)
             carry_over(number, old, successor);
     }
-    if (!has_altstack)
-        kitsune__journal_kept_altstack(&stack);
-    kept_in_kernel[KEPT_ALTSTACK] = stack.ss_flags & SS_DISABLE ? NULL : stack.ss_sp;
+    kept_in_kernel[KEPT_ALTSTACK] = altstack.ss_flags & SS_DISABLE ? NULL : altstack.ss_sp;
 }
 
 static void install_wishes(void) {
     for (int number = 1; number <= SIGNALS; number++)
         if (wishes[number].is_set)
             install_action(number, &wishes[number].action);
-    if (has_altstack)
-        sigaltstack(&altstack, NULL);
 }
 
 void kitsune__signals_apply(void) {
     install_wishes();
     kitsune__signals_forget();
+    kitsune__signals_apply_thread();
+}
+
+void kitsune__signals_apply_thread(void) {
+    sigaltstack(&altstack, NULL);
 }
 
 void kitsune__signals_unblock(void) {
@@ -274,12 +282,10 @@ void kitsune__signals_unblock(void) {
 
 void kitsune__signals_leave_in_child(void) {
     struct sigaction action;
-    stack_t stack;
     for (int number = 1; number <= SIGNALS; number++)
         if (kitsune__journal_kept_action(number, &action))
             sigaction(number, &action, NULL);
-    kitsune__journal_kept_altstack(&stack);
-    sigaltstack(&stack, NULL);
+    kitsune__signals_apply_thread();
     install_wishes();
     kitsune__signals_forget();
     sigprocmask(SIG_SETMASK, &mask, NULL);

@@ -12,7 +12,8 @@
 
 #include "load.h"
 
-/* At the start of a transaction, before the new version is loaded. */
+/* At the start of a transaction, before the new version is loaded; and in each further thread, before it
+ * runs anything of the new version. Mask and alternate stack are each thread's own. */
 void kitsune__signals_begin(void);
 /*
  * Just before the commit: a disposition that points into the old image goes to the handler's namesake
@@ -23,8 +24,12 @@ void kitsune__signals_carry_over(const struct kitsune__image *old,
                                  const void *(*successor)(const void *function));
 /* After the commit store: dispositions and alternate stack become what was asked for. */
 void kitsune__signals_apply(void);
+/* The same in another thread, for its alternate stack. */
+void kitsune__signals_apply_thread(void);
 /* The mask becomes what the new version asked for: signals that waited are delivered from here. */
 void kitsune__signals_unblock(void);
+/* Non-zero if the program ever had a handler that is not SA_RESTART, so that it must know EINTR. */
+int kitsune__signals_may_interrupt(void);
 /* In a child that the new version forked before the commit: all of the above at once. */
 void kitsune__signals_leave_in_child(void);
 /* After a rollback without a snapshot: forgets what was asked for. */

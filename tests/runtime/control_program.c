@@ -20,6 +20,7 @@
 
 #include "calls.h"
 #include "request.h"
+#include "thread.h"
 #include "wait.h"
 
 /* The release's gate has a page of its own. */
@@ -361,6 +362,7 @@ int main(int count, char **arguments) {
 
     if (count != 5)
         return 2;
+    kitsune__threads_start();
     if (kitsune__request_prepare() < 0 || kitsune__request_gate_add(&gate) < 0)
         say("failed %s\n", strerror(errno));
     set_running(arguments + 2);

@@ -16,6 +16,7 @@
 #include "calls.h"
 #include "control.h"
 #include "request.h"
+#include "thread.h"
 
 extern const char kitsune__wait_call[], kitsune__wait_end[];
 extern const char kitsune__poll_end[];
@@ -115,6 +116,7 @@ int main(int argc, char **argv) {
     int steps, result;
 
     (void)argv;
+    kitsune__threads_start();
     if (argc > 1) {
         block = kitsune__wait_call;
         block_end = kitsune__wait_end;

@@ -1,0 +1,282 @@
+#define _GNU_SOURCE
+#include "gather.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "log.h"
+#include "outcome.h"
+#include "platform.h"
+#include "request.h"
+#include "snapshot.h"
+#include "stuck.h"
+#include "thread.h"
+
+#define NS_PER_MS 1000000ull
+#define FIRST_KICK_NS 200000u
+#define LAST_KICK_NS (10 * NS_PER_MS)
+/* A thread that has ended is still listed for a moment. */
+#define ENDING_NS (500 * NS_PER_MS)
+#define NAMED_MAX 4 /* threads, in a reason */
+#define SAMPLE_NS (50 * NS_PER_MS)
+
+/* Shared, so that parked threads may write it; NULL: there never was another thread. */
+static uint32_t *arrivals;
+/* Address and value of a kick, which no other sender of SIGURG has. */
+static char kick_mark;
+
+uint32_t *kitsune__gather_arrivals(void) {
+    return arrivals;
+}
+
+static int prepare(void) {
+    if (arrivals != NULL)
+        return 0;
+    void *page =
+        mmap(NULL, kitsune__page_size(), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        return -1;
+    arrivals = page;
+    return 0;
+}
+
+/* ---- kicks ---------------------------------------------------------------------------------- */
+
+static void kick(pid_t tid) {
+    siginfo_t info = {.si_signo = SIGURG, .si_code = SI_QUEUE};
+    info.si_pid = getpid();
+    info.si_uid = getuid();
+    info.si_ptr = &kick_mark;
+    KITSUNE__SYSCALL(SYS_rt_tgsigqueueinfo, info.si_pid, tid, SIGURG, &info);
+}
+
+int kitsune__gather_is_kick(const void *information, void *context) {
+    const siginfo_t *info = information;
+    if (info->si_code != SI_QUEUE || info->si_ptr != &kick_mark)
+        return 0;
+    if (kitsune__self != NULL)
+        kitsune__self->sample = kitsune__interrupted_at(context);
+    if (kitsune__request_pending() & KITSUNE__PENDING_GATHER)
+        kitsune__wait_interrupt(context);
+    return 1;
+}
+
+void kitsune__gather_note_call(const char *call, long detail) {
+    if (kitsune__self == NULL)
+        return;
+    kitsune__self->detail = detail;
+    kitsune__self->call = call;
+}
+
+static void kick_all(void) {
+    kitsune__threads_lock();
+    for (struct kitsune__thread *thread = kitsune__threads(); thread != NULL; thread = thread->next)
+        if (thread->place == NULL && thread->call != NULL && thread->tid != 0)
+            kick(thread->tid);
+    kitsune__threads_unlock();
+}
+
+static void call_back(void) {
+    kitsune__threads_lock();
+    for (struct kitsune__thread *thread = kitsune__threads(); thread != NULL; thread = thread->next)
+        if (thread->callback != NULL)
+            thread->callback(thread->callback_argument);
+    kitsune__threads_unlock();
+}
+
+/* ---- parking -------------------------------------------------------------------------------- */
+
+void kitsune__gather_park(const char *name) {
+    struct kitsune__thread *thread = kitsune__self;
+    struct kitsune__berth *place = kitsune__berth_map();
+    snprintf(thread->point, sizeof thread->point, "%s", name);
+    if (place == NULL)
+        return; /* the gathering ends by its deadline */
+    kitsune__berth_take(place);
+    __atomic_store_n(&thread->place, place, __ATOMIC_RELEASE);
+    kitsune__park(place, arrivals);
+    kitsune__berth_unmap(place);
+}
+
+static int is_parked(const struct kitsune__thread *thread) {
+    struct kitsune__berth *place = __atomic_load_n(&thread->place, __ATOMIC_ACQUIRE);
+    return place != NULL && kitsune__park_is_parked(place);
+}
+
+static int all_parked(void) {
+    kitsune__threads_lock();
+    struct kitsune__thread *thread = kitsune__threads();
+    while (thread != NULL && is_parked(thread))
+        thread = thread->next;
+    kitsune__threads_unlock();
+    return thread == NULL;
+}
+
+static int is_untracked(void *context, int tid) {
+    (void)context;
+    return tid != kitsune__main_thread->tid && kitsune__thread_of(tid) == NULL ? tid : 0;
+}
+
+/* A thread that is not tracked: 0 if there is none. */
+static pid_t find_untracked(void) {
+    kitsune__threads_lock();
+    int found = kitsune__each_thread(is_untracked, NULL);
+    kitsune__threads_unlock();
+    return found > 0 ? found : 0;
+}
+
+static void let_go(struct kitsune__thread *thread) {
+    struct kitsune__berth *place = thread->place;
+    if (place == NULL)
+        return;
+    __atomic_store_n(&thread->place, NULL, __ATOMIC_RELEASE);
+    kitsune__park_command(place, KITSUNE__GO_BACK);
+}
+
+void kitsune__gather_end(void) {
+    kitsune__request_lower(KITSUNE__PENDING_GATHER);
+}
+
+void kitsune__gather_undo(void) {
+    kitsune__gather_end();
+    kitsune__threads_lock();
+    for (struct kitsune__thread *thread = kitsune__threads(); thread != NULL; thread = thread->next)
+        let_go(thread);
+    kitsune__threads_unlock();
+}
+
+void kitsune__gather_drop_in_child(void) {
+    arrivals = NULL;
+}
+
+/* ---- the wait ------------------------------------------------------------------------------- */
+
+static void wait_for_arrival(uint32_t seen, uint64_t limit_ns) {
+    struct timespec limit = {(time_t)(limit_ns / 1000000000u), (long)(limit_ns % 1000000000u)};
+    KITSUNE__SYSCALL(SYS_futex, arrivals, FUTEX_WAIT, seen, &limit);
+}
+
+/* Returns non-zero if all came. */
+static int await_all(uint64_t deadline) {
+    uint64_t pause = FIRST_KICK_NS;
+    for (;;) {
+        uint32_t seen = __atomic_load_n(arrivals, __ATOMIC_SEQ_CST);
+        if (all_parked())
+            return 1;
+        if (kitsune__now_ns() >= deadline)
+            return 0;
+        kick_all();
+        wait_for_arrival(seen, pause);
+        pause = pause * 2 > LAST_KICK_NS ? LAST_KICK_NS : pause * 2;
+    }
+}
+
+static pid_t await_ending(uint64_t deadline) {
+    uint64_t end = kitsune__now_ns() + ENDING_NS;
+    pid_t found;
+    while ((found = find_untracked()) != 0 && kitsune__now_ns() < (end < deadline ? end : deadline))
+        wait_for_arrival(__atomic_load_n(arrivals, __ATOMIC_SEQ_CST), NS_PER_MS);
+    return found;
+}
+
+/* Has those that run the program's code say where. A signal would end a call that the kernel does not
+ * restart, so others get none. */
+static void sample_running(void) {
+    uint64_t end = kitsune__now_ns() + SAMPLE_NS;
+    int is_missing = 1;
+    kitsune__threads_lock();
+    for (struct kitsune__thread *thread = kitsune__threads(); thread != NULL;
+         thread = thread->next) {
+        thread->sample = NULL;
+        if (!is_parked(thread) && thread->tid != 0 && kitsune__stuck_is_running(thread->tid))
+            kick(thread->tid);
+        else
+            thread->sample = &kick_mark;
+    }
+    while (is_missing && kitsune__now_ns() < end) {
+        is_missing = 0;
+        for (struct kitsune__thread *thread = kitsune__threads(); thread != NULL;
+             thread = thread->next)
+            is_missing |= thread->sample == NULL;
+        wait_for_arrival(__atomic_load_n(arrivals, __ATOMIC_SEQ_CST), NS_PER_MS);
+    }
+    kitsune__threads_unlock();
+}
+
+static void describe_missing(char *reason, size_t size) {
+    size_t length = 0;
+    unsigned missing = 0;
+    sample_running();
+    kitsune__threads_lock();
+    for (struct kitsune__thread *thread = kitsune__threads(); thread != NULL;
+         thread = thread->next) {
+        if (is_parked(thread) || missing++ >= NAMED_MAX)
+            continue;
+        length += kitsune__format(reason + length, size - length, "%s", length ? "; " : "");
+        length += kitsune__stuck_describe(thread->tid, thread, reason + length, size - length);
+    }
+    kitsune__threads_unlock();
+    if (missing > NAMED_MAX)
+        kitsune__format(reason + length, size - length, "; and %u more", missing - NAMED_MAX);
+}
+
+static uint32_t refuse_untracked(pid_t tid, char *reason, size_t size) {
+    char name[17];
+    kitsune__stuck_name(tid, name, sizeof name);
+    kitsune__format(
+        reason, size,
+        "thread %d '%s' was not made by the program's own code, but by a library: nobody "
+        "knows how to stop it",
+        tid, name);
+    return KITSUNE__THREADS;
+}
+
+static uint32_t gather(uint64_t limit_ns, char *reason, size_t size) {
+    uint64_t deadline = kitsune__now_ns() + limit_ns;
+    pid_t untracked;
+    if (prepare() != 0) {
+        kitsune__format(reason, size, "no memory to stop the threads");
+        return KITSUNE__NO_MEMORY;
+    }
+    kitsune__request_raise(KITSUNE__PENDING_GATHER);
+    call_back();
+    if (!await_all(deadline)) {
+        describe_missing(reason, size);
+        return KITSUNE__NOT_REACHED;
+    }
+    untracked = await_ending(deadline);
+    return untracked != 0 ? refuse_untracked(untracked, reason, size) : 0;
+}
+
+static uint32_t list_places(struct kitsune__berth **places, char *reason, size_t size) {
+    uint32_t count = 0;
+    for (struct kitsune__thread *thread = kitsune__threads(); thread != NULL;
+         thread = thread->next, count++) {
+        thread->place->next = *places;
+        *places = thread->place;
+    }
+    if (count < KITSUNE__AREAS_MAX)
+        return 0;
+    kitsune__format(reason, size, "the program has %u threads; at most %u can be updated",
+                    count + 1, KITSUNE__AREAS_MAX);
+    return KITSUNE__THREADS;
+}
+
+uint32_t kitsune__gather(uint64_t limit_ns, struct kitsune__berth **places, char *reason,
+                         size_t size) {
+    *places = NULL;
+    if (kitsune__threads() == NULL && kitsune__thread_count() <= 1)
+        return 0;
+    uint32_t code = gather(limit_ns, reason, size);
+    if (code == 0)
+        code = list_places(places, reason, size);
+    if (code != 0)
+        kitsune__gather_undo();
+    return code;
+}

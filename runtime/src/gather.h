@@ -1,0 +1,44 @@
+/*
+ * Gathering: when the main thread has taken a request at its update point, all other threads are brought
+ * to theirs and park there.
+ *
+ * Invariants:
+ *  - Only the main thread gathers. Until it does, the other threads run as if there were no request.
+ *  - A thread that is in a wrapped call (thread.h, `call`) is kicked until it is out of it, ever less
+ *    often; one that runs the program's code is left alone. No wake-up is lost for good.
+ *  - If a thread does not arrive in time, all are let go, and the reason names it.
+ */
+#ifndef KITSUNE_GATHER_H
+#define KITSUNE_GATHER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kitsune_abi.h"
+#include "park.h"
+
+/* Returns 0 when all other threads are parked: `places` is the list of their places. Else a code of
+ * outcome.h with a reason; then nobody is parked. */
+uint32_t kitsune__gather(uint64_t limit_ns, struct kitsune__berth **places, char *reason,
+                         size_t reason_size);
+/* All parked threads go on in the old version. */
+void kitsune__gather_undo(void);
+/* The threads are told to go on by others: from here on none is to park. */
+void kitsune__gather_end(void);
+/* What parked threads count up; not private memory. */
+uint32_t *kitsune__gather_arrivals(void);
+
+/* In another thread than the main one, at an update point while one gathers: parks. Returns if the update
+ * was given up. */
+void kitsune__gather_park(const char *name);
+
+/* In the handler of SIGURG: non-zero if it is a kick of this process, which then was dealt with. */
+int kitsune__gather_is_kick(const void *info, void *context);
+
+/* The calling thread is in a wrapped call from here on (NULL: no longer). Any tracked thread. */
+void kitsune__gather_note_call(const char *call, long detail);
+
+/* In a child process after fork. */
+void kitsune__gather_drop_in_child(void);
+
+#endif

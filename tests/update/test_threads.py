@@ -1,0 +1,270 @@
+"""Programs with threads: a thread in each kind of blocking call, updated, rolled back, stuck."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+KINDS = (
+    "read", "recv", "poll", "select", "epoll_wait", "cond_wait", "sem_wait", "futex", "sigwait",
+    "nanosleep", "sleep", "pause",
+)  # fmt: skip
+WITHOUT_EVENTS = {"nanosleep", "sleep", "pause", "accept"}
+PATIENCE_S = 30
+
+
+def _module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+stamps = _module(HERE / "stamps.py")
+
+
+@pytest.fixture
+def scenario(built: Callable[..., Any]) -> Any:
+    return built(HERE / "threads")
+
+
+def links(scenario: Any, directory: Path) -> Iterator[Path]:
+    """Yield release after release, each a child of the one before; version 1 runs first."""
+    parent = stamps.build_id(scenario.release("1"))
+    for number in itertools.count():
+        source = scenario.release("2" if number % 2 == 0 else "3")
+        path = stamps.stamped(source, number, parent, directory / f"{number % 4}.so")
+        parent = stamps.build_id(path)
+        yield path
+
+
+def await_counts(server: Any, expected: int) -> None:
+    """Wait until each thread has seen so many events; more, or changed ids, fail at once."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        lines = server.ask("counts").split(" | ")
+        late = []
+        for line in lines:
+            kind, events, local, *rest = line.split()
+            assert not rest, lines
+            if kind in WITHOUT_EVENTS:
+                continue
+            assert int(events) <= expected, lines
+            if int(events) < expected or int(local) < expected:
+                late.append(line)
+        if not late:
+            return
+        assert time.monotonic() < deadline, lines
+        time.sleep(0.01)
+
+
+@contextmanager
+def load(port: int) -> Iterator[list[str]]:
+    """Connect again and again; give the list of what went wrong."""
+    ended = threading.Event()
+    wrong: list[str] = []
+    done = [0]
+
+    def run() -> None:
+        while not ended.is_set():
+            try:
+                with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as client:
+                    client.sendall(b"x")
+                    if client.recv(1) != b"x":
+                        wrong.append("no answer")
+            except OSError as error:
+                wrong.append(str(error))
+            done[0] += 1
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield wrong
+    finally:
+        ended.set()
+        thread.join()
+    assert done[0] > 0
+
+
+@pytest.mark.parametrize(
+    "updates", [20, pytest.param(1000, marks=pytest.mark.slow)], ids=["20", "1000"]
+)
+def test_threads_in_each_call_are_updated_under_load(
+    updates: int, scenario: Any, start: Callable[..., Any], tmp_path: Path
+) -> None:
+    server = start(scenario.release("1"))
+    for kind in KINDS:
+        server.ask(f"spawn {kind}")
+    port = int(server.ask("spawn accept").split(" | ")[0])
+    sizes = []
+    with load(port) as wrong:
+        for number, release in enumerate(itertools.islice(links(scenario, tmp_path), updates)):
+            server.ask("poke")
+            answer = server.update_now(release)
+            assert answer.committed, answer.text
+            assert server.ask("version") == ("2" if number % 2 == 0 else "3")
+            await_counts(server, number + 1)
+            sizes.append(server.resident_kb())
+    assert wrong == []
+    assert server.ask("stop") == f"{len(KINDS) + 1} of {len(KINDS) + 1}"
+    settled = sizes[min(20, updates // 2) :]
+    assert max(settled) <= settled[0] + 2048, sizes
+    assert server.stop() == 0
+
+
+FAILURES = {
+    "crash": ("K354", "SIGSEGV at address 0x10 in the new version's thread 'serve_worker'"),
+    "overflow": ("K355", "stack overflow in the new version's thread 'serve_worker'"),
+    "abort": ("K354", "SIGABRT in the new version's thread 'serve_worker'"),
+    "loop": ("K356", "the time limit ran out in the new version's thread 'serve_worker'"),
+    "block": ("K356", "the time limit ran out in the new version's thread 'serve_worker'"),
+    "exit": ("K357", r"called exit\(3\) in the new version's thread 'serve_worker'"),
+    "pthread_exit": ("K357", r"called pthread_exit\(\) in the new version's thread"),
+    "return": ("K358", "start function returned before the thread reached its update point"),
+    "create": ("K359", r"called pthread_create\(\), which needs a guard"),
+}
+
+
+def test_failures_in_a_thread_are_rolled_back(scenario: Any, start: Callable[..., Any]) -> None:
+    server = start(scenario.release("1"))
+    for kind in (*KINDS[:4], "read", *KINDS[4:]):
+        server.ask(f"spawn {kind}")
+    for number, (how, (code, reason)) in enumerate(FAILURES.items()):
+        server.ask(f"fail {how}")
+        server.ask("poke")
+        answer = server.update(scenario.release("2"), "--limit-ms", "1500")
+        assert (answer.committed, answer.code) == (False, code), answer.text
+        assert re.search(reason, answer.reason), answer.text
+        assert server.ask("version") == "1"
+        await_counts(server, number + 1)
+    server.ask("fail nothing")
+    assert server.update(scenario.release("2")).committed
+    assert server.ask("version") == "2"
+    server.ask("poke")
+    await_counts(server, len(FAILURES) + 1)
+    total = len(KINDS) + 1
+    assert server.ask("stop") == f"{total} of {total}"
+    assert server.stop() == 0
+
+
+def test_a_thread_that_waits_for_a_lock_is_named_with_who_holds_it(
+    scenario: Any, start: Callable[..., Any]
+) -> None:
+    server = start(scenario.release("1"))
+    server.ask("spawn read")
+    server.ask("hold")
+    server.ask("spawn mutex")
+    answer = server.update(scenario.release("2"), "--wait-ms", "300")
+    assert (answer.committed, answer.code) == (False, "K361"), answer.text
+    assert re.search(
+        rf"^thread \d+ '.*' did not reach an update point: it waits for the lock at 0x\w+, "
+        rf"which thread {server.pid} '.*' holds at its update point, in "
+        r"(\w+\+0x\w+ < )*serve_worker\+0x\w+$",
+        answer.reason,
+    ), answer.reason
+    assert server.ask("version") == "1"
+    server.ask("poke")
+    server.ask("unhold")
+    assert server.update(scenario.release("2")).committed
+    assert server.ask("counts").startswith("read 1 1")
+    assert server.ask("stop") == "2 of 2"
+
+
+def test_a_thread_that_loops_is_named_with_its_function(
+    scenario: Any, start: Callable[..., Any]
+) -> None:
+    server = start(scenario.release("1"))
+    server.ask("spawn read")
+    assert server.update(scenario.release("2")).committed
+    server.ask("spawn loop")
+    answer = server.update(scenario.release("3"), "--wait-ms", "300")
+    assert (answer.committed, answer.code) == (False, "K361"), answer.text
+    assert re.search(
+        r"^thread \d+ '.*' did not reach an update point: it runs in "
+        r"(wait_for|serve_worker)\+0x\w+",
+        answer.reason,
+    ), answer.reason
+    server.ask("poke")
+    await_counts_of_read(server)
+    assert server.ask("stop") == "2 of 2"
+
+
+def await_counts_of_read(server: Any) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not server.ask("counts").startswith("read 1 1"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_hook_removes_a_thread(scenario: Any, start: Callable[..., Any]) -> None:
+    server = start(scenario.release("1"))
+    server.ask("spawn read")
+    assert server.update(scenario.release("2")).committed
+    server.ask("hook remove first")
+    assert server.update(scenario.release("3")).committed
+    assert thread_count(server) == 1
+    assert server.ask("join 0") == "NULL"
+    assert server.ask("version") == "3"
+
+
+@pytest.mark.parametrize("when", ["add now", "add later"])
+def test_a_hook_adds_a_thread(when: str, scenario: Any, start: Callable[..., Any]) -> None:
+    server = start(scenario.release("1"))
+    server.ask("spawn read")
+    assert server.update(scenario.release("2")).committed
+    server.ask("hook add and fail")
+    answer = server.update(scenario.release("3"))
+    assert (answer.committed, answer.code) == (False, "K354"), answer.text
+    assert thread_count(server) == 2
+    server.ask("poke")
+    server.ask(f"hook {when}")
+    assert server.update(scenario.release("3")).committed
+    assert thread_count(server) == 3
+    server.ask("poke")
+    deadline = time.monotonic() + PATIENCE_S
+    while server.ask("counts") != "read 2 2 | poll 1 1":
+        assert time.monotonic() < deadline, server.ask("counts")
+        time.sleep(0.01)
+    assert server.ask("stop") == "2 of 2"
+
+
+def test_a_hook_sends_threads_to_another_point(scenario: Any, start: Callable[..., Any]) -> None:
+    server = start(scenario.release("1"))
+    server.ask("spawn poll")
+    server.ask("spawn cond_wait")
+    assert server.update(scenario.release("2")).committed
+    server.ask("hook point")
+    assert server.update(scenario.release("3")).committed
+    server.ask("poke")
+    await_counts(server, 1)
+    assert server.ask("stop") == "2 of 2"
+
+
+def thread_count(server: Any) -> int:
+    return len(list(Path(f"/proc/{server.pid}/task").iterdir()))
+
+
+def test_a_thread_of_a_library_is_named(scenario: Any, start: Callable[..., Any]) -> None:
+    server = start(scenario.release("1"))
+    server.ask("spawn read")
+    server.ask("library")
+    answer = server.update(scenario.release("2"))
+    assert (answer.committed, answer.code) == (False, "K349"), answer.text
+    assert re.search(r"^thread \d+ '.*' was not made by the program's own code", answer.reason)
+    server.ask("poke")
+    await_counts(server, 1)
+    assert server.ask("stop") == "1 of 1"
