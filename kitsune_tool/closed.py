@@ -24,6 +24,7 @@ from kitsune_tool.pairs import (
     MapEnum,
     Pair,
     Point,
+    Tagged,
     Words,
     parts,
 )
@@ -115,8 +116,19 @@ def _moves(pair: Pair) -> bool:
             )
         case Words(grows=grows):
             return grows
+        case Tagged(old_size=old_size, new_size=new_size):
+            return old_size != new_size or _cases_move(pair.op)
         case _:
             return False
+
+
+def _cases_move(op: Tagged) -> bool:
+    """Whether the bytes of some case change: a member that is elsewhere, or made by a rule."""
+    steps = [step for case in op.cases for step in case.steps]
+    return any(part.moved for part in parts(op)) or any(
+        step.pair is None or step.old is None or step.old.offset != step.new.offset
+        for step in steps
+    )
 
 
 def _find_embedded(pairs: tuple[Pair, ...], old: World) -> frozenset[Key]:

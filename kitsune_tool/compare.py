@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location, Note
 from kitsune_tool.model import Enum, Record, Typedef, Variable
 from kitsune_tool.paths import Path, key_splits, matches_key
-from kitsune_tool.resolve import Compound, Instance, Ref, Vector, World
+from kitsune_tool.resolve import Choice, Compound, Instance, Ref, Vector, World
 from kitsune_tool.rules import Rule, RuleSet
 
 
@@ -228,40 +228,60 @@ def _matches_nothing(rule: Rule, why: str) -> KitsuneError:
     )
 
 
-def find_place(  # noqa: PLR0911 - one way out per kind of path
+def find_place(
     world: World, path: Path, at: Location | None = None
 ) -> tuple[str, tuple[str, ...]] | None:
     """Return the place of `path`'s head and its members, None if there is no such thing."""
+    found = find_instance(world, path, at)
+    return None if found is None else found[:2]
+
+
+def find_instance(
+    world: World, path: Path, at: Location | None = None
+) -> tuple[str, tuple[str, ...], Instance | None] | None:
+    """Return what `find_place` does, and the type of what is there, if it has one that is known."""
     if path.kind == "point":
         return None
     if path.kind != "key":
-        named = world.find_all(path.name if path.kind == "typedef" else f"{path.kind} {path.name}")
-        index = next((i for i in named if _has_members(world, Instance(i), path.fields)), None)
-        if index is None:
-            return _find_nameless(world, path)
-        if path.kind == "typedef" and not isinstance(world.types[index], Typedef):
-            return None
-        return type_place(world, Instance(index)) or f"typedef {path.name}", path.fields
+        return _find_type(world, path)
     for split in key_splits(path):
         key = _find_key(world, split.name, at)
         if key is None:
             continue
         variable = world.variables.get(key)
+        there = world.variable_instance(variable) if variable else None
         if not split.fields:
-            return key, ()
-        if variable and _has_members(world, world.variable_instance(variable), split.fields):
-            return key, split.fields
+            return key, (), there
+        found = _walk(world, there, split.fields) if there is not None else None
+        if found is not None:
+            return key, split.fields, found
     return None
 
 
-def _find_nameless(world: World, path: Path) -> tuple[str, tuple[str, ...]] | None:
+def _find_type(world: World, path: Path) -> tuple[str, tuple[str, ...], Instance | None] | None:
+    name = path.name if path.kind == "typedef" else f"{path.kind} {path.name}"
+    for index in world.find_all(name):
+        found = _walk(world, Instance(index), path.fields)
+        if found is None:
+            continue
+        if path.kind == "typedef" and not isinstance(world.types[index], Typedef):
+            return None
+        place = type_place(world, Instance(index)) or f"typedef {path.name}"
+        return place, path.fields, found
+    return _find_nameless(world, path)
+
+
+def _find_nameless(world: World, path: Path) -> tuple[str, tuple[str, ...], Instance | None] | None:
     """Return the place of a record that is called after what has it, or that no unit knows."""
     place = f"{path.kind} {path.name}"
     if world.is_mentioned(place) and not path.fields:
-        return place, ()
+        return place, (), None
     for index in range(len(world.types)):
-        if place in world.nameless(index) and _has_members(world, Instance(index), path.fields):
-            return place, path.fields
+        found = (
+            _walk(world, Instance(index), path.fields) if place in world.nameless(index) else None
+        )
+        if found is not None:
+            return place, path.fields, found
     return None
 
 
@@ -294,28 +314,34 @@ def _find_key(world: World, text: str, at: Location | None) -> str | None:
     return found[0] if found else None
 
 
-def _has_members(world: World, instance: Instance, fields: tuple[str, ...]) -> bool:
+def _walk(world: World, instance: Instance, fields: tuple[str, ...]) -> Instance | None:
+    """Return the type of a member further down."""
     for name in fields:
         found = _member(world, instance, name)
         if found is None:
-            return False
+            return None
         instance = found
-    return True
+    return instance
 
 
 def _member(world: World, instance: Instance, name: str) -> Instance | None:
     """Return the member `name` of the record that `instance` is or leads to."""
     if not instance.stars and isinstance(enum := world.node(instance), Enum):
         return instance if name in dict(enum.enumerators) else None
+    record = record_at(world, instance)
+    found = None if record is None else world.member(record, name)
+    return None if found is None else found.instance
+
+
+def record_at(world: World, instance: Instance) -> Compound | None:
+    """Return the struct or union that `instance` is or leads to."""
     view = world.resolve(instance)
-    while isinstance(view, Ref | Vector):
+    while isinstance(view, Ref | Vector | Choice):
         inner = view.target if isinstance(view, Ref) else view.of
         if inner is None:
             return None
         view = world.resolve(inner)
-    if not isinstance(view, Compound):
-        return None
-    return next((m.instance for m in world.members(view) if m.name == name), None)
+    return view if isinstance(view, Compound) else None
 
 
 def type_place(world: World, instance: Instance) -> str | None:

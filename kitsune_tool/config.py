@@ -20,6 +20,7 @@ from kitsune_tool import files, resources, rulefile
 from kitsune_tool.annotate import AnnotationSource
 from kitsune_tool.errors import KitsuneError, Location
 from kitsune_tool.rules import Preamble, RuleFile, RuleSource
+from kitsune_tool.unions import CaseSource, UnionSource
 from kitsune_tool.yamlfile import Node, read_yaml
 
 MANIFEST_NAME = "kitsune.yaml"
@@ -59,6 +60,8 @@ class Section:
     annotations: tuple[AnnotationSource, ...] = ()
     dropped_annotations: tuple[str, ...] = ()
     """Paths whose annotation of an earlier version ends here (`path: null`)."""
+    unions: tuple[UnionSource, ...] = ()
+    dropped_unions: tuple[str, ...] = ()
     edits: tuple[EditSource, ...] = ()
     rules: tuple[RuleSource, ...] = ()
     preambles: tuple[Preamble, ...] = ()
@@ -144,6 +147,15 @@ class Manifest:
             for path in section.dropped_annotations:
                 found.pop(path, None)
             found |= {annotation.path: annotation for annotation in section.annotations}
+        return tuple(found.values())
+
+    def unions(self, version: Version) -> tuple[UnionSource, ...]:
+        """Return what tells the members of unions in a version, as `annotations` does."""
+        found: dict[str, UnionSource] = {}
+        for section in (self.standing, *(each.section for each in self._line(version))):
+            for path in section.dropped_unions:
+                found.pop(path, None)
+            found |= {union.path: union for union in section.unions}
         return tuple(found.values())
 
     def edits(self, version: Version) -> tuple[EditSource, ...]:
@@ -232,6 +244,10 @@ def release_config(manifest: Manifest, version: Version) -> str:
         "parents": version.parents,
         "options": dataclasses.asdict(manifest.options),
         "annotations": [(each.path, each.text) for each in manifest.annotations(version)],
+        "unions": [
+            (each.path, each.by, [(case.label, case.what) for case in each.cases])
+            for each in manifest.unions(version)
+        ],
         "edits": [edit.to_json() for edit in manifest.edits(version)],
         "rules": [(rule.kind, rule.labels, rule.code) for rule in manifest.rules(version)],
         "preambles": [preamble.text for preamble in manifest.preambles(version)],
@@ -288,7 +304,7 @@ def _versions(node: Node, base: Path) -> tuple[Version, ...]:
     return tuple(versions)
 
 
-_SECTION_KEYS = ("annotations", "edits", "rules", "preamble")
+_SECTION_KEYS = ("annotations", "unions", "edits", "rules", "preamble")
 
 
 def _version(item: Node, base: Path, earlier: list[Version]) -> Version:
@@ -323,6 +339,7 @@ def _section(node: Node, base: Path) -> Section:
 
 def _section_of(fields: dict[str, Node], base: Path) -> Section:
     annotations, dropped = _annotations(fields.get("annotations"))
+    unions = list(fields["unions"].entries()) if "unions" in fields else []
     edits = fields["edits"].items() if "edits" in fields else []
     own = [rulefile.preamble_of(fields["preamble"])] if "preamble" in fields else []
     rules = _rules(fields["rules"], base) if "rules" in fields else []
@@ -330,6 +347,8 @@ def _section_of(fields: dict[str, Node], base: Path) -> Section:
     return Section(
         annotations=annotations,
         dropped_annotations=dropped,
+        unions=tuple(_union(key, value) for key, value in unions if not value.is_null),
+        dropped_unions=tuple(_squeezed(key) for key, value in unions if value.is_null),
         edits=tuple(_edit(item) for item in edits),
         rules=tuple(rule for each in rules for rule in each.rules),
         preambles=(*own, *included),
@@ -369,6 +388,22 @@ def _annotations(node: Node | None) -> tuple[tuple[AnnotationSource, ...], tuple
         ),
         tuple(_squeezed(key) for key, value in entries if value.is_null),
     )
+
+
+def _union(key: Node, value: Node) -> UnionSource:
+    path = _squeezed(key)
+    item = Node(value.document, value.node, f"union '{path}'")
+    fields = item.fields(("by", "cases", "default"), required=("cases",))
+    entries = [(label.text(), what, label.at) for label, what in fields["cases"].entries()]
+    if "default" in fields:
+        entries.append(("", fields["default"], fields["default"].at))
+    if not entries:
+        hint = "write cases: {VALUE: member, ...}"
+        raise item.error("K206", f"union '{path}' has no case", hint=hint)
+    cases = (
+        CaseSource(label, None if what.is_null else what.text(), at) for label, what, at in entries
+    )
+    return UnionSource(path, fields["by"].text() if "by" in fields else "", tuple(cases), key.at)
 
 
 def _edit(item: Node) -> EditSource:

@@ -137,6 +137,19 @@ class Diagnoses:
             " known",
             where,
             (_transform(where, code),),
+            _tag_hint(where, member),
+        )
+
+    def case_gone(self, where: Where, member: str, labels: str, code: str) -> None:
+        """K124: a member of a tagged union that the new version has not."""
+        self._add(
+            "K124",
+            f"union '{where.new_place}' has no member '{member}' any more, which a value of the old"
+            f" version may be in use as ({labels})",
+            where,
+            (_transform(where, code),),
+            "if nothing reads its bits any more, say 'null' for this case under 'unions'; a\n"
+            f"'transform' of '{where.old_place}.{member}' makes another member of it",
         )
 
     def unexplained(self, where: Where) -> None:
@@ -287,6 +300,16 @@ def _way(where: Where) -> tuple[Note, ...]:
         return ()
     path = where.path.removesuffix("->")
     return (Note(None, f"it matters because variable '{where.root}' leads to it: {path}"),)
+
+
+def _tag_hint(where: Where, member: str) -> str:
+    place = where.new_place.removesuffix(".(anonymous union)")
+    return (
+        "if something tells which member is in use, say so under 'unions':\n"
+        f'  "{place}": {{by: self.TAG, cases: {{VALUE: {member}}}}}\n'
+        "or, of a pointer to what is always this member, under 'annotations':\n"
+        f'  "POINTER": case({member})'
+    )
 
 
 def _transform(where: Where, code: str, why: str = "") -> Remedy:

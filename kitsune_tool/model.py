@@ -30,6 +30,7 @@ TypeIndex: TypeAlias = int
 AnnotationKind: TypeAlias = Literal[
     "ptr", "opaque", "ptrarray", "array", "sz", "generic", "t", "g", "ignore", "custom",
     "auto_migrate", "manual_migrate", "notelocals", "element", "bytes", "pooled",
+    "union", "case",
 ]  # fmt: skip
 
 
@@ -42,9 +43,10 @@ class Annotation:
     that a `void *` or `char *` points to; `bytes` and `pooled` (manifest only) say how large the
     objects of a struct are and that several share a block. `g` behind a generic type's name
     (`struct s E_G(@t) *p`) stands on the pointer or array around that type, or else on the
-    declaration; `t` behind `void`
-    makes it a `TypeParameter`. `path` (manifest only) names the member, dot by dot, below
-    the annotated record or variable that this is about; empty for the record or variable itself.
+    declaration; `t` behind `void` makes it a `TypeParameter`. `union` (manifest only) tells by a
+    tag which member of a union is in use, as unions.py writes it; `case` names the one that always
+    is. `path` (manifest only) names the member, dot by dot, below the annotated record or variable
+    that this is about; empty for the record or variable itself.
     """
 
     kind: AnnotationKind

@@ -130,6 +130,39 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
+class Case:
+    """What is in use if the tag is one of `labels` (C text over the old object; none: any other).
+
+    `steps` are the members of a union, `value` is what a pointer is then; neither: bits to keep.
+    `refused`: no object of the old version can be it, so one that is stops the update.
+    """
+
+    labels: tuple[str, ...]
+    text: str
+    steps: tuple[Step, ...] = ()
+    value: Pair | None = None
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """A union, or a pointer, of which a tag tells what it is. `by` is C text over the old object,
+    empty if the labels are conditions.
+    """
+
+    by: str
+    cases: tuple[Case, ...]
+    old_size: int
+    new_size: int
+    at: Location | None = None
+
+    @property
+    def has_default(self) -> bool:
+        """Whether no tag is unknown."""
+        return any(not case.labels for case in self.cases)
+
+
+@dataclass(frozen=True, slots=True)
 class Coded:
     """A rule for the whole value."""
 
@@ -144,7 +177,7 @@ class LeftAlone:
 
 
 Op: TypeAlias = (
-    Copy | Convert | MapEnum | Point | Each | Fields | Words | Coded | LeftAlone
+    Copy | Convert | MapEnum | Point | Each | Fields | Words | Tagged | Coded | LeftAlone
 )  # fmt: skip
 
 
@@ -177,5 +210,9 @@ def parts(op: Op) -> tuple[Pair, ...]:
             return (of,)
         case Fields(steps=steps) | Words(members=steps):
             return tuple(step.pair for step in steps if step.pair is not None)
+        case Tagged(cases=cases):
+            values = tuple(case.value for case in cases if case.value is not None)
+            steps = tuple(step for case in cases for step in case.steps)
+            return values + tuple(step.pair for step in steps if step.pair is not None)
         case _:
             return ()

@@ -11,12 +11,14 @@ closed.py find out what moves and what must be visited.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from kitsune_tool import closed, lengths, sample
+from kitsune_tool import closed, expressions, sample
+from kitsune_tool.annotate import case_notes
 from kitsune_tool.code import xform_uses
 from kitsune_tool.compare import (
     Comparison,
@@ -27,7 +29,7 @@ from kitsune_tool.compare import (
     type_places,
 )
 from kitsune_tool.diagnose import Diagnoses, SourceLine, no_source
-from kitsune_tool.errors import KitsuneError, KitsuneErrors
+from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location
 from kitsune_tool.likely import Likely
 from kitsune_tool.model import (
     UNKNOWN,
@@ -42,6 +44,7 @@ from kitsune_tool.model import (
     Variable,
 )
 from kitsune_tool.pairs import (
+    Case,
     Coded,
     Convert,
     Copy,
@@ -54,6 +57,7 @@ from kitsune_tool.pairs import (
     Pair,
     Point,
     Step,
+    Tagged,
     Where,
     Words,
     parts,
@@ -61,8 +65,10 @@ from kitsune_tool.pairs import (
 from kitsune_tool.paths import matches_key
 from kitsune_tool.program import layout_digest
 from kitsune_tool.resolve import (
+    POINTER_BYTES,
     Atom,
     Bits,
+    Choice,
     Compound,
     Ignored,
     Instance,
@@ -71,8 +77,10 @@ from kitsune_tool.resolve import (
     Vector,
     View,
     World,
+    with_note,
 )
 from kitsune_tool.rules import Rule, RuleSet
+from kitsune_tool.unions import Tags
 
 _NOT_ASKED_FOR = "keeps its initial value: no MIGRATE_* asks for it"
 _MOST_COUNTS = 3
@@ -186,6 +194,13 @@ class _Records:
     members: tuple[Member, ...]
     sites: tuple[str, ...]
     taken: set[int] = field(default_factory=set)
+    tags: Tags | None = None
+    """What tells which member of a union is in use."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether each member that is looked at is in use."""
+        return self.new.node.kind == "struct" or self.tags is not None
 
     def find(self, name: str) -> int | None:
         """Return the index of the old member; a lone anonymous union corresponds to its like."""
@@ -205,6 +220,8 @@ class _Planner:
     customs: list[tuple[Pair, str]] = field(default_factory=list)
     requested: frozenset[str | None] = frozenset()
     """Keys, or ends of keys, that the new version's `MIGRATE_*` ask for."""
+    nested: set[int] = field(default_factory=set)
+    """Numbers of anonymous unions in unions: one tag tells of both."""
     values_only: bool = False
     """Pointers are not followed: only what lies inside a value is asked for."""
 
@@ -230,7 +247,7 @@ class _Planner:
         self._fill_unions()
         moves = any(_gets_new_objects(pair) for pair in self.pairs)
         self._check_moving(moves)
-        self._check_lengths()
+        self._check_expressions()
         functions = self._functions()
         renames = self._update_points()
         if self.diagnoses.errors:
@@ -348,9 +365,8 @@ class _Planner:
 
     def _variable_pair(self, old: Variable, new: Variable) -> Pair:
         where = Where(new.key, new.name, old.key, new.key, old.at, new.at)
-        return self._value(
-            self.old.variable_instance(old), self.new.variable_instance(new), where, (new.key,)
-        )
+        instances = self.old.variable_instance(old), self.new.variable_instance(new)
+        return self._value(*instances, where, (new.key,), alone=True)
 
     def _dropped(self, kept: Iterable[Migration]) -> tuple[Migration, ...]:
         taken = {m.old.key for m in kept if m.old is not None}
@@ -367,8 +383,18 @@ class _Planner:
         self.pairs.append(pair)
         return pair
 
-    def _value(self, old: Instance, new: Instance, where: Where, places: tuple[str, ...]) -> Pair:
-        """Return the pair for a value; `places` are what rules may call it."""
+    def _value(
+        self,
+        old: Instance,
+        new: Instance,
+        where: Where,
+        places: tuple[str, ...],
+        *,
+        alone: bool = False,
+    ) -> Pair:
+        """Return the pair for a value; `places` are what rules may call it. `alone`: no struct is
+        known around it.
+        """
         old_view, new_view = self.old.resolve(old), self.new.resolve(new)
         rule = self._type_rule(old, new)
         if rule is not None:
@@ -376,6 +402,9 @@ class _Planner:
             return self._pair(old, new, where, op)
         both = _Both(old, new, old_view, new_view)
         if isinstance(old_view, Compound) and isinstance(new_view, Compound):
+            if alone and self._needs_owner(old_view.tags or new_view.tags):
+                untagged = [dataclasses.replace(v, tags=None) for v in (old_view, new_view)]
+                both = _Both(old, new, *untagged)
             return self._compound(both, where, places)
         return self._pair(old, new, where, self._simple(both, where, places))
 
@@ -386,10 +415,14 @@ class _Planner:
             return rule
         return None
 
-    def _simple(self, both: _Both, where: Where, places: tuple[str, ...]) -> Op:
+    def _simple(  # noqa: PLR0911 - one case per kind of value
+        self, both: _Both, where: Where, places: tuple[str, ...]
+    ) -> Op:
         match both.old_view, both.new_view:
             case (Ignored(), _) | (_, Ignored()):
                 return LeftAlone("E_IGNORE")
+            case (Choice(), _) | (_, Choice()):
+                return self._choice(both, where)
             case (Bits(), _) | (_, Bits()):
                 if self.old.size(both.old) != self.new.size(both.new):
                     self._changed(both, where)
@@ -545,7 +578,7 @@ class _Planner:
         )
         key = ("target", old, new, follow)
         if key not in self.known:
-            self.known[key] = self._value(old, new, inner, follow)
+            self.known[key] = self._value(old, new, inner, follow, alone=True)
         return self.known[key]
 
     # -- arrays -----------------------------------------------------------------------------------
@@ -566,9 +599,12 @@ class _Planner:
     # -- records ----------------------------------------------------------------------------------
 
     def _compound(self, both: _Both, where: Where, places: tuple[str, ...]) -> Pair:
+        follow = tuple(place for place in places if place in self.comparison.borders)
+        return self._records(both, where, follow)
+
+    def _records(self, both: _Both, where: Where, follow: tuple[str, ...]) -> Pair:
         old_view, new_view = both.old_view, both.new_view
         assert isinstance(old_view, Compound) and isinstance(new_view, Compound)
-        follow = tuple(place for place in places if place in self.comparison.borders)
         key = ("record", old_view, new_view, follow)
         pair = self.known.get(key)
         if pair is not None:
@@ -598,6 +634,10 @@ class _Planner:
     def _record(self, pair: Pair, old: Compound, new: Compound, follow: tuple[str, ...]) -> Op:
         sites = (*follow, *record_places(self.new, pair.new))
         records = _Records(pair, old, new, tuple(self.old.members(old)), sites)
+        if new.node.kind == "union":
+            records.tags = old.tags or new.tags or self._alike(old, new)
+        if records.tags is not None:
+            return self._tagged(records, records.tags)
         steps = tuple(self._step(records, each) for each in self.new.members(new))
         dropped = tuple(m for i, m in enumerate(records.members) if i not in records.taken)
         if new.node.kind == "union":
@@ -625,10 +665,10 @@ class _Planner:
         before = records.members[found] if found is not None else None
         where = self._member_where(records.pair, before, member)
         if before is None:
-            if records.new.node.kind == "struct":
+            if records.is_known:
                 self._field_added(records, member, where)
             return Step(member, reason="new")
-        if records.new.node.kind == "union":
+        if not records.is_known:
             return Step(member, before, self._union_member(records, before, member, where))
         return Step(member, before, self._member_value(records, before, member, where, places))
 
@@ -714,7 +754,20 @@ class _Planner:
             kept = self._of_library(new, after)
             if kept is not None:
                 return self._pair(before.instance, after.instance, where, kept)
+        if not after.name:
+            return self._anonymous_union(records, before, after, where)
         return self._value(before.instance, after.instance, where, places)
+
+    def _anonymous_union(
+        self, records: _Records, before: Member, after: Member, where: Where
+    ) -> Pair:
+        """Return the pair of an anonymous union: its members are called as those around it."""
+        views = self.old.resolve(before.instance), self.new.resolve(after.instance)
+        both = _Both(before.instance, after.instance, *views)
+        pair = self._records(both, where, records.sites)
+        if records.new.node.kind == "union":
+            self.nested.add(pair.number)
+        return pair
 
     def _bits(self, before: Member, after: Member, where: Where) -> Op:
         old_bits, new_bits = before.field.bits, after.field.bits
@@ -770,6 +823,128 @@ class _Planner:
         code = sample.union(self.old, self.new, pair.old, pair.new)
         self.diagnoses.union_changed(self._union_where(pair), member, why, code)
 
+    # -- unions whose member in use is known ------------------------------------------------------
+
+    def _tagged(self, records: _Records, tags: Tags) -> Op:
+        pair, at = records.pair, records.old.tags_at or records.new.tags_at
+        cases = []
+        for labels, what in self._cases(tags):
+            text = f"{', '.join(labels)}: {what}" if labels and what else what or "bits"
+            if what is None:
+                cases.append(Case(labels, text))
+                continue
+            members = self._in_use(records, what, ", ".join(labels) or "default", at)
+            if members is None:
+                cases.append(Case(labels, text, refused=True))
+            else:
+                steps = tuple(self._step(records, member) for member in members)
+                cases.append(Case(labels, text, steps))
+        sizes = self.old.size(pair.old), self.new.size(pair.new)
+        return Tagged(tags.by, tuple(cases), *sizes, at)
+
+    def _alike(self, old: Compound, new: Compound) -> Tags | None:
+        """Return tags for a union of which any member tells what it holds."""
+        names = self._names_of(self.old, old)
+        found = [m.name for m in self.new.members(new) if m.name in names]
+        both = _has_one_meaning(self.old, old) and _has_one_meaning(self.new, new)
+        return Tags("", (("", found[0]),)) if found and both else None
+
+    def _cases(self, tags: Tags) -> Iterable[tuple[tuple[str, ...], str | None]]:
+        """Yield the cases that an old value can be, each with its labels in terms of the old
+        version: a label that is only an enumerator of the new version cannot occur.
+        """
+        found: dict[str | None, list[str]] = {}
+        for label, what in tags.cases:
+            old = self._old_label(label)
+            if not tags.by and old is not None:
+                yield ((old,) if old else ()), what
+            elif label and old is not None:
+                found.setdefault(what, []).append(old)
+        yield from ((tuple(labels), what) for what, labels in found.items())
+        if tags.by:
+            yield from (((), what) for label, what in tags.cases if not label)
+
+    def _old_label(self, label: str) -> str | None:
+        """Return a label as the old version would write it, None if it has none like it."""
+        if not label.isidentifier() or expressions.enumerator(self.old, label) is not None:
+            return label
+        if expressions.enumerator(self.new, label) is None:
+            return label
+        for placed in self.comparison.renames.values():
+            if placed.new.startswith("enum ") and placed.new_fields[-1:] == (label,):
+                return placed.old_fields[-1]
+        return None
+
+    def _in_use(
+        self, records: _Records, what: str, labels: str, at: Location | None
+    ) -> tuple[Member, ...] | None:
+        """Return the new members for the case `what`, None if an old value cannot be it."""
+        old_names = self._names_of(self.old, records.old)
+        for members in self.new.alternatives(records.new):
+            names = [name for m in members for name in self._names_in(self.new, m)]
+            before = [self._old_member(records, name) for name in names]
+            if what in names or what in before:
+                known = any(name in old_names for name in before)
+                return members if known else None
+        where = self._union_where(records.pair)
+        if what in old_names:
+            code = sample.union(self.old, self.new, records.pair.old, records.pair.new)
+            self.diagnoses.case_gone(where, what, labels, code)
+        elif records.pair.number not in self.nested:
+            names = sorted(old_names | self._names_of(self.new, records.new))
+            near = difflib.get_close_matches(what, names, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"it has: {', '.join(names)}"
+            message = f"union '{where.new_place}' has no member '{what}', old or new"
+            self.diagnoses.keep(KitsuneError("K141", message, at=at, hint=hint))
+        return None
+
+    def _names_of(self, world: World, union: Compound) -> set[str]:
+        return {name for m in world.members(union) for name in self._names_in(world, m)}
+
+    def _names_in(self, world: World, member: Member) -> Iterable[str]:
+        """Yield the names by which a member can be called: those in it, if it has none."""
+        view = None if member.name else world.resolve(member.instance)
+        if isinstance(view, Compound):
+            for inner in world.members(view):
+                yield from self._names_in(world, inner)
+        else:
+            yield member.name
+
+    def _old_member(self, records: _Records, name: str) -> str:
+        """Return the old name of a member of the new union, or what its rule makes it from."""
+        places = tuple(f"{site}.{name}" for site in records.sites)
+        placed = self.comparison.rename(places) or self.comparison.value_rule(places)
+        return placed.old_fields[-1] if placed is not None and placed.old_fields else name
+
+    def _needs_owner(self, tags: Tags | None) -> bool:
+        """Tell whether a union's member can only be known from the struct around it."""
+        if tags is None:
+            return False
+        texts = [tags.by] if tags.by else [label for label, _ in tags.cases]
+        return any(expressions.needs_owner(self.old, text) for text in texts if text)
+
+    def _choice(self, both: _Both, where: Where) -> Op:
+        """A pointer of which a tag tells to what it points."""
+        said = both.old_view if isinstance(both.old_view, Choice) else both.new_view
+        assert isinstance(said, Choice)
+        old = both.old_view.of if isinstance(both.old_view, Choice) else both.old
+        new = both.new_view.of if isinstance(both.new_view, Choice) else both.new
+        cases = []
+        for labels, what in self._cases(said.tags):
+            text = f"{', '.join(labels)}: {what}" if labels and what else what or "bits"
+            if what is None:
+                cases.append(Case(labels, text))
+                continue
+            notes = case_notes(what, said.at, to_union=self._points_to_union(new))
+            value = self._value(with_note(old, *notes), with_note(new, *notes), where, ())
+            cases.append(Case(labels, text, (), value))
+        return Tagged(said.tags.by, tuple(cases), POINTER_BYTES, POINTER_BYTES, said.at)
+
+    def _points_to_union(self, pointer: Instance) -> bool:
+        view = self.new.resolve(pointer)
+        inner = self.new.resolve(view.target) if isinstance(view, Ref) and view.target else None
+        return isinstance(inner, Compound) and inner.node.kind == "union"
+
     def _union_where(self, pair: Pair) -> Where:
         place, before = type_place(self.new, pair.new), type_place(self.old, pair.old)
         return self._at_types(_named(pair.where, before, place), pair.old, pair.new)
@@ -811,31 +986,35 @@ class _Planner:
             if target.moved:
                 self.diagnoses.custom_allocator(target.where, text)
 
-    def _check_lengths(self) -> None:
-        """Diagnose lengths here, so that one build tells them together with all else."""
+    def _check_expressions(self) -> None:
+        """Diagnose expressions here, so that one build tells them together with all else."""
         seen: set[int] = set()
         for pair in self.pairs:
-            view = self.old.resolve(pair.old) if parts(pair.op) else None
+            view = self.old.resolve(pair.old) if isinstance(pair.op, Fields) else None
             if isinstance(view, Compound):
                 if isinstance(pair.op, Fields) and pair.op.extent is not None:
-                    self._translate(pair.op.extent, view)
+                    self._translate(pair.op.extent.length, "length", pair.op.extent.at, view)
                 for part in parts(pair.op):
-                    self._check_length(part, view, seen)
+                    self._check_expression(part, view, seen)
         for pair in self.pairs:
             if pair.number not in seen:
-                self._check_length(pair, None, seen)
+                self._check_expression(pair, None, seen)
 
-    def _check_length(self, pair: Pair, owner: Compound | None, seen: set[int]) -> None:
+    def _check_expression(self, pair: Pair, owner: Compound | None, seen: set[int]) -> None:
         op = pair.op
         seen.add(pair.number)
-        if isinstance(op, Each):
-            self._check_length(op.of, owner, seen)
-        if isinstance(op, Point | Each) and op.length:
-            self._translate(op, owner)
+        if isinstance(op, Each | Words | Tagged):
+            for part in parts(op):
+                self._check_expression(part, owner, seen)
+        for text, what in expressions.texts_of(op):
+            self._translate(text, what, getattr(op, "at", None), owner)
 
-    def _translate(self, said: Point | Each | Extent, owner: Compound | None) -> None:
+    def _translate(self, text: str, what: str, at: Location | None, owner: Compound | None) -> None:
+        macros: set[str] | None = set() if self.rules.preambles else None
+        is_bare = what != "length"
+        scope = expressions.Scope(self.old, owner, None, what, "(*in)", is_bare, macros)
         try:
-            lengths.translate(said.length, lengths.LengthScope(self.old, owner), said.at)
+            expressions.translate(text, scope, at)
         except KitsuneError as error:
             self.diagnoses.keep(error)
 
@@ -985,6 +1164,17 @@ def _locals_of(migrations: Iterable[Migration]) -> tuple[Variable, ...]:
     return tuple(m.old for m in migrations if m.old is not None and m.old.is_local)
 
 
+def _has_one_meaning(world: World, union: Compound) -> bool:
+    """Tell whether all members of a union are values of one kind.
+
+    Those that are callbacks count as different: each function that may be met is looked for.
+    """
+    members = [m for each in world.alternatives(union) for m in each]
+    views = {world.resolve(m.instance) for m in members if m.field.bits is None}
+    known = all(m.name and m.field.bits is None for m in members)
+    return known and len(views) == 1 and Ref("function", None) not in views
+
+
 def _to_elements(pointer: Ref, row: Vector) -> Ref:
     count = f"({pointer.length}) * {row.length}" if pointer.length else str(row.length)
     return dataclasses.replace(pointer, style="array", target=row.of, length=count)
@@ -1063,13 +1253,22 @@ def _pointer_offsets(world: World, pair: Pair, base: int = 0) -> Iterable[int]:
     match pair.op:
         case Point() if pair.visited:
             yield base
+        case Tagged(cases=cases):
+            for case in cases:
+                if case.value is not None and case.value.visited:
+                    yield base
+                yield from _step_offsets(world, case.steps, base)
         case Fields(steps=steps) | Words(members=steps):
-            for step in steps:
-                if step.pair is not None and step.pair.visited:
-                    yield from _pointer_offsets(world, step.pair, base + max(step.new.offset, 0))
+            yield from _step_offsets(world, steps, base)
         case Each(of=of, count=count) if pair.visited:
             size = world.size(of.new)
             for index in range(min(count, _MAX_WORDS)):
                 yield from _pointer_offsets(world, of, base + index * size)
         case _:
             return
+
+
+def _step_offsets(world: World, steps: Iterable[Step], base: int) -> Iterable[int]:
+    for step in steps:
+        if step.pair is not None and step.pair.visited:
+            yield from _pointer_offsets(world, step.pair, base + max(step.new.offset, 0))

@@ -139,7 +139,7 @@ class _Work:
             for index, source in enumerate(manifest.edits(version))
         ]
         edits.check_matches(wanted, merged.edits, _editable(merged))
-        return annotate.annotate(merged, manifest.annotations(version))
+        return annotate.annotate(merged, manifest.annotations(version), manifest.unions(version))
 
     def parents(self) -> tuple[_Parent, ...]:
         """Return what the parents contain, which must be laid out alike if there are several."""
@@ -174,7 +174,8 @@ class _Work:
                 (),
             )
         wanted = rules.parse_rules(manifest.rules(version), manifest.preambles(version))
-        former = annotate.annotate(parents[0].program, manifest.annotations(version), lenient=True)
+        said = manifest.annotations(version), manifest.unions(version)
+        former = annotate.annotate(parents[0].program, *said, lenient=True)
         decided = plan.make_plan(
             self._openable(former),
             self._openable(new),

@@ -23,6 +23,7 @@ from kitsune_tool.pairs import (
     Pair,
     Point,
     Step,
+    Tagged,
     Words,
 )
 from kitsune_tool.plan import Migration, Plan
@@ -118,7 +119,7 @@ def _types(plan: Plan) -> Iterable[_Data]:
     """Yield the structs, unions and enums that are not just copied, and each lost member."""
     seen: set[tuple[str, str]] = set()
     for pair in plan.pairs:
-        if not isinstance(pair.op, Fields | Words | MapEnum | Coded | LeftAlone):
+        if not isinstance(pair.op, Fields | Words | Tagged | MapEnum | Coded | LeftAlone):
             continue
         name, was = plan.new.spell(pair.new), plan.old.spell(pair.old)
         if (name, was) in seen or not (pair.moved or pair.visited):

@@ -9,8 +9,9 @@ Errors in annotations (K102, K103) are raised where the type is first resolved.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from kitsune_tool import paths
@@ -34,6 +35,7 @@ from kitsune_tool.model import (
     TypeParameter,
     Variable,
 )
+from kitsune_tool.unions import Tags, annotation_of, tags_of
 
 POINTER_BYTES = 8
 """Of the machines that the runtime knows (x86-64 and AArch64, LP64)."""
@@ -91,12 +93,25 @@ class Vector:
 
 @dataclass(frozen=True, slots=True)
 class Compound:
-    """A struct or union. `bindings` are those of its own parameters."""
+    """A struct or union. `bindings` are those of its own parameters; `tags` (of a union) tell which
+    member is in use, `tags_at` is where the manifest says so.
+    """
 
     index: TypeIndex
     node: Record
     bindings: tuple[tuple[str, Instance | None], ...] = ()
     pending: Pending = ()
+    tags: Tags | None = None
+    tags_at: Location | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A pointer of which a tag tells to what it points; `of` is the same pointer without it."""
+
+    tags: Tags
+    of: Instance
+    at: Location | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +126,7 @@ class Ignored:
     """Something that is not migrated."""
 
 
-View: TypeAlias = Atom | Ref | Vector | Compound | Bits | Ignored
+View: TypeAlias = Atom | Ref | Vector | Compound | Choice | Bits | Ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,22 +293,44 @@ class World:
         """Yield the members, anonymous structs opened, unnamed bit-fields left out."""
         return self._members(compound, compound.node, 0)
 
+    def member(self, compound: Compound, name: str) -> Member | None:
+        """Return the member `name`, also one of an anonymous union; its offset is that in it."""
+        for member in self.members(compound):
+            if member.name == name:
+                return member
+            inner = None if member.name else self.resolve(member.instance)
+            found = self.member(inner, name) if isinstance(inner, Compound) else None
+            if found is not None:
+                return found
+        return None
+
+    def alternatives(self, union: Compound) -> tuple[tuple[Member, ...], ...]:
+        """Return the members of a union that are in use together: those of one anonymous struct."""
+        found: list[tuple[Member, ...]] = []
+        for each in union.node.fields:
+            one = dataclasses.replace(union.node, fields=(each,))
+            found.append(tuple(self._members(union, one, 0)))
+        return tuple(members for members in found if members)
+
     def _members(self, compound: Compound, record: Record, base: int) -> Iterator[Member]:
-        for field in record.fields:
-            offset = UNKNOWN if field.offset_bytes == UNKNOWN else base + field.offset_bytes
-            inner = self.types[strip(self.types, field.type)]
-            if field.name:
-                here, below = _below(compound.pending, field.name)
-                notes, deeper = _split(field.annotations)
+        for each in record.fields:
+            offset = UNKNOWN if each.offset_bytes == UNKNOWN else base + each.offset_bytes
+            inner = self.types[strip(self.types, each.type)]
+            if each.name:
+                here, below = _below(compound.pending, each.name)
+                notes, deeper = _split(each.annotations)
                 instance = self._instance(
-                    field.type, compound.bindings, here + notes, below + deeper
+                    each.type, compound.bindings, here + notes, below + deeper
                 )
-                yield Member(field.name, field, instance, offset)
+                yield Member(each.name, each, instance, offset)
             elif isinstance(inner, Record) and inner.kind == "struct":
                 yield from self._members(compound, inner, max(offset, 0))
             elif isinstance(inner, Record):
-                instance = Instance(field.type, 0, compound.bindings, (), compound.pending)
-                yield Member("", field, instance, offset)
+                here, _ = _below(compound.pending, anonymous_name(self.types, inner))
+                if compound.tags is not None:  # a union in a union: the same tag tells of both
+                    here += (annotation_of(compound.tags, compound.tags_at),)
+                instance = Instance(each.type, 0, compound.bindings, here, compound.pending)
+                yield Member("", each, instance, offset)
 
     def _instance(
         self,
@@ -315,6 +352,11 @@ class World:
             return Ignored()
         if _note(notes, "opaque"):
             return Bits(self.size(instance))
+        tagged = _note(notes, "union")
+        if tagged is not None and (instance.stars or isinstance(self.types[index], Pointer)):
+            rest = tuple(a for a in notes if a.kind != "union")
+            of = dataclasses.replace(instance, type=index, outside=rest)
+            return Choice(tags_of(tagged), of, tagged.at)
         if instance.stars:
             target = Instance(instance.type, instance.stars - 1, instance.bindings)
             return self._ref(instance, target, notes)
@@ -357,11 +399,9 @@ class World:
             if bound is None:
                 return Bits(POINTER_BYTES)
             target = bound
-        binding = _note(notes, "g")
-        if binding is not None:
-            target = Instance(
-                target.type, target.stars, target.bindings, (binding,), target.pending
-            )
+        inward = tuple(_here(a) for a in notes if a.kind in {"g", "case"} and not a.path)
+        if inward:
+            target = Instance(target.type, target.stars, target.bindings, inward, target.pending)
         if not target.stars:
             node = self.node(target)
             if isinstance(node, Function):
@@ -410,14 +450,19 @@ class World:
     ) -> Compound:
         below = tuple((tuple(a.path.split(".")), a) for a in node.annotations if a.path)
         pending = instance.pending + below
+        said = (a for a in notes if a.kind in {"union", "case"} and not a.path)
+        tagged = next(said, None) if node.kind == "union" else None
+        tags = tags_of(tagged) if tagged is not None else None
+        tags_at = tagged.at if tagged is not None else None
         generic = _note(notes, "generic") or self._typedef_generic(instance)
         if generic is None:
             anonymous = not node.tag and not node.typedef_name
-            return Compound(index, node, instance.bindings if anonymous else (), pending)
+            bindings = instance.bindings if anonymous else ()
+            return Compound(index, node, bindings, pending, tags, tags_at)
         names = [each.strip() for each in generic.text.split(",")]
         use = _note(notes, "g")
         if use is None:
-            return Compound(index, node, (), pending)
+            return Compound(index, node, (), pending, tags, tags_at)
         bound = self.bind_all(use.text, instance.bindings, use.at)
         if len(bound) != len(names):
             raise KitsuneError(
@@ -427,7 +472,7 @@ class World:
                 at=use.at,
             )
         pairs = zip((n if n.startswith("@") else "@" + n for n in names), bound, strict=True)
-        return Compound(index, node, tuple(pairs), pending)
+        return Compound(index, node, tuple(pairs), pending, tags, tags_at)
 
     def _typedef_generic(self, instance: Instance) -> Annotation | None:
         """Return the `generic` of a typedef through which the record is written."""
@@ -486,6 +531,24 @@ class World:
                 raise KitsuneError("K103", f"'{binding.name}' is bound without end", at=at)
             return instance
         return Instance(index, binding.stars)
+
+
+def anonymous_name(types: Sequence[Type], record: Record) -> str:
+    """Return what stands for an anonymous union in an annotation's path: its first member."""
+    for each in record.fields:
+        inner = types[strip(types, each.type)]
+        if each.name:
+            return f"{{{each.name}}}"
+        if isinstance(inner, Record) and (name := anonymous_name(types, inner)):
+            return name
+    return ""
+
+
+def with_note(instance: Instance, *notes: Annotation) -> Instance:
+    """Return the instance with annotations in front of those that it has."""
+    said = {note.kind for note in notes}
+    rest = tuple(a for a in instance.outside if a.kind not in said or a.path)
+    return dataclasses.replace(instance, outside=(*notes, *rest))
 
 
 def _in_style(target: Instance, notes: Annotations) -> Ref:

@@ -15,13 +15,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from kitsune_tool import closed, lengths
+from kitsune_tool import closed, expressions
 from kitsune_tool.code import Use, expand, type_uses
-from kitsune_tool.compare import PlacedRule
+from kitsune_tool.compare import PlacedRule, type_place
 from kitsune_tool.definitions import Definitions, TypeTable, place_text
-from kitsune_tool.errors import KitsuneError
+from kitsune_tool.errors import KitsuneError, Location
 from kitsune_tool.model import Array, Enum, Function, Pointer, Scalar, Variable
 from kitsune_tool.pairs import (
+    Case,
     Coded,
     Convert,
     Copy,
@@ -33,6 +34,7 @@ from kitsune_tool.pairs import (
     Pair,
     Point,
     Step,
+    Tagged,
     Words,
     parts,
 )
@@ -50,10 +52,16 @@ class Statement:
     `assign`: `target = value`; `copy`: `size` bytes from `value` to `target`; `call`: `value` with
     arguments `target`; `store`: `value` to address `target`; `look`: `value` for its effect;
     `loop`: `body` for `target` below `value`; `through`: `body` in a block; `words`: a pointer
-    within a union, by the helper `size`; `remark`: only the comment.
+    within a union, by the helper `size`; `choose`: the first `when` of `body` that is true, where
+    `value`, if not empty, is what they call `tag`; `when`: `body` if `value`, empty for any;
+    `unknown`: the update ends, as `value` (a format) and `target` (its argument) say; `remark`:
+    only the comment.
     """
 
-    kind: Literal["assign", "copy", "call", "store", "look", "loop", "through", "words", "remark"]
+    kind: Literal[
+        "assign", "copy", "call", "store", "look", "loop", "through", "words", "choose", "when",
+        "unknown", "remark",
+    ]  # fmt: skip
     target: str = ""
     value: str = ""
     size: str = ""
@@ -190,6 +198,15 @@ class ClosureView:
 
 
 @dataclass(frozen=True, slots=True)
+class MacroView:
+    """A macro of the preamble that an expression names; `file` and `line` are the expression's."""
+
+    name: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
 class PreambleView:
     """C text of the manifest in front of the rules."""
 
@@ -231,6 +248,7 @@ class Views:
     rules: tuple[RuleView, ...]
     closures: tuple[ClosureView, ...]
     preambles: tuple[PreambleView, ...]
+    macros: tuple[MacroView, ...]
     migrations: tuple[MigrationView, ...]
     functions: tuple[FunctionPairView, ...]
     update_points: tuple[tuple[str, str], ...]
@@ -253,18 +271,24 @@ class _Place:
     new_address: str
 
     def member(self, step: Step) -> _Place:
-        """Return the place of a member; one without a name is reached by its offset."""
+        """Return the place of a member. One without a name is reached by its offset, and its
+        members by their own names.
+        """
         if not step.new.name or step.old is None:
-            offset = step.old.offset if step.old is not None else 0
-            address = f"(const char *)in + {offset}"
-            return _Place("", "", address, f"(char *)out + {step.new.offset}")
-        old, new = f"in->{step.old.name}", f"out->{step.new.name}"
+            old = f"(const char *){self.old_address} + {step.old.offset if step.old else 0}"
+            new = f"(char *){self.new_address} + {step.new.offset}"
+            return _Place(self.old, self.new, old, new)
+        old, new = (_dotted(self.old, step.old.name), _dotted(self.new, step.new.name))
         return _Place(old, new, f"&{old}", f"&{new}")
 
     def element(self, index: str) -> _Place:
         """Return the place of an array's element."""
         old, new = f"{self.old}[{index}]", f"{self.new}[{index}]"
         return _Place(old, new, f"&{old}", f"&{new}")
+
+
+def _dotted(value: str, member: str) -> str:
+    return f"{value[2:-1]}->{member}" if value in {"(*in)", "(*out)"} else f"{value}.{member}"
 
 
 _WHOLE = _Place("(*in)", "(*out)", "in", "out")
@@ -281,11 +305,15 @@ class _Maker:
         self.enums: dict[tuple[int, int], EnumMapView] = {}
         self.rules: dict[int, RuleView] = {}
         self.rule_names: set[str] = set()
+        self.macros: dict[str, MacroView] = {}
         self.idents: set[str] = set()
         self.pair_idents: dict[Any, str] = {}
         self.types: dict[Any, str] = {}
         self.functions: set[tuple[str, Any]] = set()
         self.pointed = {self.shape(p): p for p in plan.pairs if p.pointed and self._is_object(p)}
+        self.pointed_types = {
+            self._types(p): p for p in self.pointed.values() if isinstance(p.op, Words | Tagged)
+        }
 
     def run(self) -> Views:
         migrations = tuple(self._migration(each) for each in self.plan.migrations)
@@ -300,6 +328,7 @@ class _Maker:
             preambles=tuple(
                 PreambleView(p.at.file, p.at.line, p.text) for p in self.plan.rules.preambles
             ),
+            macros=tuple(self.macros.values()),
             migrations=migrations,
             functions=tuple(self._function_pairs()),
             update_points=self.plan.update_point_renames,
@@ -333,6 +362,12 @@ class _Maker:
                 return ("coded", id(rule))
             case _:
                 return ("pair", pair.number, id(pair))
+
+    def _types(self, pair: Pair) -> tuple[int, int, int, int]:
+        """Return the types of a pair, whatever annotations say of them."""
+        old, new = pair.old, pair.new
+        stripped = self.plan.old.stripped(old), self.plan.new.stripped(new)
+        return (*stripped, old.stars, new.stars)
 
     def ident(self, pair: Pair) -> str:
         """Return the name that is in the names of all that is generated for a pair."""
@@ -406,8 +441,21 @@ class _Maker:
 
     def length(self, text: str, at: Point | Each | Extent, owner: Compound | None) -> str:
         """Return a length in generated C."""
-        scope = lengths.LengthScope(self.plan.old, owner, self.old)
-        return f"(uint64_t)({lengths.translate(text, scope, at.at)})"
+        return f"(uint64_t)({self.expression(text, 'length', at.at, owner)})"
+
+    def expression(
+        self, text: str, what: str, at: Location | None, owner: Compound | None, value: str = ""
+    ) -> str:
+        """Return an expression of an annotation in generated C; its macros are noted."""
+        macros: set[str] | None = set() if self.plan.rules.preambles else None
+        scope = expressions.Scope(
+            self.plan.old, owner, self.old, what, value, bare=what != "length", macros=macros
+        )
+        translated = expressions.translate(text, scope, at)
+        place = at or Location("kitsune.yaml", 1)
+        for name in sorted(macros or ()):
+            self.macros.setdefault(name, MacroView(name, place.file, place.line))
+        return translated
 
     # -- functions --------------------------------------------------------------------------------
 
@@ -462,20 +510,27 @@ class _Maker:
         """Yield the statements for one member of a struct."""
         if step.rule is not None:
             if mode == "move":
-                yield self.ruled(pair, step)
+                yield self.ruled(pair, step, _WHOLE)
             return
         if step.pair is None:
             if mode == "move" and step.new.name:
-                yield Statement("remark", comment=f"'{step.new.name}': {step.reason}")
+                yield _kept(step)
             return
         is_copied = mode == "move" and not pair.moved and not closed.has_pointers(step.pair)
         if is_copied and not (isinstance(step.pair.op, Each) and step.pair.op.flexible):
             return
+        yield from self._member(step, _WHOLE, mode, 0, owner)
+
+    def _member(
+        self, step: Step, around: _Place, mode: Mode, depth: int, owner: Compound | None
+    ) -> Iterable[Statement]:
+        """Yield the statements for a member whose value is carried over."""
+        assert step.pair is not None
         if mode == "move" and step.new.field.bits is not None:
-            value = self._as_new(step.new.instance, f"in->{_old_name(step)}")
-            yield Statement("assign", f"out->{step.new.name}", value)
+            value = self._as_new(step.new.instance, _dotted(around.old, _old_name(step)))
+            yield Statement("assign", _dotted(around.new, step.new.name), value)
             return
-        yield from self.value(step.pair, _WHOLE.member(step), mode, 0, owner)
+        yield from self.value(step.pair, around.member(step), mode, depth, owner)
 
     def value(
         self, pair: Pair, place: _Place, mode: Mode, depth: int, owner: Compound | None
@@ -495,6 +550,8 @@ class _Maker:
                 yield from self.nested(pair, place, mode)
             case Words():
                 yield from self.union(op, place, mode)
+            case Tagged():
+                yield from self.tagged(pair, op, place, mode, depth, owner)
             case _ if mode == "move":
                 yield self.plain_value(pair, place)
 
@@ -603,6 +660,75 @@ class _Maker:
                     "words", new, old, f"{how}_{mode}", comment="which member is not known"
                 )
 
+    def tagged(  # noqa: PLR0913, PLR0917 - where a value is takes as many
+        self,
+        pair: Pair,
+        op: Tagged,
+        place: _Place,
+        mode: Mode,
+        depth: int,
+        owner: Compound | None,
+    ) -> Iterable[Statement]:
+        """Yield the statements for a union, or pointer, of which a tag tells what it is."""
+        if mode == "move" and not pair.moved:
+            yield Statement("copy", place.new_address, place.old_address, str(op.old_size))
+        bodies = [self.case(case, pair, op, place, mode, depth, owner) for case in op.cases]
+        if not any(bodies):
+            return
+        if len(op.cases) == 1 and op.has_default:
+            yield from bodies[0]
+            return
+        whens = [
+            Statement("when", value=self._condition(op, case, place, owner), body=body,
+                      comment=case.text)
+            for case, body in zip(op.cases, bodies, strict=True)
+        ]  # fmt: skip
+        if not op.has_default:
+            whens.append(Statement("when", body=(self._unknown(pair, op),)))
+        tag = self.expression(op.by, "tag", op.at, owner, place.old) if op.by else ""
+        yield Statement("choose", value=tag, body=tuple(whens))
+
+    def _condition(self, op: Tagged, case: Case, place: _Place, owner: Compound | None) -> str:
+        what = "label" if op.by else "condition"
+        texts = [self.expression(each, what, op.at, owner, place.old) for each in case.labels]
+        return " || ".join(f"tag == {text}" if op.by else text for text in texts)
+
+    def _unknown(self, pair: Pair, op: Tagged) -> Statement:
+        name = type_place(self.plan.new, pair.new) or pair.where.new_place
+        if op.by:
+            text = f"the tag of '{name}' is %lld, for which there is no case"
+            return Statement("unknown", ", tag", text)
+        return Statement("unknown", "", f"no case of '{name}' is true")
+
+    def case(  # noqa: PLR0913, PLR0917 - as above
+        self,
+        case: Case,
+        pair: Pair,
+        op: Tagged,
+        place: _Place,
+        mode: Mode,
+        depth: int,
+        owner: Compound | None,
+    ) -> tuple[Statement, ...]:
+        """Return the statements for one case of a tagged union."""
+        if case.refused:
+            return (self._unknown(pair, op),)
+        if case.value is not None:
+            return tuple(self.value(case.value, place, mode, depth, owner))
+        if not case.steps:
+            size = min(op.old_size, op.new_size)
+            copied = Statement("copy", place.new_address, place.old_address, str(size))
+            return (copied,) if mode == "move" and pair.moved else ()
+        body: list[Statement] = []
+        for step in case.steps:
+            if step.rule is not None:
+                body += [self.ruled(pair, step, place)] if mode == "move" else []
+            elif step.pair is None:
+                body += [_kept(step)] if mode == "move" else []
+            elif mode != "move" or pair.moved or closed.has_pointers(step.pair):
+                body += self._member(step, place, mode, depth, owner)
+        return tuple(body)
+
     # -- enums ------------------------------------------------------------------------------------
 
     def enum_map(self, pair: Pair, cases: tuple[tuple[str, int, int], ...]) -> str:
@@ -620,32 +746,35 @@ class _Maker:
 
     # -- rules ------------------------------------------------------------------------------------
 
-    def ruled(self, pair: Pair, step: Step) -> Statement:
-        """Return the call of a member's rule."""
+    def ruled(self, pair: Pair, step: Step, around: _Place) -> Statement:
+        """Return the call of a member's rule; `around` is the struct or union that has it."""
         assert step.rule is not None
         old = self._source(pair, step)
         name = self.rule(step.rule, pair.old, old.instance if old else pair.old, step.new.instance)
-        out = f"out->{step.new.name}"
+        out = _dotted(around.new, step.new.name)
         path = ".".join(step.source)
+        base = _loose(around.old_address)
         is_bits = step.new.field.bits is not None or (old and old.field.bits is not None)
         if is_bits:
-            return self._ruled_bits(step, old, path, out, name)
-        address = "(void *)in"
+            return self._ruled_bits(step, old, around, out, name)
+        address = base
         if old is not None:
-            address = f"(void *)&in->{path or old.name}"
-        return Statement("call", f"xf, (void *)in, {address}, &{out}", name)
+            address = f"(void *)&{_dotted(around.old, path or old.name)}"
+        return Statement("call", f"xf, {base}, {address}, &{out}", name)
 
     def _ruled_bits(
-        self, step: Step, old: Member | None, path: str, out: str, name: str
+        self, step: Step, old: Member | None, around: _Place, out: str, name: str
     ) -> Statement:
         """Return the call of a rule by way of variables, since a bit-field has no address."""
         declared = self.new.spell(step.new.instance, "value_out")
+        base = _loose(around.old_address)
         body: tuple[Statement, ...] = (Statement("assign", declared, "0"),)
         if old is not None:
             declared = self.old.spell(old.instance, "value_in")
-            body = (Statement("assign", declared, f"in->{path or old.name}"), *body)
-        source = "&value_in" if old is not None else "(void *)in"
-        call = Statement("call", f"xf, (void *)in, {source}, &value_out", name)
+            path = ".".join(step.source) or old.name
+            body = (Statement("assign", declared, _dotted(around.old, path)), *body)
+        source = "&value_in" if old is not None else base
+        call = Statement("call", f"xf, {base}, {source}, &value_out", name)
         return Statement("through", body=(*body, call, Statement("assign", out, "value_out")))
 
     def _source(self, pair: Pair, step: Step) -> Member | None:
@@ -759,7 +888,8 @@ class _Maker:
             if pair.moved or (pair.visited and closed.has_pointers(pair)):
                 transform = self.function(mode, pair)
         visit = ""
-        if self.plan.discover and any(True for _ in self.whole(pair, "visit")):
+        is_part = isinstance(pair.op, Tagged) and self._needs_owner(pair.op)
+        if self.plan.discover and not is_part and any(True for _ in self.whole(pair, "visit")):
             visit = self.function("visit", pair)
         table = tuple(self._parts(pair))
         extent = self._extent(pair)
@@ -782,20 +912,29 @@ class _Maker:
             )
         )
 
+    def _needs_owner(self, op: Tagged) -> bool:
+        """Whether a union can only be looked at as a member, so that it is no object of its own."""
+        texts = [text for text, _ in expressions.texts_of(op)]
+        return any(expressions.needs_owner(self.plan.old, text) for text in texts)
+
     def _part_type(self, pair: Pair) -> str:
         """Return the type of a part: where a pointer may lead to it, or something in it moves."""
-        found = self.pointed.get(self.shape(pair))
-        if found is not None:
+        found = self.pointed.get(self.shape(pair)) or self.pointed_types.get(self._types(pair))
+        if found is not None and found.moved == pair.moved:
             return self.type(found)
         if isinstance(pair.op, Fields) and (pair.moved or pair.visited):
             return self.type(pair)
-        return ""
+        return self.type(pair) if isinstance(pair.op, Tagged) and pair.moved else ""
 
     def _parts(self, pair: Pair) -> Iterable[PartView]:
         if not pair.moved and not self._has_moved_parts(pair):
             return
         if isinstance(pair.op, Each):
             yield self._element_part(pair.op, "0", "0", "elements")
+        elif isinstance(pair.op, Tagged):
+            for step in (step for case in pair.op.cases for step in case.steps):
+                if step.pair is not None and step.old is not None and step.old.field.bits is None:
+                    yield self._member_part(pair, step, step.old)
         elif isinstance(pair.op, Fields):
             found = [(self._part_source(pair, step), step) for step in pair.op.steps]
             placed = [(old, step) for old, step in found if old is not None]
@@ -987,6 +1126,10 @@ def _type_reason(pair: Pair) -> str:
 
 def _squeezed(text: str) -> str:
     return re.sub(r"\s+", "", text)
+
+
+def _kept(step: Step) -> Statement:
+    return Statement("remark", comment=f"'{step.new.name}': {step.reason}")
 
 
 def _old_name(step: Step) -> str:

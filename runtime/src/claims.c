@@ -254,13 +254,18 @@ static int locate(const struct kitsune_type *type, uint64_t count, uint64_t offs
         return 1;
     if (want && within == 0 && kitsune__type_same(type, want))
         return want_count <= count - index;
+    uint64_t inner, at = UINT64_MAX;
     for (uint32_t i = 0; i < type->part_count && type->parts[i].old_offset <= within; i++) {
-        uint64_t inner;
-        if (type->parts[i].old_size &&
-            locate_in_part(&type->parts[i], within, want, want_count, &inner, depth)) {
-            *new_offset += inner;
-            return 1;
-        }
+        if (!type->parts[i].old_size ||
+            !locate_in_part(&type->parts[i], within, want, want_count, &inner, depth))
+            continue;
+        if (at != UINT64_MAX && at != inner)
+            return 0; /* members of a union that went apart: it is not known which one is meant */
+        at = inner;
+    }
+    if (at != UINT64_MAX) {
+        *new_offset += at;
+        return 1;
     }
     *new_offset += within;
     if (want) /* an object that keeps its layout may leave its parts unsaid */

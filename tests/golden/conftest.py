@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pytest
 
-from kitsune_tool import annotate, objects, plan, program, resources, rules
+from kitsune_tool import annotate, objects, plan, program, resources, rules, unions
 from kitsune_tool.errors import Location
 from kitsune_tool.model import Program
 
@@ -80,28 +80,40 @@ def annotation_sources(items: Mapping[str, str]) -> list[annotate.AnnotationSour
     return [annotate.AnnotationSource(path, text, at) for path, text in items.items()]
 
 
+def union_sources(items: Mapping[str, Any]) -> list[unions.UnionSource]:
+    """Return what a manifest's `unions:` says."""
+    at = Location(MANIFEST, 2)
+    found = []
+    for path, said in items.items():
+        cases = [unions.CaseSource(str(k), v, at) for k, v in said["cases"].items()]
+        cases += [unions.CaseSource("", said["default"], at)] if "default" in said else []
+        found.append(unions.UnionSource(path, said.get("by", ""), tuple(cases), at))
+    return found
+
+
 @pytest.fixture
 def versions(tmp_path: Path) -> Callable[..., Versions]:
     """Return a function that makes `Versions` of two texts (of `main.c`) or of tables of texts."""
 
-    def make(
+    def make(  # noqa: PLR0917 - as a manifest has them
         old: str | Mapping[str, str],
         new: str | Mapping[str, str],
         rules_: Sequence[Mapping[str, Any]] = (),
         annotations: Mapping[str, str] | None = None,
         preamble: str = "",
+        unions: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Versions:
         def program_of(name: str, sources: str | Mapping[str, str]) -> Program:
             table = {"main.c": sources} if isinstance(sources, str) else sources
             return read_program(tmp_path / name, table, {"old": "1", "new": "2"}[name])
 
-        said = annotation_sources(annotations or {})
+        said = annotation_sources(annotations or {}), union_sources(unions or {})
         preambles = [rules.Preamble(preamble, Location(MANIFEST, 1))] if preamble else []
         return Versions(
             tmp_path,
-            annotate.annotate(program_of("old", old), said, lenient=True),
-            annotate.annotate(program_of("new", new), said),
+            annotate.annotate(program_of("old", old), *said, lenient=True),
+            annotate.annotate(program_of("new", new), *said),
             rules.parse_rules(rule_sources(rules_), preambles),
             plan.Options(**options),
         )

@@ -35,6 +35,8 @@ def test_report(case: Path, versions: Callable[..., Any]) -> None:
             sources(case / "v2"),
             said.get("rules", ()),
             said.get("annotations"),
+            said.get("preamble", ""),
+            said.get("unions"),
             **said.get("options", {}),
         )
         render_release(made.plan(), Identity("sample", "2"))

@@ -39,6 +39,8 @@ def generate(case: Path, versions: Callable[..., Any]) -> dict[str, str]:
         sources(case / "v2"),
         said.get("rules", ()),
         said.get("annotations"),
+        said.get("preamble", ""),
+        said.get("unions"),
         **said.get("options", {}),
     )
     return render_release(made.plan(), Identity("sample", "2", (PARENT,)))

@@ -44,11 +44,11 @@ class Step:
         manifest = config.load_manifest(self.manifest)
         version = manifest.versions[-1]
         try:
-            notes = manifest.annotations(version)
+            notes = manifest.annotations(version), manifest.unions(version)
             options = manifest.options
             decided = plan.make_plan(
-                annotate.annotate(self.made.old, notes, lenient=True),
-                annotate.annotate(self.made.new, notes),
+                annotate.annotate(self.made.old, *notes, lenient=True),
+                annotate.annotate(self.made.new, *notes),
                 rules.parse_rules(manifest.rules(version), manifest.preambles(version)),
                 plan.Options(
                     added_variables=options.added_variables,

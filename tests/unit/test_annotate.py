@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kitsune_tool import lengths
+from kitsune_tool import expressions
 from kitsune_tool.annotate import AnnotationSource, annotate, parse_annotations
 from kitsune_tool.errors import KitsuneError, Location
 from kitsune_tool.model import (
@@ -105,12 +105,12 @@ def test_lengths(text: str, code: str) -> None:
     world = World(PROGRAM)
     owner = world.resolve(Instance(0))
     assert isinstance(owner, Compound)
-    assert lengths.translate(text, lengths.LengthScope(world, owner), HERE) == code
+    assert expressions.translate(text, expressions.Scope(world, owner), HERE) == code
 
 
 def test_self_is_for_members_only() -> None:
     with pytest.raises(KitsuneError, match="'self' is only for a member of a struct") as caught:
-        lengths.translate("self.n", lengths.LengthScope(World(PROGRAM), None), HERE)
+        expressions.translate("self.n", expressions.Scope(World(PROGRAM), None), HERE)
     assert caught.value.code == "K132"
 
 

@@ -12,7 +12,7 @@ PACKAGE = Path(kitsune_tool.__file__).parent
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
 
 CORE = {"model", "errors", "program", "annotate", "rules", "paths", "compare", "plan", "pairs",
-        "closed", "resolve", "diagnose", "declare", "code", "lengths", "definitions",
+        "closed", "resolve", "diagnose", "declare", "code", "expressions", "definitions", "unions",
         "likely", "sample", "views", "xf"}  # fmt: skip
 IMPURE = {"pycparser", "jinja2", "os", "subprocess", "pathlib", "yaml", "SCons", "tempfile"}
 ONLY_IN = {

@@ -1,0 +1,4 @@
+struct item { int a; };
+struct value { int kind; union { long number; struct item *item; };
+  union { int x; float y; }; } value;
+struct item *items;

@@ -1,0 +1,3 @@
+#include <stdlib.h>
+#include "types.h"
+#include "../body.h"
