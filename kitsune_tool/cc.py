@@ -279,15 +279,51 @@ def _compile_text(unit: _Unit, text: str, complaints: bytes) -> int:
 
     made = frontend.process(text, _known_as(unit), _front_end_config(unit))
     noted = made.text + recipe.command_assembly(made.unit.digest, unit.command)
+    if toolchain.keeps_texts(unit.command) and toolchain.is_clang(unit.command.compiler):
+        return _compile_kept(unit, noted, complaints)
     done = _run(_final_command(unit), noted.encode("latin-1"))
+    if done.status and made.unit.edits:
+        return _fail_compiling(unit, complaints + done.stderr, True)
     if done.status:
-        return _fail_compiling(unit, complaints + done.stderr, bool(made.unit.edits))
+        done = _without_warnings(unit, noted, complaints + done.stderr)
+        complaints = b""
+    if done.status:
+        return done.status
     kept = toolchain.kept_text(unit.command, unit.source)
     if kept:
         Path(kept).write_bytes(noted.encode("latin-1"))
     _add_dependency(unit)
     sys.stderr.buffer.write(complaints + done.stderr)
     return 0
+
+
+def _compile_kept(unit: _Unit, text: str, complaints: bytes) -> int:
+    """Compile with clang's -save-temps: every other file gets its name from that of the text.
+
+    (clang makes no file of bitcode on the way from preprocessed text.)
+    """
+    kept = toolchain.kept_text_of_clang(unit.command, unit.source)
+    Path(kept).write_bytes(text.encode("latin-1"))
+    done = _run([*_final_command(unit)[:-1], kept])
+    if done.status:
+        return _fail_compiling(unit, complaints + done.stderr, False)
+    _add_dependency(unit)
+    sys.stderr.buffer.write(complaints + done.stderr)
+    return 0
+
+
+def _without_warnings(unit: _Unit, text: str, complaints: bytes) -> Done:
+    """Compile what does not compile with the tables once more: a warning about them may be an error
+    (`-Weverything -Werror`), and then the source's own warnings, which the plain command has, are
+    all that is shown.
+    """
+    plain = _run_plain(unit)
+    if plain.status:
+        return Done(_failed(plain), b"", b"")
+    done = _run([*_final_command(unit), "-w"], text.encode("latin-1"))
+    if done.status:
+        return Done(_fail_compiling(unit, complaints, False), b"", b"")
+    return plain
 
 
 def _add_dependency(unit: _Unit) -> None:
@@ -369,7 +405,9 @@ def _final_command(unit: _Unit) -> list[str]:
     if command.has_auxiliary_files:
         names = toolchain.auxiliary_options(command, unit.source)
     # an object of link-time optimisation alone would hold the record where only the linker sees it
-    fat = ["-ffat-lto-objects"] if any(map(_is_lto, command.arguments)) else []
+    # (clang has none such: there, the link of a release makes it readable)
+    is_lto = any(map(_is_lto, command.arguments))
+    fat = ["-ffat-lto-objects"] if is_lto and not toolchain.is_clang(command.compiler) else []
     return [
         *command.compiler,
         *toolchain.compiling_options(command),
@@ -398,8 +436,7 @@ def _fail_compiling(unit: _Unit, complaints: bytes, has_edits: bool) -> int:
     """The text that we made does not compile: if the source does neither, its errors are shown."""
     done = _run_plain(unit)
     if done.status:
-        sys.stderr.buffer.write(done.stderr)
-        return done.status
+        return _failed(done)
     _remove(unit.target)
     sys.stderr.buffer.write(complaints)
     if has_edits:
@@ -412,6 +449,12 @@ def _fail_compiling(unit: _Unit, complaints: bytes, has_edits: bool) -> int:
         )
     sys.stderr.flush()
     raise RuntimeError(f"{unit.source.path} compiles, but not with the inserted tables")
+
+
+def _failed(plain: Done) -> int:
+    """Show what the plain command says, and return its status."""
+    sys.stderr.buffer.write(plain.stderr)
+    return plain.status
 
 
 def _line_of_error(complaints: bytes) -> Location | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from kitsune_tool.errors import KitsuneError, Location
 
 _ELF_MAGIC = b"\x7fELF"
+_BITCODE_MAGIC = b"BC\xc0\xde"
 _IDENTITY_64_LITTLE = b"\x02\x01"
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
@@ -63,6 +64,11 @@ def read_files(path: Path) -> tuple[ElfFile, ...]:
     return (_parse(str(path), data),)
 
 
+def is_bitcode(path: Path) -> bool:
+    """Tell whether a file is what clang makes of a unit for link-time optimisation."""
+    return _read(path).startswith(_BITCODE_MAGIC)
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -82,6 +88,13 @@ def _damaged(name: str, why: str) -> KitsuneError:
 
 
 def _parse(name: str, data: bytes) -> ElfFile:
+    if data.startswith(_BITCODE_MAGIC):
+        raise KitsuneError(
+            "K061",
+            "not an object file that can be read: it is bitcode, of clang's -flto",
+            at=Location(name),
+            hint="look into the release or program that it is linked to",
+        )
     if not data.startswith(_ELF_MAGIC):
         raise _damaged(name, "it does not begin as one")
     if data[4:6] != _IDENTITY_64_LITTLE or len(data) < _HEADER.size:

@@ -216,7 +216,7 @@ class Index:
     def _add_variable(self, entry: Entry, found: Normalised, declared: Declared) -> None:
         info = self.variables.setdefault(declared.name, VariableInfo(declared.name))
         info.uses.append((entry, declared))
-        info.is_static |= "static" in found.storage
+        info.is_static |= not found.storage.isdisjoint({"static", "constexpr"})  # as C23 has it
         info.is_thread_local |= "_Thread_local" in found.storage
         is_definition = declared.initializer is not None or "extern" not in found.storage
         info.is_defined |= is_definition and "alias" not in found.attributes

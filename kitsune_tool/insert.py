@@ -136,7 +136,7 @@ def tables(
     ]
     values = [_value(unit, namer, slot) for slot in slots]
     lines.append(namer.take_copies())
-    lines.append(layout.segment(unit.digest, 0, values, "__kt_layouts"))
+    lines.append(layout.segment(unit.digest, 0, values, "kitsune__layouts"))
     end = '\n# 1 "<kitsune>" 3\n' + "".join(f"{line}\n" for line in lines if line)
     insertions = [*_frames(extracted), *_locals(extracted, namer, slots)]
     insertions += _noted(extracted, namer, slots)
@@ -237,11 +237,11 @@ def _noted(extracted: Extracted, namer: Namer, slots: list[Slot]) -> list[Insert
         sized = _constant if local.is_variable_length else _as_it_is
         size = sized(layout.size_of(variable), "0")
         flags = _VARIABLE | _LOCAL | _CONST * variable.const
-        entry = _entry(f"__kt_variable_{number}", variable.key, "0", size, flags)
-        segments = _segments(namer, wanted, places, f"__kt_layout_{number}", sized)
+        entry = _entry(f"kitsune__variable_{number}", variable.key, "0", size, flags)
+        segments = _segments(namer, wanted, places, f"kitsune__layout_{number}", sized)
         note = (
             f"{_UNUSED}__kt_noted_{number} = __kt_note(&__kt_frame_{local.frame}"
-            f".slots[{local.slot}], &__kt_variable_{number}, &{variable.name});"
+            f".slots[{local.slot}], &kitsune__variable_{number}, &{variable.name});"
         )
         found.append(Insertion(local.at, f" {entry} {namer.take_copies()}{segments} {note}"))
     return found
@@ -267,7 +267,7 @@ def _symbol(
     address = f"&{variable.name}"
     before = ""
     if variable.thread_local:
-        accessor = f"__kt_address_{number}"
+        accessor = f"kitsune__address_{number}"
         before = (
             "__extension__ static __attribute__((__no_instrument_function__))"
             f" const volatile void *{accessor}(void) {{ return &{variable.name}; }} "
@@ -275,13 +275,13 @@ def _symbol(
         address = f"(const volatile void *){accessor}"
     elif has_alias:
         before = (
-            f"static __typeof__({variable.name}) __kt_alias_{number}"
+            f"static __typeof__({variable.name}) kitsune__alias_{number}"
             f' __attribute__((__alias__("{variable.name}"))); '
         )
-        address = f"&__kt_alias_{number}"
+        address = f"&kitsune__alias_{number}"
     size = layout.size_of(variable, is_unsized=number in unsized)
     flags = _VARIABLE | _CONST * variable.const | _THREAD_LOCAL * variable.thread_local
-    return before + _entry(f"__kt_variable_{number}", variable.key, address, size, flags)
+    return before + _entry(f"kitsune__variable_{number}", variable.key, address, size, flags)
 
 
 def _function(number: int, function: FunctionSymbol, *, weak: bool) -> str:
@@ -291,10 +291,10 @@ def _function(number: int, function: FunctionSymbol, *, weak: bool) -> str:
     name = function.name
     before = ""
     if weak:
-        name = f"__kt_weak_{number}"
+        name = f"kitsune__weak_{number}"
         before = f'static void {name}(void) __attribute__((__weakref__("{function.name}"))); '
     address = f"(const volatile void *){name}"
-    return before + _entry(f"__kt_function_{number}", function.key, address, "0", _FUNCTION)
+    return before + _entry(f"kitsune__function_{number}", function.key, address, "0", _FUNCTION)
 
 
 def _entry(name: str, key: str, address: str, size: str, flags: int) -> str:
@@ -318,7 +318,7 @@ def _locals(extracted: Extracted, namer: Namer, slots: list[Slot]) -> list[Inser
         wanted = [slot for slot in slots if slot.of in named and slot.kind != "variable"]
         wanted.append(Slot("variable", local.variable))
         text = _symbol(local.variable, variable, extracted.unsized)
-        segments = _segments(namer, wanted, places, f"__kt_layout_{local.variable}")
+        segments = _segments(namer, wanted, places, f"kitsune__layout_{local.variable}")
         found.append(Insertion(local.end, f" {text} {namer.take_copies()}{segments}"))
     return found
 

@@ -205,7 +205,7 @@ class Namer:
         """Define a copy of a record in which its unnamed members have names; return its name."""
         node = self.unit.types[at]
         assert isinstance(node, Record)
-        copy = f"{node.kind} __kt_record_{at}"
+        copy = f"{node.kind} kitsune__record_{at}"
         if at not in self._copied:
             self._copied.add(at)
             members = self._members(at, node, f"(({name} *)0)->")
@@ -305,7 +305,7 @@ def _own_name(node: Type) -> str:
 
 
 def _member(part: int) -> str:
-    return f"__kt_member_{part}"
+    return f"kitsune__member_{part}"
 
 
 def segment(digest: str, first: int, values: Iterable[str | None], name: str) -> str:

@@ -98,7 +98,8 @@ def _options_of_main(path: Path, directory: Path, command: Command) -> tuple[str
 
 
 def _objects_in(file: Path) -> tuple[ElfFile, ...]:
-    return elf.read_files(file) if file.suffix in _OBJECTS else ()
+    is_readable = file.suffix in _OBJECTS and not elf.is_bitcode(file)
+    return elf.read_files(file) if is_readable else ()
 
 
 def _options_if_main(part: ElfFile) -> Iterator[tuple[str, ...]]:

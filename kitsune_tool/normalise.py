@@ -387,7 +387,9 @@ class _Walker:
                 continue
             if self.plain_specifier(storage):
                 continue
-            if self.raw[self.at].kind != "id" or (typed and self.peek() not in _BASE):
+            if self.raw[self.at].kind != "id" or (
+                typed and self.peek() not in _BASE and self.peek() != "_BitInt"
+            ):
                 break
             if not self.type_specifier(found, storage):
                 break

@@ -407,11 +407,19 @@ def dependency_options(command: Command, source: Source) -> list[str]:
     none, so that they must be said.
     """
     if not command.writes_dependencies:
-        return []
+        return _target_for_wp(command, source)
     options = {option for _, option, _ in _walk(command.arguments)}
     file, target = _dependency_names(command, source)
     result = [] if "-MF" in options else ["-MF", file]
     return result if options & {"-MT", "-MQ"} else [*result, "-MQ", target]
+
+
+def _target_for_wp(command: Command, source: Source) -> list[str]:
+    """Return the target that clang, unlike gcc, takes from -o for `-Wp,-MD,FILE`."""
+    named = [argument for argument in command.arguments if _WP_FILE.match(argument)]
+    if not named or ",-M" in named[0][len("-Wp,-M") :] or not is_clang(command.compiler):
+        return []
+    return ["-MQ", command.output_of(source)]
 
 
 def _dependency_names(command: Command, source: Source) -> tuple[str, str]:
@@ -465,12 +473,25 @@ def auxiliary_options(command: Command, source: Source) -> list[str]:
 
 def kept_text(command: Command, source: Source) -> str | None:
     """Return where -save-temps keeps the preprocessed text of `source`, None if it is not given."""
-    if not any(argument.startswith(_SAVE_TEMPS) for argument in command.arguments):
+    if not keeps_texts(command):
         return None
     options = auxiliary_options(command, source)
     named = dict(zip(options[::2], options[1::2], strict=True))
     base = named.get("-dumpbase", PurePath(source.path).name)
     return named.get("-dumpdir", "") + base.removesuffix(named.get("-dumpbase-ext", ".c")) + ".i"
+
+
+def kept_text_of_clang(command: Command, source: Source) -> str:
+    """Return the same for clang, which names its other files after this one."""
+    shown = run([*command.compiler, "-###", *command.arguments]).stderr.decode()
+    made = re.findall(r'"-E" .*"-o" "([^"]*)"', shown)
+    index = [each.position for each in command.c_sources].index(source.position)
+    return made[index] if index < len(made) else source.stem + ".i"
+
+
+def keeps_texts(command: Command) -> bool:
+    """Tell whether -save-temps is given."""
+    return any(argument.startswith(_SAVE_TEMPS) for argument in command.arguments)
 
 
 def _told_by_compiler(command: Command, source: Source) -> str:
@@ -485,6 +506,12 @@ def _told_by_compiler(command: Command, source: Source) -> str:
     ]
     index = [each.position for each in command.c_sources].index(source.position)
     return lines[index] if index < len(lines) else ""
+
+
+def is_clang(compiler: Sequence[str]) -> bool:
+    """Tell whether a compiler is clang, under whatever name."""
+    done = run([*compiler, "--version"], capture_stdout=True)
+    return b"clang" in done.stdout
 
 
 def run(

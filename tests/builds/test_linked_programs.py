@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -149,3 +150,13 @@ def test_usage(place: Path, sh: Shell) -> None:
     assert "exclude each other" in sh("kitsune release --program sum --objects a.o", status=2)
     assert "is missing" in sh("kitsune release -o a.so", status=2)
     assert "--output is missing" in sh("kitsune release --objects a.o", status=2)
+
+
+@pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not installed")
+def test_a_program_of_bitcode(place: Path, sh: Shell) -> None:
+    clang = CC.replace("gcc", "clang -flto")
+    sh(f"{clang} -c main.c; {clang} -c lib/sum.c; kitsune-cc clang -flto main.o sum.o -o sum")
+    assert "K061" in sh("kitsune inspect main.o", status=1)
+    sh("kitsune release --program sum")
+    assert keys(place / "release/sum.so") == ["main.c/total", "sums"]
+    assert linked.read(place / "sum").compiler == ("clang",)

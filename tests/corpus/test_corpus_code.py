@@ -144,7 +144,7 @@ def compare(unit: Any, root: Path, edits: list[dict[str, Any]], where: Path) -> 
     config = FrontendConfig(str(root), read_edits(edits), str(unit.directory))
     made = frontend.process(text, unit.source.path, config)
     ours = compiled(unit, made.text, where / "o.o")
-    tables = {name for name in ours if name.startswith("__kt_address")}
+    tables = {name for name in ours if name.startswith("kitsune__address")}
     assert set(ours) - tables == set(plain)
     statics = {v.name for v in extracted.unit.variables if v.storage == "local_static"}
     return Difference(

@@ -1,4 +1,4 @@
-"""kitsune-cc is used like gcc: each command is run by both, and what can be seen is compared."""
+"""kitsune-cc is used like the compiler: both run each command, and what can be seen is compared."""
 
 import os
 import re
@@ -12,7 +12,9 @@ import pytest
 
 from kitsune_tool import objects
 
-KITSUNE_CC = [sys.executable, "-m", "kitsune_tool.cc", "gcc"]
+OURS = [sys.executable, "-m", "kitsune_tool.cc"]
+KITSUNE_CC = [*OURS, "gcc"]
+COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
 
 UNIT = """\
 #include "unit.h"
@@ -77,16 +79,17 @@ def run(where: Path, compiler: list[str], line: list[str], stdin: str = "") -> S
     return Seen(done.returncode, done.stdout, done.stderr, files)
 
 
-def both(tmp_path: Path, line: str, stdin: str = "") -> tuple[Seen, Seen]:
-    """Run the command with gcc and with kitsune-cc, in directories of the same name."""
+def both(tmp_path: Path, line: str, stdin: str = "", compiler: str = "gcc") -> tuple[Seen, Seen]:
+    """Run the command with and without kitsune-cc, in directories of the same name."""
     results = []
-    for name, compiler in (("plain", ["gcc"]), ("ours", KITSUNE_CC)):
+    for name, words in (("plain", [compiler]), ("ours", [*OURS, compiler])):
         where = tmp_path / name / "work"
         where.mkdir(parents=True)
-        results.append(run(where, compiler, line.split(), stdin))
+        results.append(run(where, words, line.split(), stdin))
     plain, ours = results
     assert ours.status == plain.status, ours.stderr
-    assert sorted(ours.files) == sorted(plain.files)
+    bitcode = {"a.bc"} if compiler == "clang" else set()  # none on the way from preprocessed text
+    assert set(ours.files) == set(plain.files) - bitcode
     return plain, ours
 
 
@@ -140,6 +143,12 @@ def test_no_compile_of_c_is_the_compilers_own(tmp_path: Path, line: str) -> None
         assert contents == plain.files[name] or name.endswith(".gch")  # has the memory's addresses
 
 
+ONLY_GCC = {"-c -fdirectives-only a.c"}
+BITCODE = {"-c -flto a.c"}
+"""What clang makes of these is read when it is linked."""
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize(
     ("line", "records"),
     [
@@ -167,10 +176,15 @@ def test_no_compile_of_c_is_the_compilers_own(tmp_path: Path, line: str) -> None
     ],
 )
 def test_compiles_leave_the_same_files(
-    tmp_path: Path, line: str, records: dict[str, list[str]]
+    tmp_path: Path, line: str, records: dict[str, list[str]], compiler: str
 ) -> None:
-    plain, ours = both(tmp_path, line)
+    if compiler == "clang" and line in ONLY_GCC:
+        pytest.skip("no option of clang")
+    plain, ours = both(tmp_path, line, compiler=compiler)
     assert ours.stdout == plain.stdout
+    if compiler == "clang" and line in BITCODE:
+        assert comparable(ours.stderr) == comparable(plain.stderr)
+        return
     for name, sources in records.items():
         units = objects.read_units(tmp_path / "ours" / "work" / name)
         assert [unit.source for unit in units] == sources
@@ -203,6 +217,7 @@ def test_assembly_is_what_the_object_is_made_of(tmp_path: Path) -> None:
     assert [unit.source for unit in objects.read_units(where / "unit.o")] == ["src/unit.c"]
 
 
+@pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize(
     "line",
     [
@@ -219,12 +234,12 @@ def test_assembly_is_what_the_object_is_made_of(tmp_path: Path) -> None:
         "-MMD -S a.c -o out.s",
     ],
 )
-def test_dependency_files_are_the_same(tmp_path: Path, line: str) -> None:
+def test_dependency_files_are_the_same(tmp_path: Path, line: str, compiler: str) -> None:
     for name in ("plain", "ours"):
         for directory in ("deps", ".deps"):
             (tmp_path / name / "work" / directory).mkdir(parents=True, exist_ok=True)
-    for name, compiler in (("plain", ["gcc"]), ("ours", KITSUNE_CC)):
-        assert run(tmp_path / name / "work", compiler, line.split()).status == 0
+    for name, words in (("plain", [compiler]), ("ours", [*OURS, compiler])):
+        assert run(tmp_path / name / "work", words, line.split()).status == 0
     found = {}
     for name in ("plain", "ours"):
         where = tmp_path / name / "work"
@@ -238,6 +253,7 @@ def test_dependency_files_are_the_same(tmp_path: Path, line: str) -> None:
     assert found["ours"] == found["plain"]
 
 
+@pytest.mark.parametrize("compiler", COMPILERS)
 @pytest.mark.parametrize(
     "line",
     [
@@ -251,10 +267,11 @@ def test_dependency_files_are_the_same(tmp_path: Path, line: str) -> None:
         "-S bad.c",
         "-c -fmax-errors=1 bad.c",
         "-MMD -c bad.c",
+        "-ferror-limit=1 -c bad.c",
     ],
 )
-def test_errors_are_told_as_by_gcc(tmp_path: Path, line: str) -> None:
-    plain, ours = both(tmp_path, line)
+def test_errors_are_told_as_by_the_compiler(tmp_path: Path, line: str, compiler: str) -> None:
+    plain, ours = both(tmp_path, line, compiler=compiler)
     assert plain.status != 0
     assert ours.stderr == plain.stderr
 
@@ -317,3 +334,24 @@ def test_cmake_accepts_it_as_a_compiler(tmp_path: Path) -> None:
     assert [unit.source for unit in units] != []
     cache = (tmp_path / "build" / "CMakeCache.txt").read_text()
     assert "CMAKE_C_COMPILER" in cache
+
+
+@pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not installed")
+def test_a_warning_about_the_tables_is_none_of_the_users(tmp_path: Path) -> None:
+    """-Weverything finds something in any text; as an error it must not fail a good source."""
+    flags = "-Weverything -Werror -Wno-padded -Wno-missing-variable-declarations"
+    flags += " -Wno-missing-prototypes -Wno-missing-braces"
+    plain, ours = both(tmp_path, f"-c a.c {flags}", compiler="clang")
+    assert (plain.status, ours.stderr) == (0, plain.stderr)
+    (unit,) = objects.read_units(tmp_path / "ours" / "work" / "a.o")
+    assert [each.name for each in unit.variables] == ["state", "shared", "callback", "calls"]
+
+
+@pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not installed")
+@pytest.mark.parametrize("flags", ["-flto", "-flto=thin", "-flto -fuse-ld=lld -O2"])
+def test_lto_by_clang_is_read_from_what_is_linked(tmp_path: Path, flags: str) -> None:
+    if "lld" in flags and shutil.which("ld.lld") is None:
+        pytest.skip("lld is not installed")
+    run(tmp_path, [*OURS, "clang"], f"-c -fPIC a.c {flags} -w".split())
+    assert run(tmp_path, ["clang"], f"-shared a.o {flags} -o a.so".split()).status == 0
+    assert [unit.source for unit in objects.read_units(tmp_path / "a.so")] == ["a.c"]

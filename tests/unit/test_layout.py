@@ -56,18 +56,18 @@ def test_expressions_reach_what_has_no_name() -> None:
     namer = Namer(UNIT, {})
     namer.name_file()
     expressions = {slot: namer.expression(slot) for slot in slots(UNIT)}
-    union = "__typeof__(((struct __kt_record_1 *)0)->__kt_member_2)"
+    union = "__typeof__(((struct kitsune__record_1 *)0)->kitsune__member_2)"
     assert expressions[Slot("size", 2)] == f"sizeof({union})"
     assert expressions[Slot("offset", 1, 2)] == (
-        "__builtin_offsetof(struct __kt_record_1, __kt_member_2)"
+        "__builtin_offsetof(struct kitsune__record_1, kitsune__member_2)"
     )
     assert expressions[Slot("size", 3)] == f"sizeof(__typeof__((({union} *)0)->u))"
     assert expressions[Slot("width", 1, 1)] == "(unsigned long long)(3)"
     assert expressions[Slot("value", 4, 1)] == "(unsigned long long)(B)"
     assert namer.take_copies() == (
-        "struct __kt_record_1 { __typeof__(((struct s *)0)->a) a ; int b : 3; union"
+        "struct kitsune__record_1 { __typeof__(((struct s *)0)->a) a ; int b : 3; union"
         " { __typeof__(((struct s *)0)->u) u ; __typeof__(((struct s *)0)->v) v ; }"
-        "  __kt_member_2 ; } ; "
+        "  kitsune__member_2 ; } ; "
     )
 
 

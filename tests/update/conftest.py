@@ -206,14 +206,18 @@ def environment(directory: Path) -> dict[str, str]:
     }
 
 
-def build(folder: Path, directory: Path) -> Scenario:
-    """Copy a scenario's folder and build its releases there."""
+def build(folder: Path, directory: Path, compiler: str = "gcc") -> Scenario:
+    """Copy a scenario's folder and build its releases there, wholly by this compiler, behind which
+    may stand flags.
+    """
     shutil.copytree(folder, directory, dirs_exist_ok=True)
     shutil.copytree(HERE / "common", directory / "common", dirs_exist_ok=True)
+    name, _, flags = compiler.partition(" ")
+    chosen = {"KITSUNE_TEST_CC": name, "KITSUNE_TEST_FLAGS": flags}
     done = subprocess.run(
         [sys.executable, "-m", "SCons", "-Q", "-j2", "-f", "common/SConstruct", "release-chain"],
         cwd=directory,
-        env=environment(directory),
+        env=environment(directory) | chosen,
         capture_output=True,
         text=True,
         check=False,
@@ -224,17 +228,18 @@ def build(folder: Path, directory: Path) -> Scenario:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Scenario]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Scenario]:
     """Return what builds a scenario's folder, once per session, also if it fails."""
-    scenarios: dict[Path, Scenario | AssertionError] = {}
+    scenarios: dict[tuple[Path, str], Scenario | AssertionError] = {}
 
-    def get(folder: Path) -> Scenario:
-        if folder not in scenarios:
+    def get(folder: Path, compiler: str = "gcc") -> Scenario:
+        key = (folder, compiler)
+        if key not in scenarios:
             try:
-                scenarios[folder] = build(folder, tmp_path_factory.mktemp(folder.name))
+                scenarios[key] = build(folder, tmp_path_factory.mktemp(folder.name), compiler)
             except AssertionError as error:
-                scenarios[folder] = error
-        found = scenarios[folder]
+                scenarios[key] = error
+        found = scenarios[key]
         if isinstance(found, AssertionError):
             raise found
         return found

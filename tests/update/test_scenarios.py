@@ -9,6 +9,7 @@ first version.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,41 @@ import pytest
 import yaml
 
 FOLDERS = sorted(path.parent for path in Path(__file__).parent.glob("*/expect.yaml"))
+OTHERWISE = {
+    "clang": (
+        "field_added",
+        "pointers_into_the_image",
+        "types_of_every_kind",
+        "manual_migration",
+    ),
+    "gcc -flto": ("pointers_into_the_image",),
+    "gcc -flto -O3 -march=native -fno-common": ("types_of_every_kind",),
+    "clang -flto=thin -fuse-ld=lld": ("pointers_into_the_image",),
+    "clang -O0 -fcommon": ("types_of_every_kind",),
+    "gcc --coverage": ("field_added",),
+    "gcc -fsanitize=undefined": ("types_of_every_kind",),
+    "gcc -pg": ("field_added",),
+}
+"""Scenarios that are built in other ways as well, generated code and all."""
+CASES = [
+    *(pytest.param(folder, "gcc", id=folder.name) for folder in FOLDERS),
+    *(
+        pytest.param(Path(__file__).parent / name, how, id=f"{name} by {how}")
+        for how, names in OTHERWISE.items()
+        for name in names
+    ),
+]
 
 
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_scenario(folder: Path, built: Callable[..., Any], start: Callable[..., Any]) -> None:
-    scenario = built(folder)
+@pytest.mark.parametrize(("folder", "compiler"), CASES)
+def test_scenario(
+    folder: Path, compiler: str, built: Callable[..., Any], start: Callable[..., Any]
+) -> None:
+    needed = [compiler.split(maxsplit=1)[0], *(["ld.lld"] if "=lld" in compiler else [])]
+    missing = [name for name in needed if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    scenario = built(folder, compiler)
     steps = yaml.safe_load((folder / "expect.yaml").read_text(encoding="utf-8"))
     server = start(scenario.release("1"))
     for step in steps:

@@ -1,0 +1,3 @@
+/* gnu11: v */
+struct s { char c; int i; } __attribute__((packed));
+struct s v;

@@ -1,0 +1,6 @@
+/* gnu2x: g */
+#ifdef A
+#elifdef B
+#else
+int g;
+#endif

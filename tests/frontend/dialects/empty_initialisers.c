@@ -1,0 +1,3 @@
+/* gnu2x: v arr */
+struct s { int a, b; } v = {};
+int arr[3] = {};

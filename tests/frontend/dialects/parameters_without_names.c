@@ -1,0 +1,3 @@
+/* gnu2x: a */
+int f(int, char *) { return 1; }
+int a;
