@@ -1,6 +1,6 @@
 """The C code of rules: what its `$` words ask for, and what is put in their place.
 
-In: the code as written in the manifest. Out: the uses of `$xform(…)` and of types, and the expanded
+In: the code as written in the manifest. Out: the uses of closures and of types, and the expanded
 code, line for line as it was. Called by plan.py and views.py. Words in strings, character constants
 and comments are left alone.
 """
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+_CALL = re.compile(r"(\w*)\s*\((.*)\)", re.DOTALL)
 _PIECE = re.compile(
     r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|//[^\n]*|/\*.*?\*/'
     r"|\$(?P<word>\w+)|_kitsune_(?P<version>old|new)_rename_(?P<name>\w+)",
@@ -27,6 +28,15 @@ class Use:
     arguments: tuple[str, ...]
     start: int
     end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClosureUse:
+    """A closure that code asks for: its text without blanks, the types that it is between."""
+
+    text: str
+    old: str
+    new: str
 
 
 def uses(code: str) -> Iterator[Use]:
@@ -62,15 +72,64 @@ def _arguments(code: str, position: int, word: str) -> tuple[tuple[str, ...], in
     raise ValueError(f"the parentheses of '${word}' do not end")
 
 
-def xform_uses(code: str) -> list[tuple[str, str, str]]:
-    """Return the text, old type and new type of each `$xform(OLD, NEW)`; raises `ValueError`."""
-    found = []
-    for use in uses(code):
-        if use.word == "xform":
-            if len(use.arguments) != 2:
-                raise ValueError("'$xform' takes an old and a new type")
-            found.append((code[use.start : use.end], *use.arguments))
-    return found
+def closure_uses(code: str) -> list[ClosureUse]:
+    """Return each `$xform(…)` and `$gen(…)`, those in arguments left out; raises `ValueError`."""
+    return [
+        ClosureUse(squeezed(code[use.start : use.end]), *_bindings(code[use.start : use.end]))
+        for use in uses(code)
+        if use.word in {"xform", "gen"}
+    ]
+
+
+def squeezed(text: str) -> str:
+    """Return code without blanks: how the same use is known again."""
+    return re.sub(r"\s+", "", text)
+
+
+def _bindings(text: str) -> tuple[str, str]:
+    """Return the old and the new type that a closure stands for, as bindings are written."""
+    text = text.strip()
+    if text.startswith("$"):
+        use = next(uses(text))
+        if use.end == len(text):
+            return _words_bindings(use)
+    call = _CALL.fullmatch(text)
+    if call is not None:
+        name, inside = call.groups()
+        match name:
+            case "":
+                return _bindings(inside)
+            case "XF_PTR":
+                old, new = _bindings(inside)
+                return (old, new) if "[opaque]" in {old, new} else (f"{old} *", f"{new} *")
+            case "XF_RAW":
+                return ("[opaque]", "[opaque]")
+            case "XF_NTSTR":
+                return ("char *", "char *")
+    raise ValueError(
+        f"the closure '{text}' cannot be told when the release is built:"
+        " write XF_PTR, XF_RAW, XF_NTSTR, $xform or $gen"
+    )
+
+
+def _words_bindings(use: Use) -> tuple[str, str]:
+    if use.word == "gen":
+        (name,) = use.arguments if len(use.arguments) == 1 else ("",)
+        name = "@" + name.strip().removeprefix("@")
+        if name == "@":
+            raise ValueError("'$gen' takes the name of one type parameter")
+        return name, name
+    if use.word != "xform":
+        raise ValueError(f"'${use.word}' is no closure")
+    if len(use.arguments) < 2:
+        raise ValueError("'$xform' takes an old and a new type, and closures for type parameters")
+    old, new, *closures = use.arguments
+    both = [_bindings(closure) for closure in closures]
+    if not both:
+        return old, new
+    return tuple(  # type: ignore[return-value]
+        f"{text}<{', '.join(each[side] for each in both)}>" for side, text in enumerate((old, new))
+    )
 
 
 def type_uses(code: str) -> list[tuple[str, str]]:

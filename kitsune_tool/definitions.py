@@ -208,10 +208,14 @@ class TypeTable:
         self.need(index)
         return True
 
-    def need_enumerator(self, name: str) -> bool:
-        """Have the enum defined that has an enumerator `name`; tells whether there is one."""
+    def need_generated(self, text: str) -> bool:
+        """Have the record or enum defined that generated code calls `text` (less the prefix), or
+        the enum with such an enumerator; tells whether there is one.
+        """
+        name = self.prefix + text.rpartition(" ")[2]
         for index, node in enumerate(self.world.types):
-            if isinstance(node, Enum) and name in dict(node.enumerators):
+            named = self._names.get(index) == name
+            if named or (isinstance(node, Enum) and text in dict(node.enumerators)):
                 self.need(index)
                 return True
         return False

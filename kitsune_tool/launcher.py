@@ -23,8 +23,8 @@ from kitsune_tool.errors import KitsuneError
 
 LAUNCHER = "kitsune-launcher"
 PLAIN = "libkitsune-plain.a"
-_RELEASE_SIDE = ("release.c", "wrap.c")
-_PLAIN_SIDE = ("plain.c",)
+_RELEASE_SIDE = ("release.c", "wrap.c", "closures.c", "published.c")
+_PLAIN_SIDE = ("plain.c", "closures.c", "published.c")
 _COMMON_FLAGS = ("-std=gnu11", "-O2", "-g", "-fvisibility=hidden", "-Wall", "-Wextra")
 _RELEASE_FLAGS = ("-fPIC", "-g0")
 """A release's bytes must not depend on where the tool is installed: no debug information."""
@@ -76,8 +76,12 @@ def release_objects(compiler: Sequence[str]) -> list[Path]:
 
 def plain_archive(compiler: Sequence[str]) -> Path:
     """Return the archive to link into a plain executable: the API as no-ops."""
-    sources = tuple(_source(name) for name in _PLAIN_SIDE)
-    return _built(_Part("plain", sources, _RELEASE_FLAGS, PLAIN), tuple(compiler))[0]
+    return _built(_Part("plain", plain_sources(), _RELEASE_FLAGS, PLAIN), tuple(compiler))[0]
+
+
+def plain_sources() -> tuple[Path, ...]:
+    """Return the C files of that archive."""
+    return tuple(_source(name) for name in _PLAIN_SIDE)
 
 
 def wrapped_calls() -> tuple[str, ...]:

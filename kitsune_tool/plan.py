@@ -13,13 +13,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from kitsune_tool import closed, expressions, sample
 from kitsune_tool.annotate import case_notes
-from kitsune_tool.code import xform_uses
+from kitsune_tool.code import closure_uses
 from kitsune_tool.compare import (
     Comparison,
     PlacedRule,
@@ -67,6 +67,7 @@ from kitsune_tool.program import layout_digest
 from kitsune_tool.resolve import (
     POINTER_BYTES,
     Atom,
+    Bindings,
     Bits,
     Choice,
     Compound,
@@ -134,6 +135,10 @@ class FunctionChange:
     reason: str
 
 
+ClosureKey: TypeAlias = tuple[str, Bindings, Bindings]
+"""A closure in a rule's code, without blanks, and what type parameters stand for around it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All decisions about one step from version to version."""
@@ -149,8 +154,8 @@ class Plan:
     discover: bool
     nothing_moves: bool
     old_layout_digest: int
-    asked: tuple[tuple[Pair, str], ...] = ()
-    """Pairs that rules' `$xform` asks for, with the text of the use."""
+    closures: Mapping[ClosureKey, Pair | None] = field(default_factory=dict)
+    """What rules' `$xform` and `$gen` ask for; None for an opaque word."""
     unused_rules: tuple[tuple[Rule, str], ...] = ()
     replaced_rules: tuple[tuple[Rule, str], ...] = ()
 
@@ -222,6 +227,7 @@ class _Planner:
     """Keys, or ends of keys, that the new version's `MIGRATE_*` ask for."""
     nested: set[int] = field(default_factory=set)
     """Numbers of anonymous unions in unions: one tag tells of both."""
+    closures: dict[ClosureKey, Pair | None] = field(default_factory=dict)
     values_only: bool = False
     """Pointers are not followed: only what lies inside a value is asked for."""
 
@@ -240,7 +246,6 @@ class _Planner:
 
     def run(self) -> Plan:
         migrations = [self._variable(each) for each in self.new.program.variables]
-        asked = self._asked()
         self._drain()
         kept = tuple(self._with_parts(m) for m in migrations if m is not None)
         into_moved = closed.analyse(self.pairs, self.old, _locals_of(kept))
@@ -266,7 +271,7 @@ class _Planner:
             discover=self._needs_discovery(into_moved),
             nothing_moves=not moves,
             old_layout_digest=layout_digest(self.old.program),
-            asked=asked,
+            closures=self.closures,
             unused_rules=tuple(self.comparison.unused_rules()),
             replaced_rules=tuple(self.comparison.replaced),
         )
@@ -333,6 +338,8 @@ class _Planner:
         if rule.rule.is_empty:
             reason = f"rule '{rule.rule.label}': initial value"
             return Migration(new, old, address=True, reason=reason)
+        before = self.old.variable_instance(old) if old is not None else None
+        self._ask(rule.rule, before, self.new.variable_instance(new))
         return Migration(new, old, None, rule, auto)
 
     def _with_parts(self, migration: Migration) -> Migration:
@@ -399,6 +406,7 @@ class _Planner:
         rule = self._type_rule(old, new)
         if rule is not None:
             op = LeftAlone(f"rule '{rule.rule.label}'") if rule.rule.is_empty else Coded(rule)
+            self._ask(rule.rule, old, new)
             return self._pair(old, new, where, op)
         both = _Both(old, new, old_view, new_view)
         if isinstance(old_view, Compound) and isinstance(new_view, Compound):
@@ -702,6 +710,7 @@ class _Planner:
         return value
 
     def _ruled_step(self, records: _Records, rule: PlacedRule, member: Member) -> Step:
+        self._ask(rule.rule, records.pair.old, records.pair.new)
         if rule.rule.kind == "init":
             found = records.find(member.name)
             if found is not None:
@@ -1132,31 +1141,29 @@ class _Planner:
 
     # -- what rules ask for -----------------------------------------------------------------------
 
-    def _asked(self) -> tuple[tuple[Pair, str], ...]:
-        """Return the pairs that `$xform(T, U)` in rules' code names."""
-        asked = []
-        for rule in self.rules.rules:
-            for text, old_text, new_text in self._xform_uses(rule):
-                try:
-                    old, new = self.old.bind(old_text), self.new.bind(new_text)
-                    if old is None or new is None:
-                        raise KitsuneError("K112", f"{text}: [opaque] needs no transformer")
-                    where = Where(rule.label, text, old_text, new_text, rule.at, rule.at)
-                    pair = self._target(old, new, where, (), array=False)
-                    pair.pointed = True
-                    asked.append((pair, text))
-                except KitsuneError as error:
-                    message = f"rule '{rule.label}': {error.message}"
-                    self.diagnoses.keep(KitsuneError("K112", message, at=rule.code_at))
-        return tuple(asked)
-
-    def _xform_uses(self, rule: Rule) -> list[tuple[str, str, str]]:
+    def _ask(self, rule: Rule, old: Instance | None, new: Instance) -> None:
+        """Make the pairs that closures in a rule's code name, where it holds for these types."""
+        before = self.old.bindings_of(old) if old is not None else ()
+        after = self.new.bindings_of(new)
         try:
-            return xform_uses(rule.code or "")
-        except ValueError as error:
-            message = f"rule '{rule.label}': {error}"
+            for use in closure_uses(rule.code or ""):
+                key = (use.text, before, after)
+                if key not in self.closures:
+                    self.closures[key] = None
+                    self.closures[key] = self._closure(rule, key, use.old, use.new)
+        except (ValueError, KitsuneError) as error:
+            message = error.message if isinstance(error, KitsuneError) else str(error)
+            message = f"rule '{rule.label}': {message}"
             self.diagnoses.keep(KitsuneError("K112", message, at=rule.code_at))
-            return []
+
+    def _closure(self, rule: Rule, key: ClosureKey, before: str, after: str) -> Pair | None:
+        old, new = self.old.bind(before, key[1]), self.new.bind(after, key[2])
+        if old is None or new is None:
+            return None
+        where = Where(rule.label, key[0], before, after, rule.at, rule.at)
+        pair = self._target(old, new, where, (), array=False)
+        pair.pointed = True
+        return pair
 
 
 def _locals_of(migrations: Iterable[Migration]) -> tuple[Variable, ...]:

@@ -42,6 +42,9 @@ POINTER_BYTES = 8
 
 _MAX_BINDING_DEPTH = 16
 
+Bindings: TypeAlias = "tuple[tuple[str, Instance | None], ...]"
+"""What type parameters stand for, None for an opaque word."""
+
 Pending: TypeAlias = tuple[tuple[tuple[str, ...], Annotation], ...]
 """Annotations for members further down, each with the members' names that lead to it."""
 
@@ -161,6 +164,11 @@ class World:
         """Return the instance of a variable's type."""
         here, below = _split(variable.annotations)
         return self._instance(variable.type, (), here, below)
+
+    def bindings_of(self, instance: Instance) -> Bindings:
+        """Return what the type parameters stand for inside of a value of this type."""
+        view = self.resolve(instance)
+        return view.bindings if isinstance(view, Compound) else instance.bindings
 
     def find(self, name: str) -> TypeIndex | None:
         """Return the type called `struct s`, `union u`, `enum e`, `t` or `unsigned long`."""

@@ -32,7 +32,7 @@ from SCons.Builder import Builder
 from SCons.Errors import UserError
 from SCons.Util import CLVar, flatten
 
-from kitsune_tool import config, files, resources
+from kitsune_tool import config, files, launcher, resources
 from kitsune_tool.errors import EXIT_USAGE, KitsuneError, Location
 from kitsune_tool.store import DESCRIPTION, REPORT_JSON, REPORT_TEXT, Store
 
@@ -258,10 +258,17 @@ class _Build:
 
     def plain_program(self, target: str, source: Any) -> list[_Node]:
         """Build an ordinary executable, in which the API does nothing."""
-        api_source = self.env.File(str(resources.runtime_source_dir() / "plain.c"))
-        api = self.env.StaticObject(self.directory.File("plain/kitsune-plain.o"), api_source)
+        api = [
+            self.env.StaticObject(
+                self.directory.File(f"plain/kitsune-{path.stem}.o"),
+                self.env.File(str(path)),
+                CFLAGS=["-std=gnu11"],
+                CCFLAGS=["-O2"],
+            )
+            for path in launcher.plain_sources()
+        ]
         libraries = [_plain_of(library) for library in flatten(self.env.get("LIBS", []))]
-        inputs = [*self.plain_inputs(source), api]
+        inputs = [*self.plain_inputs(source), *api]
         return list(self.env.Program(target, inputs, LIBS=libraries))
 
     def plain_library(self, target: str, source: Any) -> _Node:

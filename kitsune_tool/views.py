@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from kitsune_tool import closed, expressions
-from kitsune_tool.code import Use, expand, type_uses
+from kitsune_tool.code import Use, closure_uses, expand, squeezed, type_uses
 from kitsune_tool.compare import PlacedRule, type_place
 from kitsune_tool.definitions import Definitions, TypeTable, place_text
 from kitsune_tool.errors import KitsuneError, Location
@@ -189,12 +189,15 @@ class RuleView:
 
 @dataclass(frozen=True, slots=True)
 class ClosureView:
-    """The closure that a `$xform(T, U)` in a rule's code becomes; `text` is the use."""
+    """The closure that a `$xform` or `$gen` in a rule's code becomes; `text` names the types."""
 
     name: str
     text: str
     type: str
     move: str
+    depth: Literal["KITSUNE__DEEP", "KITSUNE__SHALLOW"]
+    old_size: int
+    new_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +306,7 @@ class _Maker:
         self.new = TypeTable(plan.new, "new")
         self.units: dict[str, UnitView] = {}
         self.enums: dict[tuple[int, int], EnumMapView] = {}
-        self.rules: dict[int, RuleView] = {}
+        self.rules: dict[Any, RuleView] = {}
         self.rule_names: set[str] = set()
         self.macros: dict[str, MacroView] = {}
         self.idents: set[str] = set()
@@ -562,7 +565,7 @@ class _Maker:
                 name = self.enum_map(pair, cases)
                 return Statement("assign", place.new, f"{name}(xf, {place.old})")
             case Coded(rule=rule):
-                rule_name = self.rule(rule, None, pair.old, pair.new)
+                rule_name = self.rule(rule, None, pair.old, pair.new, (pair.old, pair.new))
                 return Statement(
                     "call", f"xf, NULL, {_loose(place.old_address)}, {place.new_address}", rule_name
                 )
@@ -750,7 +753,9 @@ class _Maker:
         """Return the call of a member's rule; `around` is the struct or union that has it."""
         assert step.rule is not None
         old = self._source(pair, step)
-        name = self.rule(step.rule, pair.old, old.instance if old else pair.old, step.new.instance)
+        source = old.instance if old else pair.old
+        types = (pair.old, pair.new)
+        name = self.rule(step.rule, pair.old, source, step.new.instance, types)
         out = _dotted(around.new, step.new.name)
         path = ".".join(step.source)
         base = _loose(around.old_address)
@@ -795,10 +800,19 @@ class _Maker:
         return found
 
     def rule(
-        self, placed: PlacedRule, base: Instance | None, old: Instance | None, new: Instance
+        self,
+        placed: PlacedRule,
+        base: Instance | None,
+        old: Instance | None,
+        new: Instance,
+        around: tuple[Instance | None, Instance],
     ) -> str:
-        """Return the name of a rule's function, which is made at its first use."""
-        key = id(placed)
+        """Return the name of a rule's function, which is made at its first use.
+
+        `around` has the type parameters that its code names: each instance has its own function.
+        """
+        closures = self._closures_of(placed, around)
+        key = (id(placed), tuple(closures.values()))
         if key not in self.rules:
             rule = placed.rule
             text = re.sub(r"\W+", "_", placed.new.replace(".c/", "_")).strip("_")
@@ -816,17 +830,33 @@ class _Maker:
                 self._pointer_to(self.new, new, "local_out"),
                 rule.code_at.file,
                 rule.code_at.line,
-                self._code(placed, has_input=old is not None),
+                self._code(placed, closures, has_input=old is not None),
             )
         return self.rules[key].name
 
-    def _code(self, placed: PlacedRule, *, has_input: bool) -> str:
+    def _closures_of(
+        self, placed: PlacedRule, around: tuple[Instance | None, Instance]
+    ) -> dict[str, str]:
+        """Return the C of each closure in a rule's code, by its text."""
+        old, new = around
+        before = self.plan.old.bindings_of(old) if old is not None else ()
+        after = self.plan.new.bindings_of(new)
+        found = {}
+        for use in closure_uses(placed.rule.code or ""):
+            pair = self.plan.closures[use.text, before, after]
+            name = f"(&_kitsune_closure_{self.ident(pair)})" if pair else "XF_RAW(sizeof(void *))"
+            found[use.text] = name
+        return found
+
+    def _code(self, placed: PlacedRule, closures: dict[str, str], *, has_input: bool) -> str:
         """Return a rule's code with its `$` words replaced. Raises K112."""
         rule = placed.rule
         try:
             for version, text in type_uses(rule.code or ""):
                 self._need_type(version, text)
-            return expand(rule.code or "", lambda use: self._word(use, has_input=has_input))
+            return expand(
+                rule.code or "", lambda use: self._word(use, closures, has_input=has_input)
+            )
         except (ValueError, KitsuneError) as error:
             message = error.message if isinstance(error, KitsuneError) else str(error)
             raise KitsuneError(
@@ -835,13 +865,13 @@ class _Maker:
 
     def _need_type(self, version: str, text: str) -> None:
         table = self.old if version == "old" else self.new
-        if table.need_typedef(text.strip("* ")) or table.need_enumerator(text):
+        if table.need_typedef(text.strip("* ")) or table.need_generated(text):
             return
         instance = table.world.bind(text)
         if instance is not None:
             table.need(instance.type)
 
-    def _word(self, use: Use, *, has_input: bool) -> str:
+    def _word(self, use: Use, closures: dict[str, str], *, has_input: bool) -> str:
         match use.word, use.arguments:
             case "out", ():
                 return "(*local_out)"
@@ -852,24 +882,29 @@ class _Maker:
                 instance = table.world.bind(text)
                 if instance is not None:
                     return table.spell(instance)
-            case "xform", (_, _):
-                text = f"$xform({', '.join(use.arguments)})"
-                for pair, asked in self.plan.asked:
-                    if _squeezed(asked) == _squeezed(text):
-                        return f"(&_kitsune_closure_{self.ident(pair)})"
+            case (("xform" | "gen"), arguments):
+                text = squeezed(f"${use.word}({','.join(arguments)})")
+                if text in closures:
+                    return closures[text]
             case _:
                 pass
         raise ValueError(f"'${use.word}' has no meaning here")
 
     def _closures(self) -> Iterable[ClosureView]:
         made: set[str] = set()
-        for pair, text in self.plan.asked:
-            ident = self.ident(pair)
-            if ident not in made:
+        for pair in self.plan.closures.values():
+            ident = self.ident(pair) if pair is not None else ""
+            if pair is not None and ident not in made:
                 made.add(ident)
-                move = self.function("move", pair)
-                name = f"_kitsune_closure_{ident}"
-                yield ClosureView(name, text, self.type(pair), move)
+                yield ClosureView(
+                    f"_kitsune_closure_{ident}",
+                    f"{self.plan.old.spell(pair.old)} -> {self.plan.new.spell(pair.new)}",
+                    self.type(pair),
+                    self.function("move", pair),
+                    "KITSUNE__DEEP" if pair.moved else "KITSUNE__SHALLOW",
+                    self.plan.old.size(pair.old),
+                    self.plan.new.size(pair.new),
+                )
 
     # -- types ------------------------------------------------------------------------------------
 
@@ -1067,7 +1102,8 @@ class _Maker:
         new_instance = self.plan.new.variable_instance(new)
         old_instance = self.plan.old.variable_instance(old) if old is not None else None
         if migration.rule is not None:
-            name = self.rule(migration.rule, None, old_instance, new_instance)
+            around = (old_instance, new_instance)
+            name = self.rule(migration.rule, None, old_instance, new_instance, around)
             source = "(void *)in" if old is not None else "NULL"
             body = (Statement("call", f"xf, {source}, {source}, out", name),)
             return body, (old_instance, new_instance)
@@ -1122,10 +1158,6 @@ def _type_reason(pair: Pair) -> str:
     if pair.visited:
         return "holds pointers that change: rewritten in place"
     return "stays as it is"
-
-
-def _squeezed(text: str) -> str:
-    return re.sub(r"\s+", "", text)
 
 
 def _kept(step: Step) -> Statement:

@@ -22,11 +22,16 @@
 #endif
 #endif
 
+#ifndef KITSUNE_NO_TRANSFORM
+#include "transform.h"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#if defined(__GNUC__)
+#if defined(KITSUNE__HIDDEN)
+#elif defined(__GNUC__)
 #define KITSUNE__HIDDEN __attribute__((visibility("hidden")))
 #else
 #define KITSUNE__HIDDEN
@@ -115,6 +120,56 @@ void *kitsune_get_symbol_addr_new(const char *name, const char *func, const char
     kitsune_get_symbol_addr_old(#v, #func, KITSUNE__EXPANDED(file), NULL)
 #define GET_NEW_LOCAL_STATIC(file, func, v)                                                        \
     kitsune_get_symbol_addr_new(#v, #func, KITSUNE__EXPANDED(file), NULL)
+
+/* ---- transformers by hand -------------------------------------------------------------------- */
+
+/* Gives the new variable, whose address it gets, its value; its result is that of MIGRATE_*. */
+typedef int (*xform_fn_t)(void *);
+typedef void (*state_xform_fn_t)(void);
+
+/* The names by which they are found: int GLOBAL_XFORM(counter)(void *new_counter) { ... }. `file_c` is
+ * the file with _ for what no name may have: main_c, or src_main_c if there are several. */
+#define GLOBAL_XFORM(v) KITSUNE__PASTE(_kitsune_transform_, v)
+#define STATIC_XFORM(file_c, v) KITSUNE__PASTE4(_kitsune_transform_, file_c, ___file___, v)
+#define LOCAL_XFORM(func, v) KITSUNE__PASTE4(_kitsune_transform_, func, ___func___, v)
+#define LOCAL_STATIC_XFORM(file_c, func, v)                                                        \
+    KITSUNE__PASTE4(STATIC_XFORM(file_c, func), ___func___, v, )
+#define KITSUNE__PASTE(a, b) KITSUNE__PASTE_(a, b)
+#define KITSUNE__PASTE_(a, b) a##b
+#define KITSUNE__PASTE4(a, b, c, d) KITSUNE__PASTE4_(a, b, c, d)
+#define KITSUNE__PASTE4_(a, b, c, d) a##b##c##d
+
+/* The one of a variable of the new version during an update, else NULL; each but `name` may be NULL. */
+xform_fn_t kitsune_get_xform(const char *name, const char *func, const char *file,
+                             const char *ns) KITSUNE__HIDDEN;
+/* The key of these parts, of which each but `name` may be NULL; the caller frees it. */
+char *kitsune_get_symbol_key(const char *name, const char *func, const char *file,
+                             const char *ns) KITSUNE__HIDDEN;
+
+/* Defines `void *name(void *function)`: the new one of an old function of these names, else
+ * `function` itself. Static functions are looked for in this file. */
+#define DEF_XFORM_FUNC_PTR(name, ...)                                                              \
+    void *name(void *function) {                                                                   \
+        void *const kitsune__functions[] = {__VA_ARGS__};                                          \
+        return kitsune__map_function(function, __FILE__, #__VA_ARGS__, kitsune__functions,         \
+                                     sizeof kitsune__functions / sizeof *kitsune__functions);      \
+    }
+void *kitsune__map_function(void *function, const char *file, const char *names,
+                            void *const *functions, size_t count) KITSUNE__HIDDEN;
+
+/* ---- what else the published API has --------------------------------------------------------- */
+
+/* Blocks that only a library points to (ktheaptrack.h). */
+#define NOTE_HEAP(list, p) kitsune_heaplist_add((list), (p))
+#define UNNOTE_HEAP(list, p) kitsune_heaplist_del((list), (p))
+
+/* The log is there without it; returns 1. */
+int kitsune_logging_init(const char *name) KITSUNE__HIDDEN;
+
+/* Those of the C library: the engine finds blocks by itself. */
+void *kitsune_malloc(size_t size) KITSUNE__HIDDEN;
+void *kitsune_calloc(size_t count, size_t size) KITSUNE__HIDDEN;
+void kitsune_free(void *block) KITSUNE__HIDDEN;
 
 #ifdef __cplusplus
 }

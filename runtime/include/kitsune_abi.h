@@ -111,6 +111,8 @@ struct kitsune_type {
      * has whole), of the old and of the new object; NULL if there is none. */
     uint64_t (*old_tail)(struct kitsune_xf *, const void *in);
     uint64_t (*new_tail)(struct kitsune_xf *, const void *in);
+    /* In place of `transform`, for types that are made while the update runs (closures). */
+    void (*apply)(struct kitsune_xf *, const struct kitsune_type *, const void *in, void *out);
 };
 
 /* A variable of the new version and where its value comes from. */
@@ -202,6 +204,8 @@ struct kitsune_release {
     /* Where the launcher puts its table before it calls anything in the release. */
     const struct kitsune_launcher **launcher;
     const uint8_t *image_start, *image_end; /* __ehdr_start .. _end */
+    /* The new key that the program itself (transform_register_renaming) gave an old one; NULL: none. */
+    char *(*renamed)(const char *old_key);
 };
 
 /* The launcher's functions, for releases: the C API (runtime/src/release.c calls them), generated
@@ -261,6 +265,8 @@ struct kitsune_launcher {
     struct kitsune_xf *(*engine)(void);
     /* Memory of the program's allocator, or the update fails. */
     void *(*allocate)(struct kitsune_xf *, uint64_t size_bytes, uint32_t align);
+    /* Zeroed memory of the engine's own that lasts as long as the update, or the update fails. */
+    void *(*scratch)(struct kitsune_xf *, uint64_t size_bytes);
 
     /* -- wrapped calls (runtime/src/wrap.c in the release); one entry per call -- */
     const struct kitsune_calls *calls;

@@ -20,6 +20,8 @@ extern const struct kitsune_symbol __start_kitsune_symbols[] __attribute__((weak
 extern const struct kitsune_symbol __stop_kitsune_symbols[] __attribute__((weak)) KITSUNE__LOCAL;
 extern const uint8_t __ehdr_start[] KITSUNE__LOCAL;
 extern const uint8_t _end[] KITSUNE__LOCAL;
+/* closures.c */
+extern char *kitsune__mapped_name(const char *old_key) KITSUNE__LOCAL;
 
 /* Defines the release. `identity_` and `plan_` are addresses (plan_ may be NULL), `digest_` a
  * constant. */
@@ -38,6 +40,7 @@ extern const uint8_t _end[] KITSUNE__LOCAL;
         .launcher = &kitsune__launcher,                                                            \
         .image_start = __ehdr_start,                                                               \
         .image_end = _end,                                                                         \
+        .renamed = kitsune__mapped_name,                                                           \
     }
 
 #endif

@@ -5,8 +5,13 @@
 
 #include "kitsune.h"
 #include "ktthreads.h"
+#include "release_table.h"
 
 unsigned int kitsune__gate_word;
+
+const struct kitsune_launcher *kitsune__table(void) {
+    return NULL;
+}
 
 void kitsune__update_slow(const char *name) {
     (void)name;

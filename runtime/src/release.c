@@ -14,6 +14,7 @@
 #include "kitsune_abi.h"
 #include "kitsune_release.h"
 #include "ktthreads.h"
+#include "release_table.h"
 
 #define PAGE 4096
 #define KEY_SIZE 1024
@@ -38,9 +39,13 @@ extern __typeof__(kitsune__gate) kitsune__gate __attribute__((alias("kitsune__ga
 extern __typeof__(kitsune__gate_word) kitsune__gate_word
     __attribute__((alias("kitsune__gate_page")));
 
-static const struct kitsune_launcher *launcher(void) {
+const struct kitsune_launcher *kitsune__table(void) {
     const struct kitsune_launcher *table = kitsune__launcher;
     return table != NULL && table->abi == KITSUNE_ABI ? table : NULL;
+}
+
+static const struct kitsune_launcher *launcher(void) {
+    return kitsune__table();
 }
 
 void kitsune__update_slow(const char *name) {

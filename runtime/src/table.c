@@ -50,6 +50,7 @@ const struct kitsune_launcher kitsune_launcher_table = {
     .fail = kitsune__xf_fail,
     .engine = kitsune__engine,
     .allocate = kitsune__xf_allocate,
+    .scratch = kitsune__xf_scratch,
     .calls = &calls,
 };
 

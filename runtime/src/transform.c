@@ -23,6 +23,7 @@
 #define VISIT_AHEAD 16u  /* the same of the first pass, where there is less to do for each */
 #define BATCH 16u        /* elements of an array between two looks at what they led to */
 #define MESSAGE_BYTES 900u
+#define SCRATCH_BYTES 65536u
 #define PATH_RUNS 6u /* types named of a long path */
 
 /* A variable of the plan. */
@@ -57,6 +58,12 @@ typedef uint64_t work_t;
 static inline work_t make_work(uint32_t claim, uint64_t batch) {
     return batch << 32 | claim;
 }
+
+/* Mapped memory that is given out from its start and kept to the end. */
+struct scratch {
+    struct scratch *before;
+    uint64_t size, used; /* bytes, this head included */
+};
 
 /* A pointer to rewrite in place. */
 struct store {
@@ -95,6 +102,7 @@ struct kitsune_xf {
     uint32_t fetched, taken;  /* into and out of `ahead`, so far */
     work_t ahead[LOOK_AHEAD]; /* a ring: what is being fetched into the cache */
     uint64_t stored;          /* entries of `stores` that were carried out */
+    struct scratch *scratch;  /* the part that was mapped last */
     struct kitsune__claims claims;
     struct kitsune__log work;     /* work_t: a stack */
     struct kitsune__log stores;   /* struct store */
@@ -187,6 +195,34 @@ void *kitsune__xf_allocate(struct kitsune_xf *xf, uint64_t size_bytes, uint32_t 
     return block;
 }
 
+static void *map_memory(uint64_t bytes) {
+    void *start =
+        mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return start == MAP_FAILED ? NULL : start;
+}
+
+void *kitsune__xf_scratch(struct kitsune_xf *xf, uint64_t size_bytes) {
+    uint64_t bytes = (size_bytes + 15) & ~15ull;
+    if (xf->scratch == NULL || xf->scratch->size - xf->scratch->used < bytes) {
+        uint64_t head = (sizeof(struct scratch) + 15) & ~15ull;
+        uint64_t size = bytes + head > SCRATCH_BYTES ? bytes + head : SCRATCH_BYTES;
+        struct scratch *part = need(xf, map_memory(size));
+        *part = (struct scratch){xf->scratch, size, head};
+        xf->scratch = part;
+    }
+    void *start = (uint8_t *)xf->scratch + xf->scratch->used;
+    xf->scratch->used += bytes;
+    return start;
+}
+
+static void release_scratch(struct kitsune_xf *xf) {
+    while (xf->scratch != NULL) {
+        struct scratch *before = xf->scratch->before;
+        munmap(xf->scratch, xf->scratch->size);
+        xf->scratch = before;
+    }
+}
+
 /* ---- beginning ------------------------------------------------------------------------------ */
 
 static uintptr_t *map_slot(struct pointer_map *map, uintptr_t key) {
@@ -202,12 +238,6 @@ static uintptr_t map_get(const struct pointer_map *map, uintptr_t key) {
     while (map->slots[at].key && map->slots[at].key != key)
         at = (at + 1) & map->mask;
     return map->slots[at].key ? map->slots[at].value : 0;
-}
-
-static void *map_memory(uint64_t bytes) {
-    void *start =
-        mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return start == MAP_FAILED ? NULL : start;
 }
 
 static uint64_t map_bytes(const struct pointer_map *map) {
@@ -432,13 +462,26 @@ static const struct variable *variable_of(const struct kitsune_xf *xf,
     return number ? &xf->variables[number - 1] : NULL;
 }
 
+/* The symbol that the new version itself names for an old one; NULL if it names none. */
+static const struct kitsune_symbol *renamed_by_hand(struct kitsune_xf *xf,
+                                                    const struct kitsune_symbol *symbol) {
+    const struct kitsune_release *release = kitsune__registry_release(xf->options.to);
+    const char *key = release->renamed ? release->renamed(symbol->key) : NULL;
+    const struct kitsune_symbol *to =
+        key ? kitsune__registry_find(xf->options.to, key, NULL) : NULL;
+    if (key && !to)
+        fail(xf, "'%s' was renamed to '%s', which the new version does not have", symbol->key, key);
+    return to;
+}
+
 /* A variable that the plan says nothing of: the namesake, with the same offset. */
 static void *in_namesake(struct kitsune_xf *xf, const struct kitsune_symbol *symbol,
                          uint64_t offset) {
-    const struct kitsune_symbol *to = kitsune__registry_find(xf->options.to, symbol->key, NULL);
-    if (symbol->flags & KITSUNE_SYMBOL_LOCAL)
+    const struct kitsune_symbol *to = renamed_by_hand(xf, symbol);
+    if (!to && (symbol->flags & KITSUNE_SYMBOL_LOCAL))
         fail(xf, "a pointer to the local variable '%s' of the old version, which is not migrated",
              symbol->key);
+    to = to ? to : kitsune__registry_find(xf->options.to, symbol->key, NULL);
     if (!to || (to->flags & KITSUNE_SYMBOL_FUNCTION))
         fail(xf, "a pointer to the variable '%s', which the new version does not have",
              symbol->key);
@@ -470,7 +513,7 @@ static uint8_t *new_place(struct kitsune_xf *xf, const struct variable *variable
 static void *in_variable(struct kitsune_xf *xf, const struct kitsune_symbol *symbol,
                          uint64_t offset, const struct kitsune_type *want, uint64_t count) {
     const struct variable *variable = variable_of(xf, symbol);
-    if (!variable)
+    if (!variable || (!variable->new && renamed_by_hand(xf, symbol)))
         return in_namesake(xf, symbol, offset);
     uint8_t *new = new_place(xf, variable, symbol);
     const struct kitsune_type *type = variable->migration->type;
@@ -495,8 +538,9 @@ static void *new_function(struct kitsune_xf *xf, const struct kitsune_symbol *sy
     if (pair && pair->new_function)
         return (void *)(uintptr_t)pair->new_function;
     const char *key = pair ? pair->new_key : symbol->key;
-    const struct kitsune_symbol *to =
-        key ? kitsune__registry_find(xf->options.to, key, NULL) : NULL;
+    const struct kitsune_symbol *to = renamed_by_hand(xf, symbol);
+    if (!to && key)
+        to = kitsune__registry_find(xf->options.to, key, NULL);
     if (!to || !(to->flags & KITSUNE_SYMBOL_FUNCTION))
         fail(xf, "a pointer to the function '%s', which the new version does not have",
              symbol->key);
@@ -1010,6 +1054,9 @@ static void transform_claim(struct kitsune_xf *xf, work_t work) {
                       (count - stop > BATCH ? BATCH : count - stop) * type->old_size);
     if (count > 1)
         fetch_known(xf, in, (stop - first) * type->old_size);
+    if (__builtin_expect(type->apply != NULL, 0))
+        for (; first < stop; first++, in += type->old_size, out += type->new_size)
+            type->apply(xf, type, in, out);
     for (; type->transform && first < stop; first++, in += type->old_size, out += type->new_size)
         type->transform(xf, in, out);
 }
@@ -1376,6 +1423,7 @@ struct kitsune__retired *kitsune__xf_end(struct kitsune_xf *xf) {
     kitsune__log_release(&xf->copied);
     kitsune__log_release(&xf->suspects);
     kitsune__log_release(&xf->counts);
+    release_scratch(xf);
     munmap(xf->by_old.slots, map_bytes(&xf->by_old));
     munmap(xf->by_new.slots, map_bytes(&xf->by_new));
     munmap(xf->functions.slots, map_bytes(&xf->functions));

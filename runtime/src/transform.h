@@ -121,6 +121,7 @@ void kitsune__xf_fail(struct kitsune_xf *xf, const char *format, ...)
 void kitsune__xf_failv(struct kitsune_xf *xf, const char *format, va_list arguments)
     __attribute__((noreturn));
 void *kitsune__xf_allocate(struct kitsune_xf *xf, uint64_t size_bytes, uint32_t align);
+void *kitsune__xf_scratch(struct kitsune_xf *xf, uint64_t size_bytes);
 
 /* ---- what retire needs of the old objects -------------------------------------------------- */
 

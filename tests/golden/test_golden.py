@@ -63,13 +63,15 @@ def test_generated(case: Path, versions: Callable[..., Any], tmp_path: Path) -> 
 def run(compiler: str, case: Path, directory: Path) -> str:
     """Compile what was generated, as strictly as it is promised, and run it."""
     flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{resources.include_dir()}"]
-    flags += [f"-I{case / 'generated'}", f"-I{HERE}"]
+    runtime = resources.runtime_source_dir()
+    flags += [f"-I{case / 'generated'}", f"-I{HERE}", f"-I{runtime}"]
     files = [path for path in (case / "generated").glob("*.c") if path.name != "version.c"]
     version = directory / "version.o"
     alone = [compiler, *flags, "-fPIC", "-c", str(case / "generated" / "version.c")]
     subprocess.run([*alone, "-o", str(version)], check=True, timeout=60)
     program = directory / "program"
     everything = [*map(str, sorted(files)), str(case / "run.c"), str(HERE / "engine.c")]
+    everything += [str(runtime / "closures.c")]
     command = [compiler, *flags, *everything, "-o", str(program)]
     subprocess.run(command, check=True, timeout=60)
     return subprocess.run([program], check=True, capture_output=True, text=True, timeout=10).stdout

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kitsune_tool.code import Use, expand, type_uses, uses, xform_uses
+from kitsune_tool.code import ClosureUse, Use, closure_uses, expand, type_uses, uses
 
 
 def words(code: str) -> list[tuple[str, ...]]:
@@ -28,9 +28,35 @@ def test_expansion_keeps_lines() -> None:
     assert text == "(*local_out) = 1;\n/* $in */\n(*local_out)++;"
 
 
-def test_transformers_that_are_asked_for() -> None:
-    code = "XF_INVOKE(XF_PTR($xform(struct a, struct b)), &x, &y);"
-    assert xform_uses(code) == [("$xform(struct a, struct b)", "struct a", "struct b")]
+def test_closures_that_are_asked_for() -> None:
+    code = "XF_INVOKE(XF_PTR($xform(struct a, struct b)), &x, &y); f($gen(t), $gen(@u));"
+    assert closure_uses(code) == [
+        ClosureUse("$xform(structa,structb)", "struct a", "struct b"),
+        ClosureUse("$gen(t)", "@t", "@t"),
+        ClosureUse("$gen(@u)", "@u", "@u"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("closures", "old", "new"),
+    [
+        ("XF_PTR($xform(struct a, struct b))", "struct a *", "struct b *"),
+        ("XF_RAW(sizeof(long)), $gen(v)", "[opaque], @v", "[opaque], @v"),
+        ("(XF_PTR(XF_PTR($xform(a, b, $gen(x)))))", "a<@x> * *", "b<@x> * *"),
+        ("XF_PTR(XF_RAW(3)), XF_NTSTR()", "[opaque], char *", "[opaque], char *"),
+    ],
+)
+def test_closures_for_type_parameters(closures: str, old: str, new: str) -> None:
+    (use,) = closure_uses(f"$xform(struct d, struct e, {closures})")
+    assert (use.old, use.new) == (f"struct d<{old}>", f"struct e<{new}>")
+
+
+@pytest.mark.parametrize(
+    "closure", ["c", "XF_FPTR()", "XF_ARRAY(2, 4, 4, $gen(t))", "$in", "$gen()"]
+)
+def test_closures_that_only_run_time_knows(closure: str) -> None:
+    with pytest.raises(ValueError, match=r"closure|\$gen"):
+        closure_uses(f"$xform(struct d, struct e, {closure})")
 
 
 def test_types_that_are_named() -> None:
@@ -41,7 +67,7 @@ def test_types_that_are_named() -> None:
 @pytest.mark.parametrize("code", ["$xform", "$oldtype(struct a", "$xform(a)"])
 def test_unfinished(code: str) -> None:
     with pytest.raises(ValueError, match=r"'\$(xform|oldtype)'"):
-        xform_uses(code)
+        closure_uses(code)
 
 
 def test_places() -> None:

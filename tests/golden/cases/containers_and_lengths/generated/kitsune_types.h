@@ -140,9 +140,9 @@ int _kitsune_migrate_items_vector(struct kitsune_xf *xf, const void *old, void *
 int _kitsune_migrate_ended(struct kitsune_xf *xf, const void *old, void *new);
 
 /* ---- rules ---- */
-void _kitsune_rule_struct_item_more(struct kitsune_xf *xf, struct _kitsune_old_rename_item *local_base, struct _kitsune_old_rename_item *local_in, int *local_out);
-void _kitsune_rule_struct_table_flags(struct kitsune_xf *xf, struct _kitsune_old_rename_table *local_base, struct _kitsune_old_rename_table *local_in, unsigned int *local_out);
-void _kitsune_rule_items_vector(struct kitsune_xf *xf, struct _kitsune_old_rename_vector *local_base, struct _kitsune_old_rename_vector *local_in, struct _kitsune_new_rename_vector *local_out);
+void _kitsune_rule_struct_item_more(struct kitsune_xf *_kitsune_xf, struct _kitsune_old_rename_item *local_base, struct _kitsune_old_rename_item *local_in, int *local_out);
+void _kitsune_rule_struct_table_flags(struct kitsune_xf *_kitsune_xf, struct _kitsune_old_rename_table *local_base, struct _kitsune_old_rename_table *local_in, unsigned int *local_out);
+void _kitsune_rule_items_vector(struct kitsune_xf *_kitsune_xf, struct _kitsune_old_rename_vector *local_base, struct _kitsune_old_rename_vector *local_in, struct _kitsune_new_rename_vector *local_out);
 
 /* Pointers in a union whose member in use is not known. */
 static inline void _kitsune_word_move(struct kitsune_xf *xf, const void *in, void *out) {

@@ -6,51 +6,54 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kitsune_types.h"
-#include "kitsune_rules.h"
+#include "kitsune_types.h" /* in front of the preamble: macros of its headers do not reach it */
+#include "kitsune_closures.h"
+
+/* struct item -> struct item */
+static struct kitsune_closure _kitsune_closure_item __attribute__((unused)) = {
+    .transform = kitsune__transform_type,
+    .depth = KITSUNE__DEEP,
+    .old_size = 16,
+    .new_size = 24,
+    .type = &_kitsune_type_item,
+    .move = _kitsune_move_item,
+};
 
 /* A rule hands objects of the generated types to functions of the new version, which know them under
  * the program's own names: the same layouts, other tags. */
 #pragma GCC diagnostic ignored "-Wincompatible-pointer-types"
 
-/* $xform(struct item, struct item) */
-static const struct kitsune_closure _kitsune_closure_item __attribute__((unused)) = {
-    .kind = KITSUNE_CLOSURE_TYPE,
-    .type = &_kitsune_type_item,
-    .move = _kitsune_move_item,
-};
-
 /* struct item.more (kitsune.yaml:3) */
-void _kitsune_rule_struct_item_more(struct kitsune_xf *xf, struct _kitsune_old_rename_item *local_base, struct _kitsune_old_rename_item *local_in, int *local_out) {
-    (void)xf;
+void _kitsune_rule_struct_item_more(struct kitsune_xf *_kitsune_xf, struct _kitsune_old_rename_item *local_base, struct _kitsune_old_rename_item *local_in, int *local_out) {
+    (void)_kitsune_xf;
     (void)local_base;
     (void)local_in;
     (void)local_out;
 #line 3 "kitsune.yaml"
 (*local_out) = 42;
-#line 32 "rules.c"
+#line 35 "rules.c"
 }
 
 /* struct table.flags (kitsune.yaml:3) */
-void _kitsune_rule_struct_table_flags(struct kitsune_xf *xf, struct _kitsune_old_rename_table *local_base, struct _kitsune_old_rename_table *local_in, unsigned int *local_out) {
-    (void)xf;
+void _kitsune_rule_struct_table_flags(struct kitsune_xf *_kitsune_xf, struct _kitsune_old_rename_table *local_base, struct _kitsune_old_rename_table *local_in, unsigned int *local_out) {
+    (void)_kitsune_xf;
     (void)local_base;
     (void)local_in;
     (void)local_out;
 #line 3 "kitsune.yaml"
 (*local_out) = 42;
-#line 43 "rules.c"
+#line 46 "rules.c"
 }
 
 /* items_vector -> items_vector (kitsune.yaml:4) */
-void _kitsune_rule_items_vector(struct kitsune_xf *xf, struct _kitsune_old_rename_vector *local_base, struct _kitsune_old_rename_vector *local_in, struct _kitsune_new_rename_vector *local_out) {
-    (void)xf;
+void _kitsune_rule_items_vector(struct kitsune_xf *_kitsune_xf, struct _kitsune_old_rename_vector *local_base, struct _kitsune_old_rename_vector *local_in, struct _kitsune_new_rename_vector *local_out) {
+    (void)_kitsune_xf;
     (void)local_base;
     (void)local_in;
     (void)local_out;
 #line 4 "kitsune.yaml"
 size_t n = (*local_in).bytes / sizeof(struct _kitsune_old_rename_item);
-XF_INVOKE(XF_PTRARRAY(n, 0, 0, (&_kitsune_closure_item)), &(*local_in).mem, &(*local_out).mem);
+XF_INVOKE(XF_PTRARRAY(n, sizeof(struct _kitsune_old_rename_item), sizeof(struct _kitsune_new_rename_item), (&_kitsune_closure_item)), &(*local_in).mem, &(*local_out).mem);
 (*local_out).bytes = n * sizeof(struct _kitsune_new_rename_item);
-#line 56 "rules.c"
+#line 59 "rules.c"
 }

@@ -120,8 +120,8 @@ static inline enum _kitsune_new_rename_color _kitsune_map_color(struct kitsune_x
 }
 
 /* ---- rules ---- */
-void _kitsune_rule_struct_entry_level(struct kitsune_xf *xf, struct _kitsune_old_rename_item *local_base, unsigned int *local_in, unsigned int *local_out);
-void _kitsune_rule_struct_entry_weight(struct kitsune_xf *xf, struct _kitsune_old_rename_item *local_base, struct _kitsune_old_rename_item *local_in, double *local_out);
+void _kitsune_rule_struct_entry_level(struct kitsune_xf *_kitsune_xf, struct _kitsune_old_rename_item *local_base, unsigned int *local_in, unsigned int *local_out);
+void _kitsune_rule_struct_entry_weight(struct kitsune_xf *_kitsune_xf, struct _kitsune_old_rename_item *local_base, struct _kitsune_old_rename_item *local_in, double *local_out);
 
 /* Pointers in a union whose member in use is not known. */
 static inline void _kitsune_word_move(struct kitsune_xf *xf, const void *in, void *out) {

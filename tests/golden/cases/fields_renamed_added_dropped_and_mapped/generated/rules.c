@@ -6,16 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kitsune_types.h"
-#include "kitsune_rules.h"
+#include "kitsune_types.h" /* in front of the preamble: macros of its headers do not reach it */
+#include "kitsune_closures.h"
 
 /* A rule hands objects of the generated types to functions of the new version, which know them under
  * the program's own names: the same layouts, other tags. */
 #pragma GCC diagnostic ignored "-Wincompatible-pointer-types"
 
 /* struct item.level -> struct entry.level (kitsune.yaml:7) */
-void _kitsune_rule_struct_entry_level(struct kitsune_xf *xf, struct _kitsune_old_rename_item *local_base, unsigned int *local_in, unsigned int *local_out) {
-    (void)xf;
+void _kitsune_rule_struct_entry_level(struct kitsune_xf *_kitsune_xf, struct _kitsune_old_rename_item *local_base, unsigned int *local_in, unsigned int *local_out) {
+    (void)_kitsune_xf;
     (void)local_base;
     (void)local_in;
     (void)local_out;
@@ -25,8 +25,8 @@ void _kitsune_rule_struct_entry_level(struct kitsune_xf *xf, struct _kitsune_old
 }
 
 /* struct entry.weight (kitsune.yaml:5) */
-void _kitsune_rule_struct_entry_weight(struct kitsune_xf *xf, struct _kitsune_old_rename_item *local_base, struct _kitsune_old_rename_item *local_in, double *local_out) {
-    (void)xf;
+void _kitsune_rule_struct_entry_weight(struct kitsune_xf *_kitsune_xf, struct _kitsune_old_rename_item *local_base, struct _kitsune_old_rename_item *local_in, double *local_out) {
+    (void)_kitsune_xf;
     (void)local_base;
     (void)local_in;
     (void)local_out;

@@ -387,7 +387,7 @@ int _kitsune_migrate_odd(struct kitsune_xf *xf, const void *old, void *new);
 int _kitsune_migrate_main_c_list(struct kitsune_xf *xf, const void *old, void *new);
 
 /* ---- rules ---- */
-void _kitsune_rule_struct_odd_added(struct kitsune_xf *xf, struct _kitsune_old_rename_odd *local_base, struct _kitsune_old_rename_odd *local_in, int *local_out);
+void _kitsune_rule_struct_odd_added(struct kitsune_xf *_kitsune_xf, struct _kitsune_old_rename_odd *local_base, struct _kitsune_old_rename_odd *local_in, int *local_out);
 
 /* Pointers in a union whose member in use is not known. */
 static inline void _kitsune_word_move(struct kitsune_xf *xf, const void *in, void *out) {

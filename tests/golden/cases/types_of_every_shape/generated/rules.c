@@ -6,16 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kitsune_types.h"
-#include "kitsune_rules.h"
+#include "kitsune_types.h" /* in front of the preamble: macros of its headers do not reach it */
+#include "kitsune_closures.h"
 
 /* A rule hands objects of the generated types to functions of the new version, which know them under
  * the program's own names: the same layouts, other tags. */
 #pragma GCC diagnostic ignored "-Wincompatible-pointer-types"
 
 /* struct odd.added (kitsune.yaml:3) */
-void _kitsune_rule_struct_odd_added(struct kitsune_xf *xf, struct _kitsune_old_rename_odd *local_base, struct _kitsune_old_rename_odd *local_in, int *local_out) {
-    (void)xf;
+void _kitsune_rule_struct_odd_added(struct kitsune_xf *_kitsune_xf, struct _kitsune_old_rename_odd *local_base, struct _kitsune_old_rename_odd *local_in, int *local_out) {
+    (void)_kitsune_xf;
     (void)local_base;
     (void)local_in;
     (void)local_out;
