@@ -8,6 +8,7 @@ this module knows their options only, and imports a stage when its command is as
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -16,7 +17,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kitsune_tool import __version__
 from kitsune_tool.errors import EXIT_BUG, EXIT_DONE, EXIT_INPUT_WRONG, EXIT_USAGE, KitsuneError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     _Parsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _INTERRUPTED = 130
+_MANIFEST_HELP = "default: kitsune.yaml here or above"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,9 +99,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_manifest(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--manifest", type=Path, metavar="FILE", help="default: kitsune.yaml here or above"
-    )
+    parser.add_argument("--manifest", type=Path, metavar="FILE", help=_MANIFEST_HELP)
     parser.add_argument(
         "--version", metavar="V", help="a version of the manifest; default: its last one"
     )
@@ -173,8 +173,14 @@ def _add_inspect(parsers: _Parsers) -> None:
 
 def _add_report(parsers: _Parsers) -> None:
     parser = parsers.add_parser("report", help="print what changes with a release")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("release", type=Path, metavar="RELEASE")
+    parser.add_argument("--manifest", type=Path, metavar="FILE", help=_MANIFEST_HELP)
+    parser.add_argument(
+        "--format", choices=("text", "json", "html"), default="text", help="default: %(default)s"
+    )
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: print it")
+    parser.add_argument(
+        "release", metavar="RELEASE", help="a file, or a version in the manifest's store"
+    )
     parser.set_defaults(run=_report)
 
 
@@ -353,18 +359,47 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from kitsune_tool.store import REPORT_JSON, REPORT_TEXT
+    from kitsune_tool import files, reportpage
 
-    path = options.release.parent / (REPORT_JSON if options.json else REPORT_TEXT)
-    try:
-        print(path.read_text(encoding="utf-8"), end="")
-    except OSError as error:
-        raise KitsuneError(
-            "K224",
-            f"{options.release} has no report beside it",
-            hint="reports lie where the release was built, and in the store",
-        ) from error
+    data = _read_report(options)
+    match options.format:
+        case "json":
+            text = json.dumps(data, indent=1) + "\n"
+        case "html":
+            text = reportpage.as_page(data)
+        case _:
+            text = reportpage.as_text(data)
+    if options.output is None:
+        print(text, end="")
+    else:
+        files.write_if_changed(options.output, text)
     return EXIT_DONE
+
+
+def _read_report(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the report beside a release. Raises K224."""
+    from kitsune_tool.report import FORMAT
+    from kitsune_tool.store import REPORT_JSON, Store
+
+    path = Path(options.release)
+    if not path.exists() and os.sep not in options.release:
+        with contextlib.suppress(KitsuneError):
+            manifest, _ = _manifest(argparse.Namespace(manifest=options.manifest, version=None))
+            path = Store(manifest.store, manifest.program).release(options.release)
+    try:
+        data = json.loads((path.parent / REPORT_JSON).read_text(encoding="utf-8"))
+        if data["kitsune_report"] == FORMAT:
+            return dict(data)
+        why = f"has a report of format {data['kitsune_report']}, not {FORMAT}"
+    except OSError:
+        why = "has no report beside it"
+    except (ValueError, KeyError, TypeError):
+        why = "has a report beside it that this Kitsune cannot read"
+    raise KitsuneError(
+        "K224",
+        f"{options.release} {why}",
+        hint="reports lie where the release was built, and in the store",
+    )
 
 
 def _convert(options: argparse.Namespace) -> int:

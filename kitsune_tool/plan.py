@@ -30,7 +30,7 @@ from kitsune_tool.compare import (
 )
 from kitsune_tool.diagnose import Diagnoses, SourceLine, no_source
 from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location
-from kitsune_tool.likely import Likely
+from kitsune_tool.likely import Guess, Likely
 from kitsune_tool.model import (
     UNKNOWN,
     UNKNOWN_TYPE,
@@ -84,6 +84,7 @@ from kitsune_tool.rules import Rule, RuleSet
 from kitsune_tool.unions import Tags
 
 _NOT_ASKED_FOR = "keeps its initial value: no MIGRATE_* asks for it"
+_NEW = "new; keeps its initial value"
 _MOST_COUNTS = 3
 _MAX_WORDS = 64
 """Pointers looked at in one union; a bigger one is copied."""
@@ -158,6 +159,10 @@ class Plan:
     """What rules' `$xform` and `$gen` ask for; None for an opaque word."""
     unused_rules: tuple[tuple[Rule, str], ...] = ()
     replaced_rules: tuple[tuple[Rule, str], ...] = ()
+    former_names: Mapping[str, str] = field(default_factory=dict)
+    """What the rules' renames say: old places by the new ones."""
+    likely_renames: tuple[tuple[str, tuple[Guess, ...]], ...] = ()
+    """New variables that keep their initial values, and what they may have been."""
 
 
 def make_plan(
@@ -274,6 +279,10 @@ class _Planner:
             closures=self.closures,
             unused_rules=tuple(self.comparison.unused_rules()),
             replaced_rules=tuple(self.comparison.replaced),
+            former_names={
+                new: placed.old for new, placed in self.comparison.renames.items() if placed.old
+            },
+            likely_renames=tuple(self._likely_renames(kept)),
         )
 
     # -- variables --------------------------------------------------------------------------------
@@ -327,8 +336,7 @@ class _Planner:
             instance = self.new.variable_instance(new)
             declared = self.new.spell(instance, new.name)
             self.diagnoses.variable_added(new, declared, self.likely.variables(new))
-        reason = "new; keeps its initial value"
-        return Migration(new, None, None, None, auto, False, reason) if auto else None
+        return Migration(new, None, None, None, auto, False, _NEW) if auto else None
 
     def _ruled_variable(
         self, new: Variable, old: Variable | None, rule: PlacedRule, auto: bool
@@ -348,6 +356,17 @@ class _Planner:
             return migration
         pair = self._parts_only(migration.old, migration.new)
         return dataclasses.replace(migration, pair=pair)
+
+    def _likely_renames(
+        self, migrations: Iterable[Migration]
+    ) -> Iterable[tuple[str, tuple[Guess, ...]]]:
+        """Yield the guesses for variables that keep their initial values without a rule's word."""
+        for migration in migrations:
+            new = migration.new
+            if new is not None and migration.reason == _NEW:
+                guesses = self.likely.variables(new)
+                if guesses:
+                    yield new.key, guesses
 
     def _parts_only(self, old: Variable, new: Variable) -> Pair | None:
         """Return a pair that tells which parts of two variables correspond, without a diagnosis.

@@ -19,7 +19,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kitsune_tool import (
     __version__,
@@ -29,14 +28,17 @@ from kitsune_tool import (
     launcher,
     locations,
     objects,
+    pieces,
     plan,
     program,
     render,
     report,
+    reportpage,
     resources,
     rules,
     store,
     toolchain,
+    views,
 )
 from kitsune_tool.config import Manifest, Version
 from kitsune_tool.errors import KitsuneError, Location, Move, unmoved
@@ -94,8 +96,7 @@ class _Generated:
     """What the generator made: C files by name, reports, warnings."""
 
     sources: dict[str, str]
-    report_text: str
-    report_json: str
+    report: report.Data
     warnings: tuple[str, ...]
 
 
@@ -169,8 +170,7 @@ class _Work:
         if not parents:
             return _Generated(
                 render.render_first(new, identity),
-                report.first_text(new),
-                _json(report.first_data(new)),
+                report.first_report(new, self._edit_texts()),
                 (),
             )
         wanted = rules.parse_rules(manifest.rules(version), manifest.preambles(version))
@@ -183,10 +183,11 @@ class _Work:
             _plan_options(manifest),
             self._source_line,
         )
+        made = views.make_views(decided)
+        sources = render.render_views(decided, made, identity)
         return _Generated(
-            render.render_release(decided, identity),
-            report.as_text(decided),
-            _json(report.as_data(decided)),
+            sources,
+            report.report(decided, pieces.take_apart(sources, made), self._edit_texts()),
             tuple(
                 f"{rule.at}: warning: rule '{rule.label}' matches nothing: {why}"
                 for rule, why in decided.unused_rules
@@ -241,11 +242,20 @@ class _Work:
         for name, text in generated.sources.items():
             data = text.encode("utf-8", "surrogateescape")
             files.write_if_changed(place / "generated" / name, data)
-        files.write_if_changed(place / store.REPORT_TEXT, generated.report_text)
-        files.write_if_changed(place / store.REPORT_JSON, generated.report_json)
+        self._install_reports(place, report.identified(generated.report, description.to_json()))
         text = json.dumps(description.to_json(), indent=2) + "\n"
         files.write_if_changed(place / store.DESCRIPTION, text)
         files.write_if_changed(request.output, linked.read_bytes())
+
+    def _install_reports(self, place: Path, data: report.Data) -> None:
+        text = json.dumps(data, indent=1) + "\n"
+        files.write_if_changed(place / store.REPORT_JSON, text)
+        files.write_if_changed(place / store.REPORT_TEXT, reportpage.as_text(data))
+        files.write_if_changed(place / store.REPORT_PAGE, reportpage.as_page(data))
+
+    def _edit_texts(self) -> tuple[report.EditText, ...]:
+        edits = self.request.manifest.edits(self.request.version)
+        return tuple(report.EditText(edit.action, edit.text) for edit in edits)
 
     def _units(self) -> tuple[Unit, ...]:
         units = objects.read_units(self._link("trial", {"trial.c": _TRIAL}))
@@ -367,10 +377,6 @@ def _plan_options(manifest: Manifest) -> plan.Options:
         grow=options.grow,
         strict=options.strict,
     )
-
-
-def _json(data: Any) -> str:
-    return json.dumps(data, indent=1) + "\n"
 
 
 def _editable(merged: Program) -> list[str]:

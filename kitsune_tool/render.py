@@ -16,7 +16,7 @@ from kitsune_tool import resources
 from kitsune_tool.model import Program
 from kitsune_tool.plan import Plan
 from kitsune_tool.program import layout_digest
-from kitsune_tool.views import make_views
+from kitsune_tool.views import Views, make_views
 
 _LONGEST_NAME = 63
 """Of `program` and `version` in `struct kitsune_identity`."""
@@ -41,7 +41,11 @@ def render_release(plan: Plan, identity: Identity) -> dict[str, str]:
 
     Raises `KitsuneError` (K112, K132) for what rules' code and lengths get wrong.
     """
-    views = make_views(plan)
+    return render_views(plan, make_views(plan), identity)
+
+
+def render_views(plan: Plan, views: Views, identity: Identity) -> dict[str, str]:
+    """Return the generated files of a release, printed from views that were made of its plan."""
     files = {"kitsune_types.h": _print("types.h.j2", views=views)}
     for unit in views.units:
         files[unit.file] = _print("transform.c.j2", unit=unit)

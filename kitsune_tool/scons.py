@@ -34,7 +34,7 @@ from SCons.Util import CLVar, flatten
 
 from kitsune_tool import config, files, launcher, resources
 from kitsune_tool.errors import EXIT_USAGE, KitsuneError, Location
-from kitsune_tool.store import DESCRIPTION, REPORT_JSON, REPORT_TEXT, Store
+from kitsune_tool.store import DESCRIPTION, REPORTS, Store
 
 _Environment = Any
 _Node = Any
@@ -389,7 +389,7 @@ def _keep_out_of_default(env: _Environment, nodes: list[_Node]) -> None:
 def _with_reports(
     target: list[_Node], source: list[_Node], env: _Environment
 ) -> tuple[list[_Node], list[_Node]]:
-    beside = [target[0].dir.File(name) for name in (DESCRIPTION, REPORT_TEXT, REPORT_JSON)]
+    beside = [target[0].dir.File(name) for name in (DESCRIPTION, *REPORTS)]
     return target + beside, source
 
 

@@ -22,6 +22,8 @@ from kitsune_tool.errors import KitsuneError, Location, Note
 
 REPORT_TEXT = "report.txt"
 REPORT_JSON = "report.json"
+REPORT_PAGE = "report.html"
+REPORTS = (REPORT_TEXT, REPORT_JSON, REPORT_PAGE)
 DESCRIPTION = "release.json"
 
 
@@ -77,7 +79,7 @@ class Description:
                 "K220",
                 "not the description of a release",
                 at=Location(files.shown(path)),
-                hint="a release in the store consists of its .so, release.json and two reports;\n"
+                hint="a release in the store consists of its .so, release.json and three reports;\n"
                 "take the directory from a backup",
             ) from error
 
@@ -136,8 +138,7 @@ class Store:
         copies = {
             release: f"{self.program}.so",
             release.parent / DESCRIPTION: DESCRIPTION,
-            release.parent / REPORT_TEXT: REPORT_TEXT,
-            release.parent / REPORT_JSON: REPORT_JSON,
+            **{release.parent / name: name for name in REPORTS},
         }
         for source, name in copies.items():
             target = directory / name

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -257,6 +257,8 @@ class Views:
     update_points: tuple[tuple[str, str], ...]
     old_layout_digest: int
     flags: str
+    idents: Mapping[int, str] = field(default_factory=dict)
+    """What is in the names of what is generated for a pair, by its number."""
 
 
 def make_views(plan: Plan) -> Views:
@@ -337,6 +339,11 @@ class _Maker:
             update_points=self.plan.update_point_renames,
             old_layout_digest=self.plan.old_layout_digest,
             flags=self._flags(),
+            idents={
+                pair.number: self.pair_idents[shape]
+                for pair in self.plan.pairs
+                if (shape := self.shape(pair)) in self.pair_idents
+            },
         )
 
     def _flags(self) -> str:

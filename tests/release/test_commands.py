@@ -120,7 +120,7 @@ def test_a_rule_that_matches_nothing_is_a_warning(place: Path) -> None:
         place, "kitsune release --version 2.0 -o b/bell.so --parent a/bell.so --objects main.o"
     )
     assert done.stderr.startswith(
-        "kitsune.yaml:7:9: warning: rule 'struct item.missing' matches nothing: "
+        "kitsune.yaml:7:15: warning: rule 'struct item.missing' matches nothing: "
     )
 
 
@@ -133,8 +133,25 @@ def test_the_program_s_own_warnings_are_not_asked_of_generated_code(place: Path)
 
 def test_report_prints_what_lies_beside_the_release(place: Path) -> None:
     sh(place, "kitsune release --version 1.0 -o a/bell.so --objects main.o")
-    assert sh(place, "kitsune report a/bell.so").stdout == (place / "a/report.txt").read_text()
-    assert json.loads(sh(place, "kitsune report --json a/bell.so").stdout)["version"] == "1.0"
+    for form, name in (("text", "report.txt"), ("json", "report.json"), ("html", "report.html")):
+        printed = sh(place, f"kitsune report --format {form} a/bell.so").stdout
+        assert printed == (place / "a" / name).read_text()
+    assert json.loads((place / "a/report.json").read_text())["version"] == "1.0"
+
+
+def test_report_finds_a_version_in_the_store_and_writes_a_file(place: Path) -> None:
+    sh(place, "kitsune release --version 1.0 -o a/bell.so --objects main.o")
+    sh(place, "kitsune publish --version 1.0 a/bell.so")
+    sh(place, "mkdir below; cd below; kitsune report --format html -o page.html 1.0")
+    stored = (place / "releases/bell/1.0/report.html").read_text()
+    assert (place / "below/page.html").read_text() == stored
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"kitsune_report": 0}'])
+def test_a_report_that_cannot_be_read_is_told(place: Path, text: str) -> None:
+    (place / "report.json").write_text(text)
+    done = sh(place, "kitsune report main.o", fails=True)
+    assert "error[K224]: main.o has a report" in done.stderr
 
 
 def test_a_failed_release_leaves_the_one_before(place: Path) -> None:

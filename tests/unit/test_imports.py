@@ -18,7 +18,7 @@ IMPURE = {"pycparser", "jinja2", "os", "subprocess", "pathlib", "yaml", "SCons",
 ONLY_IN = {
     "SCons": {"scons"},
     "yaml": {"yamlfile"},
-    "jinja2": {"render"},
+    "jinja2": {"render", "reportpage"},
     "pycparser": {"parse", "extract", "typegraph", "normalise", "bodies"},
 }
 

@@ -37,13 +37,14 @@ def build(
     write_if_changed(place / "release.json", json.dumps(described.to_json()))
     (place / "report.txt").write_text("report\n")
     (place / "report.json").write_text("{}\n")
+    (place / "report.html").write_text("<!DOCTYPE html>\n")
     return release
 
 
 def test_publishing_keeps_release_description_and_reports(store: Store, tmp_path: Path) -> None:
     assert store.publish(build(tmp_path / "build"), version())
     names = sorted(path.name for path in store.directory("2.0").iterdir())
-    assert names == ["kvd.so", "release.json", "report.json", "report.txt"]
+    assert names == ["kvd.so", "release.json", "report.html", "report.json", "report.txt"]
     assert store.release("2.0").read_bytes() == b"code"
     assert store.description("2.0").toolchain == TOOLS
 
@@ -127,7 +128,7 @@ def test_a_damaged_description_is_found(store: Store, tmp_path: Path, text: str)
         store.description("2.0")
     assert caught.value.report() == (
         f"{path}: error[K220]: not the description of a release\n"
-        "hint: a release in the store consists of its .so, release.json and two reports;\n"
+        "hint: a release in the store consists of its .so, release.json and three reports;\n"
         "      take the directory from a backup"
     )
 
