@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         "cc", help="compile C as COMPILER would, and note what is in it", add_help=False
     )
     _add_config(parsers)
+    _add_source(parsers)
     _add_flags(parsers)
     _add_release(parsers)
     _add_publish(parsers)
@@ -110,6 +111,12 @@ def _add_config(parsers: _Parsers) -> None:
     _add_manifest(parser)
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: print it")
     parser.set_defaults(run=_config)
+
+
+def _add_source(parsers: _Parsers) -> None:
+    parser = parsers.add_parser("source", help="print where the sources of a version are")
+    _add_manifest(parser)
+    parser.set_defaults(run=_source)
 
 
 def _add_flags(parsers: _Parsers) -> None:
@@ -247,11 +254,12 @@ def _compile(words: list[str]) -> int:
 
 
 def _manifest(options: argparse.Namespace) -> tuple[Manifest, Version]:
-    from kitsune_tool import config
+    from kitsune_tool import config, revisions
 
     path = options.manifest or config.find_manifest(Path())
     manifest = config.load_manifest(path)
     version = manifest.version(options.version) if options.version else manifest.versions[-1]
+    revisions.provide(version)
     return manifest, version
 
 
@@ -278,6 +286,13 @@ def _release(options: argparse.Namespace) -> int:
         print(warning, file=sys.stderr)
     if options.publish:
         _put_into_store(request.manifest, request.version, request.output)
+    return EXIT_DONE
+
+
+def _source(options: argparse.Namespace) -> int:
+    from kitsune_tool import files
+
+    print(files.shown(_manifest(options)[1].source))
     return EXIT_DONE
 
 

@@ -24,6 +24,8 @@ from kitsune_tool.unions import CaseSource, UnionSource
 from kitsune_tool.yamlfile import Node, read_yaml
 
 MANIFEST_NAME = "kitsune.yaml"
+CHECKOUTS = ".kitsune/sources"
+"""Where the sources of revisions are, below the manifest's directory."""
 _FORMAT = "1"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,62}")
 _SYMBOLS = re.compile(r"[A-Za-z0-9_$*?]+")
@@ -68,10 +70,24 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class Revision:
+    """A revision of the git repository that holds the directory `repository`, by its `name`; its
+    files belong into `checkout`. `line` is the text of the manifest at `at`.
+    """
+
+    repository: Path
+    name: str
+    checkout: Path
+    at: Location
+    line: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Version:
     """A version; `source` is the absolute root of its sources, `parents` are earlier versions.
 
-    `line` is the text of the manifest at `at`, for messages.
+    `line` is the text of the manifest at `at`, for messages. The sources of a `revision` are there
+    when revisions.py has checked them out.
     """
 
     name: str
@@ -80,6 +96,7 @@ class Version:
     section: Section
     at: Location
     line: str | None = None
+    revision: Revision | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,10 +333,33 @@ def _version(item: Node, base: Path, earlier: list[Version]) -> Version:
             message = f"version '{name}' is given twice, first in line {other.at.line}"
             raise fields["version"].error("K210", message)
     parents = _parents(fields.get("parents"), earlier)
-    source = base / fields["source"].text() if "source" in fields else base
+    source, revision = _source(fields.get("source"), base, name)
     at = fields["version"].at
     line = item.document.source_line(at)
-    return Version(name, source, parents, _section_of(fields, base), at, line)
+    return Version(name, source, parents, _section_of(fields, base), at, line, revision)
+
+
+def _source(node: Node | None, base: Path, version: str) -> tuple[Path, Revision | None]:
+    """Return the root of a version's sources, and the revision that they come from if they do."""
+    if node is None:
+        return base, None
+    if not node.is_mapping:
+        return base / node.text(), None
+    fields = node.fields(("git", "path"), required=("git",))
+    checkout = base / CHECKOUTS / version
+    inside = fields["path"].text() if "path" in fields else ""
+    source = Path(os.path.normpath(checkout / _below_repository(base) / inside))
+    if not source.is_relative_to(checkout):
+        raise fields["path"].error("K205", f"'{inside}' is outside of the repository")
+    name = fields["git"]
+    line = node.document.source_line(name.at)
+    return source, Revision(base, name.text(), checkout, name.at, line)
+
+
+def _below_repository(base: Path) -> Path:
+    """Return the path of a directory below the top of its git repository."""
+    top = next((each for each in (base, *base.parents) if (each / ".git").exists()), base)
+    return base.relative_to(top)
 
 
 def _parents(node: Node | None, earlier: list[Version]) -> tuple[str, ...]:

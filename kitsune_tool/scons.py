@@ -32,7 +32,7 @@ from SCons.Builder import Builder
 from SCons.Errors import UserError
 from SCons.Util import CLVar, flatten
 
-from kitsune_tool import config, files, launcher, resources
+from kitsune_tool import config, files, launcher, resources, revisions
 from kitsune_tool.errors import EXIT_USAGE, KitsuneError, Location
 from kitsune_tool.store import DESCRIPTION, REPORTS, Store
 
@@ -108,6 +108,8 @@ def generate(env: _Environment) -> None:
 def kitsune_versions(env: _Environment) -> list[DeclaredVersion]:
     """Return the versions of the manifest, oldest first."""
     manifest = _load(env)[0]
+    for version in manifest.versions:
+        revisions.provide(version)
     return [
         DeclaredVersion(version.name, env.Dir(str(version.source))) for version in manifest.versions
     ]
@@ -186,6 +188,7 @@ class _Build:
     def of(cls, env: _Environment, version_name: str | None) -> _Build:
         manifest, node = _load(env)
         version = manifest.version(version_name) if version_name else manifest.versions[-1]
+        revisions.provide(version)
         directory = env.Dir("$KITSUNEDIR").Dir(manifest.program).Dir(version.name)
         settings = directory.File("front-end.json")
         # The tool keeps what it builds once in the user's cache.
