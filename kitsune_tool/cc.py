@@ -354,11 +354,13 @@ def _front_end_config(unit: _Unit) -> FrontendConfig:
     try:
         edits = _edits(given)
         root = str(given.get("root", "."))
+        looked_up = tuple(map(str, given.get("functions", ())))
     except (TypeError, ValueError, AttributeError) as error:
         raise _bad_config(unit.options.config, str(error)) from error
     return FrontendConfig(
         root=root,
         edits=edits,
+        looked_up=looked_up,
         compiler=Path(unit.command.compiler[-1]).name,
         expand=functools.partial(expand, unit.command, unit.source, unit.given),
     )

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+_BY_KEY = re.compile(r'\bkitsune_lookup_key_new\s*\(\s*"([^"\n]+)"\s*\)')
+_BY_PARTS = re.compile(r'\bGET_NEW_(?:GLOBAL\s*\(|STATIC\s*\(\s*"?([^",\n]+?)"?\s*,)\s*(\w+)\s*\)')
 _CALL = re.compile(r"(\w*)\s*\((.*)\)", re.DOTALL)
 _PIECE = re.compile(
     r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|//[^\n]*|/\*.*?\*/'
@@ -141,6 +143,15 @@ def type_uses(code: str) -> list[tuple[str, str]]:
     ]
     spelled = re.finditer(r"(struct|union|enum)?\s*_kitsune_(old|new)_rename_(\w+)", code)
     found += [(m.group(2), f"{m.group(1) or ''} {m.group(3)}".strip()) for m in spelled]
+    return found
+
+
+def looked_up(code: str) -> list[str]:
+    """Return the keys of the new version that code looks up by a literal."""
+    found = [match.group(1) for match in _BY_KEY.finditer(code)]
+    for match in _BY_PARTS.finditer(code):
+        file, name = match.group(1), match.group(2)
+        found.append(f"{file}/{name}" if file else name)
     return found
 
 

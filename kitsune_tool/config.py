@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from kitsune_tool import files, resources, rulefile
+from kitsune_tool import code, files, resources, rulefile
 from kitsune_tool.annotate import AnnotationSource
 from kitsune_tool.errors import KitsuneError, Location
 from kitsune_tool.rules import Preamble, RuleFile, RuleSource
@@ -238,16 +238,25 @@ def front_end_config(manifest: Manifest, version: Version, root: str | None = No
     """Return the text of the front-end's configuration for a version.
 
     It has all that compiling a unit depends on and nothing else: what only a release depends on
-    (rules, annotations, lines of the manifest that no edit stands in) does not change it. `root`
-    replaces the absolute source root, for builds that want no absolute path in their signatures.
+    (rules, but for the static functions that they call; annotations, lines of the manifest that no
+    edit stands in) does not change it. `root` replaces the absolute source root, for builds that
+    want no absolute path in their signatures.
     """
     data = {
         "program": manifest.program,
         "root": str(version.source) if root is None else root,
         "edits": [edit.to_json() for edit in manifest.edits(version)],
+        "functions": _looked_up(manifest, version),
         "tool": resources.front_end_digest(),
     }
     return json.dumps(data, indent=1, sort_keys=True) + "\n"
+
+
+def _looked_up(manifest: Manifest, version: Version) -> list[str]:
+    """Return the keys of static functions that a version's rules call: its units register them."""
+    texts = [rule.code or "" for rule in manifest.rules(version)]
+    texts += [preamble.text for preamble in manifest.preambles(version)]
+    return sorted({key for text in texts for key in code.looked_up(text) if "/" in key})
 
 
 def release_config(manifest: Manifest, version: Version) -> str:

@@ -38,6 +38,7 @@ from kitsune_tool.model import (
     with_children,
 )
 from kitsune_tool.normalise import MARKER, Misunderstood, Normalised, normalise, tokens, unquote
+from kitsune_tool.paths import matches_key
 from kitsune_tool.scan import External, Scan
 from kitsune_tool.typegraph import DeclaredType, Scope, TypeGraph
 
@@ -124,20 +125,31 @@ class Extracted:
 
 
 def extract(
-    scan: Scan, source: str, locate: Callable[[int], Location], noting: Noting = NOTHING_MORE
+    scan: Scan,
+    source: str,
+    locate: Callable[[int], Location],
+    noting: Noting = NOTHING_MORE,
+    looked_up: tuple[str, ...] = (),
 ) -> Extracted:
     """Make the model of a unit.
 
     `source` is its file and `locate` gives places, both relative to the version's source root.
+    `looked_up` are keys of static functions that are registered whoever takes their address.
     """
-    return _Extraction(scan, source, locate, noting).run()
+    return _Extraction(scan, source, locate, noting, looked_up).run()
 
 
 class _Extraction:
     def __init__(
-        self, scan: Scan, source: str, locate: Callable[[int], Location], noting: Noting
+        self,
+        scan: Scan,
+        source: str,
+        locate: Callable[[int], Location],
+        noting: Noting,
+        looked_up: tuple[str, ...],
     ) -> None:
         self.noting = noting
+        self.looked_up = looked_up
         self.noted: list[NotedLocal] = []
         self.frames: list[NotedFrame] = []
         self.first_noted = -1
@@ -516,12 +528,19 @@ class _Extraction:
             is_here = info.is_emitted_here and name in self.live
             is_defined = is_here and not info.system
             registered = name in taken and (is_here or not info.is_static)
+            registered = registered or (is_defined and self._is_looked_up(info))
             if not is_defined and not registered:
                 continue
             if registered and not is_here:
                 weak.add(name)
             symbols.append(self._function(info, registered, is_here))
         return tuple(symbols), frozenset(weak)
+
+    def _is_looked_up(self, info: FunctionInfo) -> bool:
+        if not info.is_static or not self.looked_up:
+            return False
+        key = self._key(info.name, is_static=True)
+        return any(matches_key(pattern, key) for pattern in self.looked_up)
 
     def _function(self, info: FunctionInfo, registered: bool, defined: bool) -> FunctionSymbol:
         declared: list[DeclaredType] = []

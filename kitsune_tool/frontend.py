@@ -32,7 +32,8 @@ class FrontendConfig:
 
     `root` is the absolute path of the version's source root, and `directory` the one that relative
     names in line markers start from (the compiler's; default: the current one). `edits` are the
-    manifest's; `expand` is how macros in them are expanded (default: not at all).
+    manifest's; `expand` is how macros in them are expanded (default: not at all). `looked_up` are
+    the static functions that rules ask for by key.
     """
 
     root: str
@@ -41,6 +42,7 @@ class FrontendConfig:
     compiler: str = ""
     expand: Expand | None = None
     noting: Noting = NOTHING_MORE
+    looked_up: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def _process(text: str, source: str, config: FrontendConfig) -> Processed:
     matches: tuple[EditMatch, ...] = ()
     if config.edits:
         scanned, matches = _edited(scanned, name, config)
-    extracted = extract(scanned, name, _locator(scanned, config), config.noting)
+    extracted = extract(scanned, name, _locator(scanned, config), config.noting, config.looked_up)
     if extracted.errors:
         raise KitsuneErrors(extracted.errors)
     extracted = _identified(extracted, matches, config)

@@ -19,6 +19,7 @@ from typing import Literal, TypeAlias
 
 from kitsune_tool import closed, expressions, sample
 from kitsune_tool.annotate import case_notes
+from kitsune_tool.byhand import find_transformers
 from kitsune_tool.code import closure_uses
 from kitsune_tool.compare import (
     Comparison,
@@ -29,7 +30,7 @@ from kitsune_tool.compare import (
     type_places,
 )
 from kitsune_tool.diagnose import Diagnoses, SourceLine, no_source
-from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location
+from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location, Note
 from kitsune_tool.likely import Guess, Likely
 from kitsune_tool.model import (
     UNKNOWN,
@@ -111,8 +112,9 @@ class Migration:
     """A variable and what is done with it.
 
     `new` is None for one that is dropped, `old` for one that is made afresh. `address`: its value
-    is not migrated, but pointers to the old one become pointers to the new one. `rule` gives the
-    value; without `rule` and `pair` the initial value is kept.
+    is not migrated, but pointers to the old one become pointers to the new one. `rule`, or the
+    program's own function `by_hand`, gives the value; without these and `pair` the initial value is
+    kept.
     """
 
     new: Variable | None
@@ -122,6 +124,7 @@ class Migration:
     auto: bool = False
     address: bool = False
     reason: str = ""
+    by_hand: FunctionSymbol | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +231,8 @@ class _Planner:
     known: dict[object, Pair] = field(default_factory=dict)
     queue: deque[tuple[Pair, Compound, Compound, tuple[str, ...]]] = field(default_factory=deque)
     customs: list[tuple[Pair, str]] = field(default_factory=list)
+    by_hand: dict[str, FunctionSymbol] = field(default_factory=dict)
+    """The program's own transformers, by the keys of their variables."""
     requested: frozenset[str | None] = frozenset()
     """Keys, or ends of keys, that the new version's `MIGRATE_*` ask for."""
     nested: set[int] = field(default_factory=set)
@@ -250,6 +255,7 @@ class _Planner:
         return Likely(self.comparison)
 
     def run(self) -> Plan:
+        self._find_by_hand()
         migrations = [self._variable(each) for each in self.new.program.variables]
         self._drain()
         kept = tuple(self._with_parts(m) for m in migrations if m is not None)
@@ -287,6 +293,12 @@ class _Planner:
 
     # -- variables --------------------------------------------------------------------------------
 
+    def _find_by_hand(self) -> None:
+        try:
+            self.by_hand = find_transformers(self.new)
+        except KitsuneError as error:
+            self.diagnoses.keep(error)
+
     def _variable(self, new: Variable) -> Migration | None:
         old = self.comparison.old_variable(new)
         if new.is_local:  # none but a MIGRATE_LOCAL reaches it, which the front-end resolves
@@ -300,10 +312,17 @@ class _Planner:
             return Migration(new, old, address=True, reason=_NOT_ASKED_FOR) if old else None
         return self._asked_for(new, old, auto)
 
-    def _asked_for(self, new: Variable, old: Variable | None, auto: bool) -> Migration | None:
+    def _asked_for(  # noqa: PLR0911 - one way out per way to carry a value over
+        self, new: Variable, old: Variable | None, auto: bool
+    ) -> Migration | None:
         rule = self.comparison.value_rule((new.key,))
+        function = self.by_hand.get(new.key)
         if rule is not None:
+            if function is not None:
+                self._two_ways(rule.rule, new, function)
             return self._ruled_variable(new, old, rule, auto)
+        if function is not None:
+            return Migration(new, old, auto=auto, by_hand=function)
         if _has(new, "ignore"):
             return Migration(new, old, address=True, reason="E_IGNORE")
         if new.const and not new.is_local:
@@ -316,6 +335,17 @@ class _Planner:
             self.diagnoses.keep(error)
             return None
         return Migration(new, old, pair, None, auto)
+
+    def _two_ways(self, rule: Rule, new: Variable, function: FunctionSymbol) -> None:
+        self.diagnoses.keep(
+            KitsuneError(
+                "K113",
+                f"'{new.key}' gets its value by a rule and by '{function.name}'",
+                at=rule.at,
+                notes=(Note(function.at, "the program's own transformer is here"),),
+                hint="keep one of them",
+            )
+        )
 
     def _is_auto(self, variable: Variable) -> bool:
         if _has(variable, "auto_migrate"):

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from kitsune_tool import closed, expressions
-from kitsune_tool.code import Use, closure_uses, expand, squeezed, type_uses
+from kitsune_tool.code import Use, closure_uses, expand, looked_up, squeezed, type_uses
 from kitsune_tool.compare import PlacedRule, type_place
 from kitsune_tool.definitions import Definitions, TypeTable, place_text
 from kitsune_tool.errors import KitsuneError, Location
-from kitsune_tool.model import Array, Enum, Function, Pointer, Scalar, Variable
+from kitsune_tool.model import Array, Enum, Function, FunctionSymbol, Pointer, Scalar, Variable
 from kitsune_tool.pairs import (
     Case,
     Coded,
@@ -99,6 +99,8 @@ class FunctionView:
     out_declaration: str
     body: tuple[Statement, ...]
     uses: frozenset[str]
+    result: str = "1"
+    """What the function of a variable returns: whether a value was migrated."""
     extent: ExtentView | None = None
 
 
@@ -253,6 +255,10 @@ class Views:
     preambles: tuple[PreambleView, ...]
     macros: tuple[MacroView, ...]
     migrations: tuple[MigrationView, ...]
+    by_hand: tuple[str, ...]
+    """The program's own transformers."""
+    symbols: tuple[tuple[str, str], ...]
+    """Keys and names of functions that must be found by key, though no address is taken."""
     functions: tuple[FunctionPairView, ...]
     update_points: tuple[tuple[str, str], ...]
     old_layout_digest: int
@@ -312,6 +318,7 @@ class _Maker:
         self.rule_names: set[str] = set()
         self.macros: dict[str, MacroView] = {}
         self.idents: set[str] = set()
+        self.by_hand: dict[str, FunctionSymbol] = {}
         self.pair_idents: dict[Any, str] = {}
         self.types: dict[Any, str] = {}
         self.functions: set[tuple[str, Any]] = set()
@@ -335,6 +342,8 @@ class _Maker:
             ),
             macros=tuple(self.macros.values()),
             migrations=migrations,
+            by_hand=tuple(self.by_hand),
+            symbols=tuple(self._symbols()),
             functions=tuple(self._function_pairs()),
             update_points=self.plan.update_point_renames,
             old_layout_digest=self.plan.old_layout_digest,
@@ -1084,6 +1093,8 @@ class _Maker:
         assert new is not None
         if migration.address:
             return ""
+        if migration.by_hand is not None:
+            return self._by_hand(new, migration.by_hand)
         if migration.rule is None and pair is not None:
             if not pair.moved and not closed.has_pointers(pair):
                 return ""
@@ -1101,6 +1112,15 @@ class _Maker:
             _names_used(body),
         )
         self._unit(new).migrations.append(function)
+        return name
+
+    def _by_hand(self, new: Variable, function: FunctionSymbol) -> str:
+        """Return the name of the function that calls the program's own transformer."""
+        name = self._unique("_kitsune_migrate_" + re.sub(r"\W+", "_", new.key))
+        comment = f"by the program's own {function.name} ({place_text(function.at)})"
+        made = FunctionView(name, comment, "", "", (), frozenset(), f"{function.name}(new)")
+        self._unit(new).migrations.append(made)
+        self.by_hand[function.name] = function
         return name
 
     def _migrate_body(
@@ -1122,6 +1142,19 @@ class _Maker:
         return tuple(self.whole(pair, "move")), (pair.old, pair.new)
 
     # -- functions --------------------------------------------------------------------------------
+
+    def _symbols(self) -> Iterable[tuple[str, str]]:
+        """Yield the global functions that are looked up by key and not registered by their unit:
+        transformers by hand, and what rules' code names.
+        """
+        texts = [rule.code or "" for rule in self.plan.rules.rules]
+        texts += [preamble.text for preamble in self.plan.rules.preambles]
+        keys = {key for text in texts for key in looked_up(text)}
+        keys |= {function.key for function in self.by_hand.values()}
+        for key in sorted(keys):
+            function = self.plan.new.functions.get(key)
+            if function and function.defined and not function.registered:
+                yield from [(key, function.name)] if function.storage == "global" else []
 
     def _function_pairs(self) -> Iterable[FunctionPairView]:
         for change in self.plan.functions:
@@ -1150,6 +1183,8 @@ def describe(migration: Migration) -> str:
     if migration.rule is not None:
         rule = migration.rule.rule
         return f"by rule '{rule.label}' ({place_text(rule.at)})"
+    if migration.by_hand is not None:
+        return f"by the program's own {migration.by_hand.name}"
     if migration.address or pair is None:
         return migration.reason or "keeps its initial value"
     if pair.moved:

@@ -1,0 +1,6 @@
+static int hits;
+
+int main(void)
+{
+    return hits;
+}

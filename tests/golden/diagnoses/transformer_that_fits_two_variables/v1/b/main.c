@@ -1,0 +1,6 @@
+static int hits;
+
+int other(void)
+{
+    return hits;
+}
