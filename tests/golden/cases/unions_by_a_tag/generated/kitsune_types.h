@@ -202,7 +202,7 @@ static inline enum _kitsune_new_rename_kind _kitsune_map_kind(struct kitsune_xf 
 extern const long long _kitsune_macro_F_HIDDEN;
 
 /* ---- rules ---- */
-void _kitsune_rule_struct_item_weight(struct kitsune_xf *xf, struct _kitsune_old_rename_item *local_base, struct _kitsune_old_rename_item *local_in, long *local_out);
+void _kitsune_rule_struct_item_weight(struct kitsune_xf *_kitsune_xf, struct _kitsune_old_rename_item *local_base, struct _kitsune_old_rename_item *local_in, long *local_out);
 
 /* Pointers in a union whose member in use is not known. */
 static inline void _kitsune_word_move(struct kitsune_xf *xf, const void *in, void *out) {

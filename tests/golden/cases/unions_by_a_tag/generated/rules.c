@@ -6,12 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kitsune_types.h" /* in front of the preamble: macros of its headers do not reach it */
+#include "kitsune_closures.h"
+
 #line 1 "kitsune.yaml"
 #define F_HIDDEN 4
-#line 12 "rules.c"
-
-#include "kitsune_types.h"
-#include "kitsune_rules.h"
+#line 15 "rules.c"
 
 /* A rule hands objects of the generated types to functions of the new version, which know them under
  * the program's own names: the same layouts, other tags. */
@@ -22,8 +22,8 @@ const long long _kitsune_macro_F_HIDDEN = (long long)(F_HIDDEN);
 #line 23 "rules.c"
 
 /* struct item.weight (kitsune.yaml:3) */
-void _kitsune_rule_struct_item_weight(struct kitsune_xf *xf, struct _kitsune_old_rename_item *local_base, struct _kitsune_old_rename_item *local_in, long *local_out) {
-    (void)xf;
+void _kitsune_rule_struct_item_weight(struct kitsune_xf *_kitsune_xf, struct _kitsune_old_rename_item *local_base, struct _kitsune_old_rename_item *local_in, long *local_out) {
+    (void)_kitsune_xf;
     (void)local_base;
     (void)local_in;
     (void)local_out;
