@@ -192,15 +192,93 @@ def update_points(text: str, start: int, end: int) -> list[Call]:
 
 
 def migrated(text: str, start: int, end: int) -> list[str | None]:
-    """Return the keys that the `MIGRATE_*` of a body expand to; None for a computed one."""
-    if text.find(_MIGRATE, start, end) < 0:
+    """Return the keys that the `MIGRATE_*` of a body expand to; None for a computed one.
+
+    Those of locals are left out: noted.py finds them where the names are known.
+    """
+    found: list[str | None] = []
+    if text.find(_MIGRATE, start, end) >= 0:
+        body = list(tokens(text, start, end))
+        found = [
+            _literal(body, index + 2, ",")
+            for index, token in enumerate(body[:-2])
+            if token.text == _MIGRATE and token.kind == "id" and body[index + 1].text == "("
+        ]
+    calls = hand_calls(text, start, end, _MIGRATE_BY_PARTS)
+    return found + [call.key() for call in calls if not call.is_local]
+
+
+@dataclass(frozen=True, slots=True)
+class HandCall:
+    """A call that names a variable by the parts of its key (registervars.h).
+
+    Each part is its text, "" for a null pointer, None for anything else. `func` of `__func__` is
+    the function's name only if the caller knows it: it stays `__func__`.
+    """
+
+    name: str | None
+    func: str | None
+    file: str | None
+    namespace: str | None
+
+    @property
+    def is_local(self) -> bool:
+        """Tell whether it names a parameter or local."""
+        return self.func != "" and self.file == ""
+
+    def key(self, function: str = "") -> str | None:
+        """Return the key, None if a part of it is computed; `function` is what `__func__` is."""
+        func = function if self.func == "__func__" and function else self.func
+        if None in {self.name, func, self.file, self.namespace} or func == "__func__":
+            return None
+        space = f"{self.namespace}@" if self.namespace else ""
+        file = f"{self.file}/" if self.file else ""
+        return f"{space}{file}{f'{func}#' if func else ''}{self.name}"
+
+
+def hand_calls(text: str, start: int, end: int, names: frozenset[str]) -> list[HandCall]:
+    """Return the calls of `names` in a body, all of which begin with the parts of a key."""
+    if not any(text.find(name, start, end) >= 0 for name in names):
         return []
     body = list(tokens(text, start, end))
-    return [
-        _literal(body, index + 2, ",")
-        for index, token in enumerate(body[:-2])
-        if token.text == _MIGRATE and token.kind == "id" and body[index + 1].text == "("
-    ]
+    found = []
+    for index, token in enumerate(body[:-2]):
+        if token.text in names and token.kind == "id" and body[index + 1].text == "(":
+            parts = _arguments(body, index + 2)
+            if len(parts) >= _PARTS:
+                found.append(HandCall(*map(_part, parts[:_PARTS])))
+    return found
+
+
+_PARTS = 4
+_MIGRATE_BY_PARTS = frozenset({"kitsune_migrate_var"})
+NOTE_BY_PARTS = frozenset({"kitsune_note_var", "kitsune_register_var"})
+
+
+def _arguments(body: list[Token], index: int) -> list[list[Token]]:
+    parts: list[list[Token]] = [[]]
+    depth = 0
+    for token in body[index:]:
+        mark = token.text if token.kind == "punct" else ""
+        if mark == "," and not depth:
+            parts.append([])
+            continue
+        depth += (mark in _OPENING) - (mark in _CLOSING)
+        if depth < 0:
+            break
+        parts[-1].append(token)
+    return parts
+
+
+def _part(argument: list[Token]) -> str | None:
+    texts = [token.text for token in argument if token.text not in {"(", ")"}]
+    if texts in (["0"], ["void", "*", "0"], ["__null"], ["nullptr"]):
+        return ""
+    if texts == ["__func__"]:
+        return "__func__"
+    if argument and all(token.kind == "string" for token in argument):
+        return "".join(unquote(token.text) for token in argument)
+    return None
 
 
 def _literal(body: list[Token], index: int, end: str = ")") -> str | None:

@@ -83,10 +83,10 @@ class Comparison:
 
     def old_variable(self, new: Variable) -> Variable | None:
         """Return the variable that `new` was before."""
-        key = self.old_name(new.key)
-        if key == new.key and key in self.removed:
-            return None
-        return self.old.variables.get(key)
+        renamed = self.rename((new.key,))
+        if renamed is not None and renamed.old is not None:
+            return self.old.variables.get(renamed.old)
+        return None if new.key in self.removed else self.old.variables.get(new.key)
 
     def unused_rules(self) -> list[tuple[Rule, str]]:
         """Return the rules that nothing asked for, with the reason."""

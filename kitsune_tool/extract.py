@@ -72,8 +72,8 @@ class NotedLocal:
 
 @dataclass(frozen=True, slots=True)
 class NotedFrame:
-    """A frame: it is declared at `start` and holds `count` variables; `outer` is the frame of the
-    whole function, None if this is it. `braces` is where it needs a closing brace, -1: nowhere.
+    """A frame: it is declared at `start` and holds `count` variables; `outer` is the frame around
+    it, None for that of the whole function. `braces` is where it needs a closing brace, or -1.
     """
 
     start: int
@@ -383,10 +383,14 @@ class _Extraction:
         if not any(frame.count for frame in found):
             return places
         for number, frame in enumerate(found):
-            if frame.count or number == 0:
-                places[number] = len(self.frames)
-                outer = places[0] if number else None
-                self.frames.append(NotedFrame(frame.start, frame.count, outer, frame.braces))
+            if not frame.count and number:
+                continue
+            parent = frame.parent
+            while parent not in places and parent >= 0:
+                parent = found[parent].parent
+            outer = places[parent] if number else None
+            places[number] = len(self.frames)
+            self.frames.append(NotedFrame(frame.start, frame.count, outer, frame.braces))
         return places
 
     def _not_noted(self, function: str, note: frames.HandNote) -> KitsuneError:

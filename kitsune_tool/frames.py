@@ -43,11 +43,13 @@ class LocalVariable:
 class Frame:
     """A block whose locals are noted: its declaration goes to `start`.
 
-    `braces` is where a brace has to close it that is not in the text, -1 for a block. `count` is
-    how many variables it holds so far.
+    `parent` is the index of the frame around it, -1 for the function's own. `braces` is where a
+    brace has to close it that is not in the text, -1 for a block. `count` is how many variables it
+    holds so far.
     """
 
     start: int
+    parent: int
     braces: int = -1
     count: int = 0
 
@@ -126,7 +128,7 @@ class FrameFinder:
             self._open(part)
         elif part.kind == "close":
             self.stack.pop()
-        elif part.kind == "hand":
+        elif part.kind in {"note", "migrate"}:
             self._hand(part)
         else:
             self._statement(part)
@@ -138,9 +140,9 @@ class FrameFinder:
         frame = -1
         if part.kind != "scope":
             frame = len(self.function.frames)
-            self.function.frames.append(
-                Frame(part.start, part.end if part.kind == "wrapped" else -1)
-            )
+            parent = next((each.frame for each in reversed(self.stack) if each.frame >= 0), -1)
+            braces = part.end if part.kind == "wrapped" else -1
+            self.function.frames.append(Frame(part.start, parent, braces))
         scope = Scope(outer, self.function.name)
         self.stack.append(_Open(scope, frame, part))
         waiting, self.head_variables = self.head_variables, []
@@ -248,11 +250,9 @@ class FrameFinder:
     # -- by hand ------------------------------------------------------------------------------
 
     def _hand(self, part: Part) -> None:
-        if part.call in {"stackvars_note_entry", "stackvars_note_exit"}:
-            return
         number = self.stack[-1].scope.local(part.name)
         meaning = self.known[number] if number is not None else "it has none of that name"
-        migrates = part.call == "kitsune__migrate_local"
+        migrates = part.kind == "migrate"
         self.function.hand.append(HandNote(part.start, part.name, meaning, migrates))
 
 

@@ -166,9 +166,9 @@ __kt_enter(struct __kt_frame *frame) {
   return frame;
 }
 static __inline__ __attribute__((__unused__, __no_instrument_function__)) void *
-__kt_enter_block(struct __kt_frame *frame, struct __kt_frame *function) {
-  frame->head = function->head;
-  frame->outer = *frame->head;
+__kt_enter_block(struct __kt_frame *frame, struct __kt_frame *outer) {
+  frame->head = outer->head;
+  frame->outer = outer;
   *frame->head = frame;
   return frame;
 }
@@ -186,7 +186,8 @@ __kt_note(struct __kt_slot *slot, const void *symbol, const volatile void *addre
 """
 """What the frames of a unit need, in front of the first function that has one. `struct
 kitsune_frame` of kitsune_abi.h is the same. Without a runtime (a plain program that is not linked
-with ours) a frame is a list of its own."""
+with ours) a frame is a list of its own. A block's frame follows that around it, whatever a jump
+out of another block has left in the list."""
 
 _UNUSED = "__extension__ __attribute__((__unused__)) void *"
 

@@ -13,9 +13,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from kitsune_tool.statements import Statement, Token, parse_body, tokenize
+from kitsune_tool.bodies import hand_calls
+from kitsune_tool.statements import Statement, Token, matching, parse_body, tokenize
 
-HAND_CALLS = ("kitsune__migrate_local", "stackvars_note_")
+_MIGRATE = "kitsune__migrate_local"
+_MIGRATE_BY_PARTS = "kitsune_migrate_var"
+_BY_PARTS = frozenset({_MIGRATE_BY_PARTS})
+_HAND_CALLS = (_MIGRATE, "stackvars_note_")
 """What the macros that note or migrate a local by hand call (kitsune.h, stackvars.h)."""
 
 
@@ -25,32 +29,36 @@ class Part:
 
     `open`: a block, whose frame would stand at `start`; `end` is where it closes. `wrapped` is a
     loop's body without braces: a frame needs them at `start` and `end`. `close`: its end.
-    `statement`: one that may be a declaration, `[start, end)`. `head`: the first clause of a `for`,
-    which holds for the block that follows. `scope` opens a block that is no place for a frame:
-    names are declared in it. `name` of `hand`: the local that a call by hand names at `start`.
+    `statement`: one that may be a declaration, `[start, end)`. `head`: the first clause of a
+    `for`, which holds for the block that follows. `scope` opens a block that is no place for a
+    frame: names are declared in it. `note` and `migrate`: a call by hand at `start` that names the
+    local `name`.
     """
 
-    kind: Literal["open", "wrapped", "scope", "close", "statement", "head", "hand"]
+    kind: Literal["open", "wrapped", "scope", "close", "statement", "head", "note", "migrate"]
     start: int
     end: int
     name: str = ""
-    call: str = ""
 
 
 def is_noted_by_hand(text: str, start: int, end: int) -> bool:
     """Tell whether a body asks for its locals by itself."""
-    return any(text.find(call, start, end) >= 0 for call in HAND_CALLS)
+    if any(text.find(call, start, end) >= 0 for call in _HAND_CALLS):
+        return True
+    calls = hand_calls(text, start, end, _BY_PARTS)
+    return any(call.is_local for call in calls)
 
 
 def walk(text: str, start: int, end: int) -> Iterator[Part]:
     """Yield the parts of the body at `text[start:end]`, the outermost block first."""
     tokens = tokenize(text, start, end)
     root = parse_body(tokens)
-    return _Walk(tokens, _entered(tokens, root)).block(root)
+    return _Walk(text, tokens, _entered(tokens, root)).block(root)
 
 
 class _Walk:
-    def __init__(self, tokens: Sequence[Token], entered: set[int]) -> None:
+    def __init__(self, text: str, tokens: Sequence[Token], entered: set[int]) -> None:
+        self._source = text
         self._tokens = tokens
         self._entered = entered
 
@@ -114,13 +122,27 @@ class _Walk:
         """Yield the locals that are named by hand between two tokens, outside of inner blocks."""
         skipped = {index for each in inner for index in range(each.first, each.end)}
         for index in range(first, last):
-            text = self._text(index)
-            if index in skipped or not text.startswith(HAND_CALLS):
+            token = self._tokens[index]
+            if index in skipped or self._text(index + 1) != "(":
                 continue
-            names = [t.text for t in self._tokens[index + 2 : index + 5] if t.text[0] == '"']
-            if names and self._text(index + 1) == "(":
-                start, end = self._tokens[index].start, self._tokens[index].end
-                yield Part("hand", start, end, names[0].strip('"'), text)
+            name = self._named(index)
+            if name:
+                migrates = token.text in {_MIGRATE, _MIGRATE_BY_PARTS}
+                yield Part("migrate" if migrates else "note", token.start, token.end, name)
+
+    def _named(self, index: int) -> str:
+        """Return the local that the call at `index` names, "" if it names none."""
+        text = self._text(index)
+        arguments = self._tokens[index + 2 : index + 5]
+        if text == _MIGRATE:
+            return arguments[-1].text.strip('"')
+        if text in {"stackvars_note_local", "stackvars_note_formal"}:
+            return arguments[0].text.strip('"') if arguments[0].text.startswith('"') else ""
+        if text == _MIGRATE_BY_PARTS:
+            end = self._tokens[matching(self._tokens, index + 1) - 1].end
+            for call in hand_calls(self._source, self._tokens[index].start, end, _BY_PARTS):
+                return call.name or "" if call.is_local else ""
+        return ""
 
     def _text(self, index: int) -> str:
         return self._tokens[index].text if 0 <= index < len(self._tokens) else ""

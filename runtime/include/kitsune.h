@@ -37,6 +37,9 @@ extern "C" {
 #define KITSUNE__HIDDEN
 #endif
 
+#include <registervars.h>
+#include <stackvars.h>
+
 /* ---- updating -------------------------------------------------------------------------------- */
 
 extern unsigned int kitsune__gate_word KITSUNE__HIDDEN;
@@ -88,6 +91,18 @@ int kitsune__migrate_local(const char *func, const char *name, void *address) KI
 #define MIGRATE_LOCAL(v) kitsune__migrate_local(__func__, #v, (void *)&(v))
 #define MIGRATE_LOCAL_STATIC(func, v)                                                              \
     kitsune__migrate_variable(__FILE__ "/" #func "#" #v, (void *)&(v))
+
+/* ---- registering by hand ---------------------------------------------------------------------- */
+
+/* What the front-end does by itself, for source that says it: see stackvars.h and registervars.h. */
+#define ENTER_FUNC() stackvars_note_entry(__func__)
+#define EXIT_FUNC() stackvars_note_exit(__func__)
+#define NOTE_LOCAL(v) stackvars_note_local(#v, (void *)&(v), sizeof(v))
+#define NOTE_STATIC(v) kitsune_note_var(#v, NULL, __FILE__, NULL, (void *)&(v), sizeof(v))
+#define NOTE_LOCAL_STATIC(v) kitsune_note_var(#v, __func__, __FILE__, NULL, (void *)&(v), sizeof(v))
+#define NOTE_AND_MIGRATE_LOCAL(v) (NOTE_LOCAL(v), MIGRATE_LOCAL(v))
+#define NOTE_AND_MIGRATE_STATIC(v) (NOTE_STATIC(v), MIGRATE_STATIC(v))
+#define NOTE_AND_MIGRATE_LOCAL_STATIC(func, v) (NOTE_LOCAL_STATIC(v), MIGRATE_LOCAL_STATIC(func, v))
 
 /* ---- looking things up ----------------------------------------------------------------------- */
 

@@ -31,6 +31,8 @@
 #define KITSUNE_SYMBOL_THREAD_LOCAL 0x8u
 /* A parameter or local of a noted function: `address` is NULL, a frame says where it is. */
 #define KITSUNE_SYMBOL_LOCAL 0x10u
+/* Registered by kitsune_register_var, and in no table: nothing is known of its type. */
+#define KITSUNE_SYMBOL_BY_HAND 0x20u
 
 /*
  * A registered variable or function. Entries of all units lie side by side in the section
@@ -43,6 +45,13 @@ struct kitsune_symbol {
     uint64_t size; /* bytes; 0 for a function */
     uint32_t flags;
     uint32_t reserved;
+};
+
+/* A variable that the program has registered by hand while it ran. */
+struct kitsune_registered {
+    struct kitsune_registered *next;
+    struct kitsune_symbol symbol;
+    uint32_t auto_migrate, reserved;
 };
 
 /*
@@ -200,6 +209,7 @@ struct kitsune_release {
     int (*main)(int, char **, char **);
     const struct kitsune_symbol *symbols, *symbols_end;
     const struct kitsune_plan *plan;
+    struct kitsune_registered *const *registered; /* the head of a list that grows in front */
     struct kitsune_gate *gate;
     /* Where the launcher puts its table before it calls anything in the release. */
     const struct kitsune_launcher **launcher;

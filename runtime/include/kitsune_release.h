@@ -12,6 +12,9 @@
 /* release.c: the gate (one page of its own) and the way to the launcher. */
 extern struct kitsune_gate kitsune__gate KITSUNE__LOCAL;
 extern const struct kitsune_launcher *kitsune__launcher KITSUNE__LOCAL;
+/* by_hand.c: variables that the program registers while it runs. */
+extern struct kitsune_registered *kitsune__registered KITSUNE__LOCAL;
+void kitsune__automigrate_registered(void) KITSUNE__LOCAL;
 /* The program's main, under another name: its prototype is the program's business. */
 extern int kitsune__program_main(int, char **, char **) __asm__("main") KITSUNE__LOCAL;
 /* The linker's: the symbol table's section and the image's bounds. Weak: a program may register
@@ -36,6 +39,7 @@ extern char *kitsune__mapped_name(const char *old_key) KITSUNE__LOCAL;
         .symbols = __start_kitsune_symbols,                                                        \
         .symbols_end = __stop_kitsune_symbols,                                                     \
         .plan = (plan_),                                                                           \
+        .registered = &kitsune__registered,                                                        \
         .gate = &kitsune__gate,                                                                    \
         .launcher = &kitsune__launcher,                                                            \
         .image_start = __ehdr_start,                                                               \

@@ -11,6 +11,7 @@
 
 static __thread struct kitsune_frame *running;
 static __thread struct kitsune_frame *suspended;
+static __thread uint64_t suspended_count;
 
 void kitsune__frames_enter(struct kitsune_frame *frame) {
     frame->head = &running;
@@ -23,20 +24,39 @@ static void drop_below(uintptr_t stack_pointer) {
         running = running->outer;
 }
 
-void kitsune__frames_suspend(const void *stack_pointer) {
-    drop_below((uintptr_t)stack_pointer);
+/*
+ * How many frames of the list are what they seem to be. A jump that is no call of longjmp leaves the list
+ * in disorder: it ends where it leaves the stack, or where no frame is. (Addresses alone tell no more:
+ * frames of functions that the compiler put into one another lie in any order.)
+ */
+static uint64_t sound_frames(const struct kitsune_frame *frame, uintptr_t start, uintptr_t end) {
+    uint64_t count = 0, most = (end - start) / sizeof *frame;
+    while (frame != NULL && (uintptr_t)frame >= start && (uintptr_t)frame < end &&
+           frame->head == &running && count < most) {
+        frame = frame->outer;
+        count++;
+    }
+    return count;
+}
+
+void kitsune__frames_suspend(const void *stack_pointer, const void *stack_end) {
+    uintptr_t start = (uintptr_t)stack_pointer;
+    drop_below(start);
     suspended = running;
+    suspended_count = sound_frames(suspended, start, (uintptr_t)stack_end);
     running = NULL;
 }
 
 void kitsune__frames_commit(void) {
     suspended = NULL;
+    suspended_count = 0;
 }
 
 /* ---- looking into frames --------------------------------------------------------------------- */
 
-static void *address_in(const struct kitsune_frame *frame, const struct kitsune_symbol *symbol) {
-    for (; frame != NULL; frame = frame->outer)
+static void *address_in(const struct kitsune_frame *frame, uint64_t frames,
+                        const struct kitsune_symbol *symbol) {
+    for (; frame != NULL && frames > 0; frame = frame->outer, frames--)
         for (uint64_t i = 0; i < frame->count; i++)
             if (frame->slots[i].symbol == symbol)
                 return (void *)(uintptr_t)frame->slots[i].address;
@@ -44,8 +64,8 @@ static void *address_in(const struct kitsune_frame *frame, const struct kitsune_
 }
 
 void *kitsune__frames_address(const struct kitsune_symbol *symbol) {
-    void *address = address_in(running, symbol);
-    return address != NULL ? address : address_in(suspended, symbol);
+    void *address = address_in(running, UINT64_MAX, symbol);
+    return address != NULL ? address : address_in(suspended, suspended_count, symbol);
 }
 
 const struct kitsune_symbol *kitsune__frames_symbol_at(const void *address) {
@@ -65,7 +85,8 @@ static int is_named(const struct kitsune_symbol *symbol, const char *key, size_t
 void *kitsune__frames_find(const char *key, int in_suspended) {
     size_t length = strlen(key);
     const struct kitsune_frame *frame = in_suspended ? suspended : running;
-    for (; frame != NULL; frame = frame->outer)
+    uint64_t frames = in_suspended ? suspended_count : UINT64_MAX;
+    for (; frame != NULL && frames > 0; frame = frame->outer, frames--)
         for (uint64_t i = frame->count; i-- > 0;)
             if (is_named(frame->slots[i].symbol, key, length))
                 return (void *)(uintptr_t)frame->slots[i].address;

@@ -18,8 +18,8 @@
 
 /* Puts a frame in front of the calling thread's list. */
 void kitsune__frames_enter(struct kitsune_frame *frame);
-/* The frames so far are the old version's; those below its stack pointer are no more. */
-void kitsune__frames_suspend(const void *stack_pointer);
+/* The frames so far are the old version's, on the suspended stack [stack_pointer, stack_end). */
+void kitsune__frames_suspend(const void *stack_pointer, const void *stack_end);
 /* The old version's frames are no more. */
 void kitsune__frames_commit(void);
 /* Where the variable of a symbol is; NULL if it is not alive. */

@@ -143,3 +143,77 @@ void *kitsune_get_symbol_addr_new(const char *name, const char *func, const char
     (void)ns;
     return NULL;
 }
+
+char *kitsune_get_symbol_key(const char *name, const char *funcname, const char *filename,
+                             const char *ns) {
+    (void)funcname;
+    (void)filename;
+    (void)ns;
+    return strdup(name);
+}
+
+void kitsune_register_var(const char *var_name, const char *funcname, const char *filename,
+                          const char *ns, void *var_addr, size_t size, int auto_migrate) {
+    (void)var_name;
+    (void)funcname;
+    (void)filename;
+    (void)ns;
+    (void)var_addr;
+    (void)size;
+    (void)auto_migrate;
+}
+
+void kitsune_note_var(const char *var_name, const char *funcname, const char *filename,
+                      const char *ns, void *addr, size_t size) {
+    kitsune_register_var(var_name, funcname, filename, ns, addr, size, 0);
+}
+
+int kitsune_migrate_var(const char *var_name, const char *funcname, const char *filename,
+                        const char *ns, void *var_addr, size_t var_size, xform_fn_t xform_fun) {
+    (void)var_name;
+    (void)funcname;
+    (void)filename;
+    (void)ns;
+    (void)var_addr;
+    (void)var_size;
+    (void)xform_fun;
+    return 0;
+}
+
+void stackvars_note_entry(const char *fun_name) {
+    (void)fun_name;
+}
+
+void stackvars_note_exit(const char *fun_name) {
+    (void)fun_name;
+}
+
+void stackvars_note_local(const char *name, void *addr, size_t size) {
+    (void)name;
+    (void)addr;
+    (void)size;
+}
+
+void stackvars_note_formal(const char *name, void *addr, size_t size) {
+    (void)name;
+    (void)addr;
+    (void)size;
+}
+
+void *stackvars_get_local(const char *fun_name, const char *var_name) {
+    (void)fun_name;
+    (void)var_name;
+    return NULL;
+}
+
+void *stackvars_get_formal(const char *fun_name, const char *var_name) {
+    return stackvars_get_local(fun_name, var_name);
+}
+
+void *stackvars_get_local_new(const char *fun_name, const char *var_name) {
+    return stackvars_get_local(fun_name, var_name);
+}
+
+void *stackvars_get_formal_new(const char *fun_name, const char *var_name) {
+    return stackvars_get_local(fun_name, var_name);
+}

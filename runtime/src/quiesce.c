@@ -269,7 +269,8 @@ static void run_new_version(void *argument) {
     (void)argument;
     kitsune__signals_forget();
     kitsune__signals_begin();
-    kitsune__frames_suspend(kitsune__journal_old_stack_pointer());
+    struct kitsune__range old_stack = dying_stack();
+    kitsune__frames_suspend((void *)old_stack.start, (void *)old_stack.end);
     kitsune__journal_phase(KITSUNE__PHASE_LOAD, NULL);
     uint32_t code =
         kitsune__load_next(update.request.load_path, update.request.source, reason, sizeof reason);
@@ -630,8 +631,10 @@ static struct kitsune__registry *registry_for(int new_version) {
     struct kitsune__registry *registry;
     if (kitsune__journal_active())
         return new_version ? update.to : update.from;
-    return kitsune__registry_open(&registry, kitsune__image_current()->release) == 0 ? registry
-                                                                                     : NULL;
+    const struct kitsune__image *image = kitsune__image_current();
+    if (image == NULL) /* a constructor of the first release */
+        return NULL;
+    return kitsune__registry_open(&registry, image->release) == 0 ? registry : NULL;
 }
 
 static void done_with(struct kitsune__registry *registry) {

@@ -129,6 +129,10 @@ static void read_segments(struct kitsune__registry *registry) {
 int kitsune__registry_open(struct kitsune__registry **result,
                            const struct kitsune_release *release) {
     size_t count = (size_t)(release->symbols_end - release->symbols);
+    const struct kitsune_registered *registered =
+        release->registered ? __atomic_load_n(release->registered, __ATOMIC_ACQUIRE) : NULL;
+    for (const struct kitsune_registered *entry = registered; entry; entry = entry->next)
+        count++;
     size_t slots = 16;
     while (slots < 2 * count)
         slots *= 2;
@@ -148,6 +152,8 @@ int kitsune__registry_open(struct kitsune__registry **result,
          symbol++)
         if (symbol->key)
             add_symbol(registry, symbol);
+    for (; registered; registered = registered->next)
+        add_symbol(registry, &registered->symbol);
     sort_places(registry->variables, registry->variable_count);
     sort_places(registry->functions, registry->function_count);
     read_segments(registry);
@@ -173,6 +179,16 @@ static const struct kitsune_symbol *find_exactly(const struct kitsune__registry 
         if (strcmp(registry->by_key[at]->key, key) == 0)
             return registry->by_key[at];
     return NULL;
+}
+
+/* What the program has registered by hand since the registry was opened. */
+static const struct kitsune_symbol *find_registered(const struct kitsune__registry *registry,
+                                                    const char *key) {
+    struct kitsune_registered *const *list = registry->release->registered;
+    const struct kitsune_registered *entry = list ? __atomic_load_n(list, __ATOMIC_ACQUIRE) : NULL;
+    while (entry && strcmp(entry->symbol.key, key) != 0)
+        entry = entry->next;
+    return entry ? &entry->symbol : NULL;
 }
 
 /* Length of "ns@" in front of a key, 0 if there is none. */
@@ -214,6 +230,8 @@ const struct kitsune_symbol *kitsune__registry_find(const struct kitsune__regist
     enum kitsune__match ignored;
     match = match ? match : &ignored;
     const struct kitsune_symbol *symbol = find_exactly(registry, key);
+    if (!symbol)
+        symbol = find_registered(registry, key);
     if (symbol) {
         *match = KITSUNE__MATCH_EXACT;
         return symbol;

@@ -9,7 +9,8 @@
  *  - A thread-local symbol is resolved for the thread that opened the registry, and so is a local of
  *    that thread's frames: one that is alive then can be found by its address.
  *
- * Context: the program's thread, not signal handlers. A registry is constant after it was opened.
+ * Context: the program's thread, not signal handlers. A registry is constant after it was opened, but
+ * a search by key also finds what the program has registered by hand since.
  */
 #ifndef KITSUNE_REGISTRY_H
 #define KITSUNE_REGISTRY_H

@@ -17,7 +17,6 @@
 #include "release_table.h"
 
 #define PAGE 4096
-#define KEY_SIZE 1024
 
 extern const struct kitsune_release kitsune_release;
 
@@ -89,6 +88,8 @@ int kitsune_update_requested(void) {
 void kitsune_do_automigrate(void) {
     if (launcher() != NULL)
         launcher()->do_automigrate(&kitsune_release);
+    if (kitsune_is_updating())
+        kitsune__automigrate_registered();
 }
 
 void kitsune_log(const char *format, ...) {
@@ -111,9 +112,7 @@ void kitsune__enter(struct kitsune_frame *frame) {
 }
 
 int kitsune__migrate_local(const char *func, const char *name, void *address) {
-    char key[KEY_SIZE];
-    int length = snprintf(key, sizeof key, "%s#%s", func, name);
-    return length < (int)sizeof key ? kitsune__migrate_variable(key, address) : 0;
+    return kitsune_migrate_var(name, func, NULL, NULL, address, 0, NULL);
 }
 
 /* ---- threads --------------------------------------------------------------------------------- */
@@ -211,14 +210,21 @@ static int unquoted(const char **text) {
     return length;
 }
 
-static void *lookup_parts(int new_version, const char *name, const char *func, const char *file,
-                          const char *ns) {
-    char key[KEY_SIZE];
+char *kitsune_get_symbol_key(const char *name, const char *func, const char *file, const char *ns) {
+    char *key = NULL;
     int file_length = file != NULL ? unquoted(&file) : 0;
     int length =
-        snprintf(key, sizeof key, "%s%s%.*s%s%s%s%s", ns ? ns : "", ns ? "@" : "", file_length,
+        asprintf(&key, "%s%s%.*s%s%s%s%s", ns ? ns : "", ns ? "@" : "", file_length,
                  file ? file : "", file ? "/" : "", func ? func : "", func ? "#" : "", name);
-    return length < (int)sizeof key ? lookup_key(new_version, key) : NULL;
+    return length < 0 ? NULL : key;
+}
+
+static void *lookup_parts(int new_version, const char *name, const char *func, const char *file,
+                          const char *ns) {
+    char *key = kitsune_get_symbol_key(name, func, file, ns);
+    void *address = key != NULL ? lookup_key(new_version, key) : NULL;
+    free(key);
+    return address;
 }
 
 void *kitsune_get_symbol_addr_old(const char *name, const char *func, const char *file,

@@ -1320,8 +1320,24 @@ static uintptr_t asked_for(struct kitsune_xf *xf, const char *key, void *address
     return number;
 }
 
+/* A variable that both versions registered by hand: its bytes are all that is known of it. */
+static int copy_registered(struct kitsune_xf *xf, const char *key, void *address) {
+    const struct kitsune_symbol *from = kitsune__registry_find(xf->options.from, key, NULL);
+    const struct kitsune_symbol *to = kitsune__registry_find(xf->options.to, key, NULL);
+    if (!from || !to || !(from->flags & to->flags & KITSUNE_SYMBOL_BY_HAND) ||
+        to->address != address)
+        return 0;
+    if (from->size != to->size)
+        fail(xf, "the variable '%s', which is registered by hand, has changed its size", key);
+    memcpy(address, from->address, to->size);
+    xf->statistics.variables++;
+    return 1;
+}
+
 int kitsune__xf_migrate(struct kitsune_xf *xf, const char *key, void *address) {
     begin_call(xf);
+    if (copy_registered(xf, key, address))
+        return 1;
     uintptr_t number = entered_variable(xf, address);
     if (number == 0)
         number = asked_for(xf, key, address);

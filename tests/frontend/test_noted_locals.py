@@ -318,3 +318,32 @@ def test_a_variable_that_cannot_be_noted(body: str, reason: str, tmp_path: Path)
             preprocess(source), "unit.c", FrontendConfig(str(tmp_path), directory=str(tmp_path))
         )
     assert [error.at.line for error in caught.value.errors if error.at] == [7]
+
+
+BY_PARTS = """
+typedef int (*xform_fn_t)(void *);
+int kitsune_migrate_var(const char *, const char *, const char *, const char *, void *, unsigned long, xform_fn_t);
+#define NULL ((void *)0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("parts", "requests"),
+    [
+        ('"g", 0, NULL, 0', ("g",)),
+        ('"g", 0, 0, "ns"', ("ns@g",)),
+        ('"s", NULL, "unit.c", 0', ("unit.c/s",)),
+        ('"t", "f", "unit.c", 0', ("unit.c/f#t",)),
+        ('"a", __func__, 0, 0', ("f#a",)),
+        ('"a", "f", NULL, NULL', ("f#a",)),
+        ("name, 0, 0, 0", (None,)),
+    ],
+)
+def test_migration_by_the_parts_of_a_key(
+    parts: str, requests: tuple[str | None, ...], build: Callable[..., Any]
+) -> None:
+    text = f"int g; int f(int a, const char *name) {{ return kitsune_migrate_var({parts}, &a, sizeof a, 0) + !name; }}"
+    unit = build(BY_PARTS + text).unit
+    assert unit.requests == requests
+    noted = [v.key for v in unit.variables if v.is_local]
+    assert noted == (["f#a", "f#name"] if requests == ("f#a",) else [])

@@ -1,0 +1,21 @@
+#include "serve.h"
+
+struct thing {
+    long added E_IGNORE;
+    int value;
+};
+
+static struct thing *noted_one;
+
+static void answer(const char *word, const char *rest)
+{
+    (void)word, (void)rest;
+    printf("%d\n", noted_one->value);
+}
+
+int main(void)
+{
+    kitsune_do_automigrate();
+    serve();
+    return 0;
+}
