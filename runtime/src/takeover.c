@@ -180,12 +180,16 @@ static void start_afresh(void *argument) {
     kitsune__leave_for(stack->end, start_thread, argument);
 }
 
+static const void *old_stack_end(const struct kitsune__thread *thread) {
+    return thread->stack.guard != NULL ? thread->stack.end : thread->top;
+}
+
 /* On the new stack, inside the transaction. */
 static void prepare_and_start(void *argument) {
     struct kitsune__thread *thread = argument;
     kitsune__journal_enter();
     kitsune__signals_begin();
-    kitsune__frames_suspend(thread->place->old.stack_pointer);
+    kitsune__frames_suspend(thread->place->old.stack_pointer, old_stack_end(thread));
     kitsune__cleanup_set(thread->cleanup);
     note_bounds(thread);
     note_thread_locals(thread);
@@ -333,7 +337,7 @@ static struct kitsune__range old_stack(const struct kitsune__thread *thread) {
     if (thread->place == NULL || thread->is_made)
         return range;
     range.start = (uintptr_t)thread->place->old.stack_pointer;
-    range.end = (uintptr_t)(thread->stack.guard != NULL ? thread->stack.end : thread->top);
+    range.end = (uintptr_t)old_stack_end(thread);
     return range;
 }
 
