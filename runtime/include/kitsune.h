@@ -138,8 +138,6 @@ void *kitsune_get_symbol_addr_new(const char *name, const char *func, const char
 
 /* ---- transformers by hand -------------------------------------------------------------------- */
 
-/* Gives the new variable, whose address it gets, its value; its result is that of MIGRATE_*. */
-typedef int (*xform_fn_t)(void *);
 typedef void (*state_xform_fn_t)(void);
 
 /* The names by which they are found: int GLOBAL_XFORM(counter)(void *new_counter) { ... }. `file_c` is
@@ -156,9 +154,6 @@ typedef void (*state_xform_fn_t)(void);
 
 /* The one of a variable of the new version during an update, else NULL; each but `name` may be NULL. */
 xform_fn_t kitsune_get_xform(const char *name, const char *func, const char *file,
-                             const char *ns) KITSUNE__HIDDEN;
-/* The key of these parts, of which each but `name` may be NULL; the caller frees it. */
-char *kitsune_get_symbol_key(const char *name, const char *func, const char *file,
                              const char *ns) KITSUNE__HIDDEN;
 
 /* Defines `void *name(void *function)`: the new one of an old function of these names, else

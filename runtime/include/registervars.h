@@ -23,7 +23,8 @@ extern "C" {
 #endif
 #endif
 
-/* A transformer by hand: gets the new variable's address, returns non-zero if it was migrated. */
+/* A transformer by hand: gives the new variable, whose address it gets, its value; its result is that
+ * of MIGRATE_*. */
 typedef int (*xform_fn_t)(void *);
 
 /* The key of its parts, of which all but the name may be NULL; malloc'ed, the caller frees it. */

@@ -144,14 +144,6 @@ void *kitsune_get_symbol_addr_new(const char *name, const char *func, const char
     return NULL;
 }
 
-char *kitsune_get_symbol_key(const char *name, const char *funcname, const char *filename,
-                             const char *ns) {
-    (void)funcname;
-    (void)filename;
-    (void)ns;
-    return strdup(name);
-}
-
 void kitsune_register_var(const char *var_name, const char *funcname, const char *filename,
                           const char *ns, void *var_addr, size_t size, int auto_migrate) {
     (void)var_name;

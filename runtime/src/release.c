@@ -199,26 +199,6 @@ int kitsune_old_address_matches(const char *name, const void *address) {
     return found != NULL && found == address;
 }
 
-/* The length of a text and its start, without the quotes that a string literal has when it was made
- * a text of by the preprocessor. */
-static int unquoted(const char **text) {
-    int length = (int)strlen(*text);
-    if (length >= 2 && **text == '"') {
-        (*text)++;
-        length -= 2;
-    }
-    return length;
-}
-
-char *kitsune_get_symbol_key(const char *name, const char *func, const char *file, const char *ns) {
-    char *key = NULL;
-    int file_length = file != NULL ? unquoted(&file) : 0;
-    int length =
-        asprintf(&key, "%s%s%.*s%s%s%s%s", ns ? ns : "", ns ? "@" : "", file_length,
-                 file ? file : "", file ? "/" : "", func ? func : "", func ? "#" : "", name);
-    return length < 0 ? NULL : key;
-}
-
 static void *lookup_parts(int new_version, const char *name, const char *func, const char *file,
                           const char *ns) {
     char *key = kitsune_get_symbol_key(name, func, file, ns);
