@@ -266,12 +266,11 @@ class Diagnoses:
             (_transform(where, clear), opaque),
         )
 
-    def custom_allocator(self, where: Where, text: str) -> None:
+    def custom_allocator(self, where: Where, text: str, why: str) -> None:
         """K134: an object that moves and comes from an allocator of its own."""
         self._add(
             "K134",
-            f"'{where.new_place}' points to an object of custom({text}) that must move; only"
-            " objects of malloc can be moved",
+            f"'{where.new_place}' points to an object of custom({text}) that must move, but {why}",
             where,
             (_transform(where, "$out = 0; /* allocate it, and fill it from *$in */"),),
         )

@@ -61,8 +61,9 @@ def translate(text: str, scope: Scope, at: Location | None) -> str:
         position = match.end()
         token = match.group().strip()
         if match.group("word") and before in {".", "->"}:
-            _check_member(parts, token, text, scope, at)
-            parts.append(token)
+            if not _is_outer(parts, token, scope):
+                _check_member(parts, token, text, scope, at)
+                parts.append(token)
         elif match.group("word") or match.group("tagged"):
             parts.append(_name(token, text, scope, at))
         else:
@@ -98,6 +99,20 @@ def _joined(parts: list[str]) -> str:
     for part in parts:
         text += f" {part} " if part in _SPACED else part
     return text.replace("  ", " ").strip().replace("(*in).", "in->")
+
+
+def _is_outer(parts: list[str], name: str, scope: Scope) -> bool:
+    """Put a member of the struct around a nameless struct in the place of `self.`, if it is one."""
+    owner = scope.owner
+    if parts[-2:] != ["(*in)", "."] or owner is None or scope.world.member(owner, name):
+        return False
+    found = scope.world.outer_member(owner.index, name)
+    if found is None:
+        return False
+    instance, offset = found
+    pointer = scope.table.spell(instance, "*", const=True) if scope.table else ""
+    parts[-2:] = [f"(*({pointer})((const char *)in + {offset}))"]
+    return True
 
 
 def _check_member(

@@ -549,7 +549,9 @@ class _Extraction:
     def _function(self, info: FunctionInfo, registered: bool, defined: bool) -> FunctionSymbol:
         declared: list[DeclaredType] = []
         for entry in info.entries:
-            if self.index.is_marked(entry) or (registered and entry is info.entries[0]):
+            wanted = registered and entry is info.entries[0]
+            wanted = wanted or (entry is info.definition and self._may_allocate(info))
+            if self.index.is_marked(entry) or wanted:
                 declared += [d for d in self._prototype(info, entry) if d.name == info.name]
         annotations = dict.fromkeys(a for d in declared for a in d.annotations)
         return FunctionSymbol(
@@ -562,6 +564,16 @@ class _Extraction:
             annotations=tuple(annotations),
             at=self.locate(info.offset),
         )
+
+    def _may_allocate(self, info: FunctionInfo) -> bool:
+        """Tell whether a function could be one of those that `E_CUSTOM`, or the manifest, names: it
+        has one parameter, and that or the result is a pointer. Only of these the type is recorded.
+        """
+        external = info.definition.external if info.definition else None
+        if external is None or external.body is None or info.is_static or info.system:
+            return False
+        head = self.text[external.start : external.body[0]]
+        return "*" in head and _ONE_PARAMETER.search(head) is not None
 
     def _prototype(self, info: FunctionInfo, entry: object) -> list[DeclaredType]:
         for each in info.entries:
@@ -590,6 +602,9 @@ class _Extraction:
         return taken
 
     # -- annotations --------------------------------------------------------------------------
+
+
+_ONE_PARAMETER = re.compile(r"\w\s*\(\s*(?!void\s*\))[^(),]+\)\s*\Z")
 
 
 def _storage(local: LocalVariable) -> Literal["local_static", "local", "parameter"]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from kitsune_tool.allocators import Allocator
 from kitsune_tool.compare import PlacedRule
 from kitsune_tool.errors import Location
 from kitsune_tool.resolve import Instance, Member
@@ -201,6 +202,8 @@ class Pair:
     into_moved: bool = False
     pointed: bool = False
     """A pointer leads to it, so that it is an object of its own."""
+    allocator: Allocator | None = None
+    """Where a new object's block comes from; None: malloc."""
 
 
 def parts(op: Op) -> tuple[Pair, ...]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from kitsune_tool import closed, expressions, sample
+from kitsune_tool.allocators import find_allocator
 from kitsune_tool.annotate import case_notes
 from kitsune_tool.byhand import find_transformers
 from kitsune_tool.code import closure_uses
@@ -114,7 +115,7 @@ class Migration:
     `new` is None for one that is dropped, `old` for one that is made afresh. `address`: its value
     is not migrated, but pointers to the old one become pointers to the new one. `rule`, or the
     program's own function `by_hand`, gives the value; without these and `pair` the initial value is
-    kept.
+    kept. `late`: after those that are not.
     """
 
     new: Variable | None
@@ -125,6 +126,7 @@ class Migration:
     address: bool = False
     reason: str = ""
     by_hand: FunctionSymbol | None = None
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +265,7 @@ class _Planner:
         self._fill_unions()
         moves = any(_gets_new_objects(pair) for pair in self.pairs)
         self._check_moving(moves)
+        kept = tuple(self._with_order(m) for m in kept)
         self._check_expressions()
         functions = self._functions()
         renames = self._update_points()
@@ -397,6 +400,14 @@ class _Planner:
                 guesses = self.likely.variables(new)
                 if guesses:
                     yield new.key, guesses
+
+    def _with_order(self, migration: Migration) -> Migration:
+        """Have what leads to objects of an allocator of its own migrated after the rest, in which
+        the allocator's state is.
+        """
+        pair = migration.pair
+        is_late = bool(self.customs) and pair is not None and _leads_to_allocator(pair)
+        return dataclasses.replace(migration, late=is_late)
 
     def _parts_only(self, old: Variable, new: Variable) -> Pair | None:
         """Return a pair that tells which parts of two variables correspond, without a diagnosis.
@@ -1040,9 +1051,22 @@ class _Planner:
                     self.diagnoses.unexplained(pair.where)
                 case Fields(steps=steps):
                     self._check_flexible(pair, steps)
+        self._find_allocators()
+
+    def _find_allocators(self) -> None:
+        """Give what moves the allocators that annotations name; one for all objects of a type."""
+        said: dict[int, str] = {}
         for target, text in self.customs:
-            if target.moved:
-                self.diagnoses.custom_allocator(target.where, text)
+            if not target.moved:
+                continue
+            found = find_allocator(self.new, text)
+            known = said.setdefault(target.number, text)
+            if known != text:
+                found = f"another pointer to the same type says custom({known})"
+            if isinstance(found, str):
+                self.diagnoses.custom_allocator(target.where, text, found)
+            else:
+                target.allocator = found
 
     def _check_expressions(self) -> None:
         """Diagnose expressions here, so that one build tells them together with all else."""
@@ -1218,6 +1242,20 @@ class _Planner:
 def _locals_of(migrations: Iterable[Migration]) -> tuple[Variable, ...]:
     """Return the old locals that go on living, so that pointers to them are worth a look."""
     return tuple(m.old for m in migrations if m.old is not None and m.old.is_local)
+
+
+def _leads_to_allocator(pair: Pair) -> bool:
+    """Tell whether objects with an allocator of their own are met behind a value."""
+    stack, seen = [pair], {id(pair)}
+    while stack:
+        at = stack.pop()
+        if at.allocator is not None:
+            return True
+        target = at.op.target if isinstance(at.op, Point) else None
+        new = [p for p in (*parts(at.op), target) if p is not None and id(p) not in seen]
+        seen.update(map(id, new))
+        stack += new
+    return False
 
 
 def _has_one_meaning(world: World, union: Compound) -> bool:

@@ -312,6 +312,33 @@ class World:
                 return found
         return None
 
+    def outer_member(self, index: TypeIndex, name: str) -> tuple[Instance, int] | None:
+        """Return the member `name` of the structs around the nameless struct `index`: its type, and
+        how many bytes behind the start of that struct it is. None if it has no one place.
+        """
+        node = self.types[index]
+        if not isinstance(node, Record) or node.tag or node.typedef_name:
+            return None
+        found = {self._beside(outer, offset, name) for outer, offset in self._places_of(index)}
+        return found.pop() if len(found) == 1 else None
+
+    def _places_of(self, index: TypeIndex) -> Iterator[tuple[TypeIndex, int]]:
+        """Yield the records that have a member of this type, and where."""
+        for outer, node in enumerate(self.types):
+            if isinstance(node, Record):
+                for each in node.fields:
+                    if strip(self.types, each.type) == index:
+                        yield outer, each.offset_bytes
+
+    def _beside(self, outer: TypeIndex, offset: int, name: str) -> tuple[Instance, int] | None:
+        view = self.resolve(Instance(outer))
+        members = self.members(view) if isinstance(view, Compound) else ()
+        for member in members:
+            if member.name == name and member.offset != UNKNOWN:
+                return member.instance, member.offset - offset
+        further = self.outer_member(outer, name)
+        return None if further is None else (further[0], further[1] - offset)
+
     def alternatives(self, union: Compound) -> tuple[tuple[Member, ...], ...]:
         """Return the members of a union that are in use together: those of one anonymous struct."""
         found: list[tuple[Member, ...]] = []

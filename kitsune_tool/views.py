@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from kitsune_tool import closed, expressions
+from kitsune_tool.allocators import Allocator
 from kitsune_tool.code import Use, closure_uses, expand, looked_up, squeezed, type_uses
 from kitsune_tool.compare import PlacedRule, type_place
 from kitsune_tool.definitions import Definitions, TypeTable, place_text
@@ -149,6 +150,7 @@ class TypeView:
     pooled: bool
     tail: TailView | None
     extent: ExtentView | None
+    allocator: Allocator | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -960,6 +962,7 @@ class _Maker:
                 isinstance(pair.op, Fields) and pair.op.pooled,
                 self._tail(pair),
                 extent,
+                pair.allocator,
             )
         )
 
@@ -1078,6 +1081,7 @@ class _Maker:
             return MigrationView(comment, "", old.key, "", "", "0")
         flags = ["KITSUNE_MIGRATION_AUTO"] if migration.auto else []
         flags += ["KITSUNE_MIGRATION_ADDRESS"] if migration.address else []
+        flags += ["KITSUNE_MIGRATION_LATE"] if migration.late else []
         return MigrationView(
             f"{new.key} ({place_text(new.at)}): {describe(migration)}",
             new.key,

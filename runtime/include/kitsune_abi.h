@@ -122,11 +122,17 @@ struct kitsune_type {
     uint64_t (*new_tail)(struct kitsune_xf *, const void *in);
     /* In place of `transform`, for types that are made while the update runs (closures). */
     void (*apply)(struct kitsune_xf *, const struct kitsune_type *, const void *in, void *out);
+    /* The allocator of its own that objects come from: a new block of so many bytes (NULL: there is
+     * none), and what takes an old one back after the commit. NULL: malloc and free. */
+    void *(*allocate)(uint64_t size_bytes);
+    void (*release)(void *object);
 };
 
 /* A variable of the new version and where its value comes from. */
 #define KITSUNE_MIGRATION_AUTO 0x1u    /* kitsune_do_automigrate moves it */
 #define KITSUNE_MIGRATION_ADDRESS 0x2u /* never moved; pointers to the old one are redirected */
+/* Leads to objects of an allocator of its own: migrated after all others, whose state that is. */
+#define KITSUNE_MIGRATION_LATE 0x4u
 struct kitsune_migration {
     const char *new_key;             /* NULL: dropped; pointers to the old one are an error */
     const char *old_key;             /* NULL: made afresh (INIT) */

@@ -33,6 +33,7 @@ uint16_t kitsune__claims_find_type(struct kitsune__claims *claims,
     if (!entry)
         return 0;
     entry->type = type;
+    entry->release = type->release;
     return (uint16_t)(claims->types.count - 1);
 }
 

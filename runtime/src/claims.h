@@ -49,11 +49,14 @@ struct kitsune__node {
     uint32_t unused[3];
 };
 
-#define KITSUNE__TYPES_MAX 65535u
+#define KITSUNE__TYPES_MAX 32767u
 
 struct kitsune__type_entry {
     const struct kitsune_type *type;
     uint64_t moved, in_place, bytes;
+    void (*release)(void *); /* of the type, for when that is gone */
+    uint32_t left;           /* the allocator is gone: its objects are never freed */
+    uint32_t unused[5];      /* a log's entries are a power of two large */
 };
 
 struct kitsune__claims {

@@ -213,12 +213,13 @@ static void free_object(uint64_t index) {
     uintptr_t start = kitsune__retired_at(retire.objects, index, &bytes);
     if (!start)
         return;
-    if (!kitsune__scan_is_whole(retire.scan, index)) {
+    void (*give_back)(void *) = kitsune__retired_allocator(retire.objects, index);
+    if (!give_back && !kitsune__scan_is_whole(retire.scan, index)) {
         retire.counts.blocks_kept++;
         return;
     }
     memset((void *)start, 0, bytes);
-    free((void *)start);
+    (give_back ? give_back : free)((void *)start);
     retire.counts.blocks_freed++;
 }
 
@@ -356,6 +357,10 @@ static void take_objects(struct kitsune__retired *objects) {
 }
 
 void kitsune__retire_begin(struct kitsune__retired *objects, struct kitsune__image *image) {
+    if (retire.objects)
+        kitsune__retired_leave_returned(retire.objects);
+    for (uint32_t i = 0; i < retire.waiting_count; i++)
+        kitsune__retired_leave_returned(retire.waiting[i]);
     take_objects(objects);
     if (image) {
         disarm(image);

@@ -202,6 +202,17 @@ static void prove_mapped(struct copy *copy) {
     }
 }
 
+/* What will go back to an allocator of the program's own lies somewhere in memory of it, and must not
+ * look like a pointer into an old image: it is cleared here, in the copy. */
+static void clear_returned(struct copy *copy) {
+    for (uint64_t i = 1; i < copy->scan->whole_count; i++) {
+        uint64_t bytes;
+        uintptr_t start = kitsune__retired_at(copy->objects, i, &bytes);
+        if (start && kitsune__retired_allocator(copy->objects, i))
+            memset((void *)start, 0, bytes);
+    }
+}
+
 static int ignore_block(void *context, uintptr_t start, uint64_t size_bytes, int in_use) {
     (void)context, (void)start, (void)size_bytes, (void)in_use;
     return 0;
@@ -402,6 +413,7 @@ static void copy_main(struct kitsune__scan *scan, struct kitsune__retired *objec
     kitsune__blocks_heap(&copy->heap.start, &copy->heap.end);
     close_descriptors(copy); /* after chroot, nothing of /proc can be opened from here on */
     prove_blocks(copy);
+    clear_returned(copy);
     if (scan->image_count && listed) {
         for (uint32_t i = 0; i < copy->part_count; i++)
             look_at_part(copy, &copy->parts[i]);

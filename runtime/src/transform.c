@@ -223,6 +223,21 @@ static void release_scratch(struct kitsune_xf *xf) {
     }
 }
 
+/* Memory for new objects of a type, of the allocator that it has. */
+static void *allocate_for(struct kitsune_xf *xf, const struct kitsune_type *type,
+                          uint64_t size_bytes) {
+    if (__builtin_expect(!type->allocate, 1))
+        return kitsune__xf_allocate(xf, size_bytes, type->new_align);
+    void *block = type->allocate(size_bytes);
+    if (!block)
+        fail(xf, "the program's own allocator has no block of %lu bytes for '%s'",
+             (unsigned long)size_bytes, type->name);
+    if ((uintptr_t)block % type->new_align != 0)
+        fail(xf, "the program's own allocator gave a block for '%s' at %p, which is not aligned",
+             type->name, block);
+    return block;
+}
+
 /* ---- beginning ------------------------------------------------------------------------------ */
 
 static uintptr_t *map_slot(struct pointer_map *map, uintptr_t key) {
@@ -653,8 +668,7 @@ static void *reach(struct kitsune_xf *xf, uint32_t number) {
     const struct kitsune_type *type = kitsune__claim_type(&xf->claims, claim);
     claim->new = claim->old;
     if (claim->flags & (KITSUNE__CLAIM_MOVES | KITSUNE__CLAIM_COPIED))
-        claim->new =
-            (uintptr_t)kitsune__xf_allocate(xf, new_bytes(xf, claim, type), type->new_align);
+        claim->new = (uintptr_t)allocate_for(xf, type, new_bytes(xf, claim, type));
     push_work(xf, make_work(number, 0));
     return (void *)claim->new;
 }
@@ -805,7 +819,7 @@ static inline void *claim_common(struct kitsune_xf *xf, uint32_t *cell, uintptr_
         return (void *)address;
     }
     if (moves)
-        claim->new = (uintptr_t)kitsune__xf_allocate(xf, type->new_size, type->new_align);
+        claim->new = (uintptr_t)allocate_for(xf, type, type->new_size);
     push_work(xf, make_work(number, 0));
     return (void *)claim->new;
 }
@@ -974,7 +988,8 @@ static void begin_claim(struct kitsune_xf *xf, uint32_t number, struct kitsune__
             memcpy((void *)claim->new, (const void *)claim->old, claim->bytes);
         return;
     }
-    if (xf->blocks_known && !(claim->flags & KITSUNE__CLAIM_COPIED) && !entry->type->pooled)
+    int may_be_inside = entry->type->pooled || entry->type->allocate != NULL;
+    if (xf->blocks_known && !(claim->flags & KITSUNE__CLAIM_COPIED) && !may_be_inside)
         check_block(xf, number, claim);
     entry->moved += count;
     entry->bytes += new_bytes(xf, claim, entry->type);
@@ -1290,12 +1305,19 @@ static uintptr_t entered_variable(const struct kitsune_xf *xf, const void *addre
     return 0;
 }
 
+static void migrate_all(struct kitsune_xf *xf, uint32_t late) {
+    for (uint32_t i = 0; i < xf->variable_count; i++) {
+        uint32_t flags = xf->plan->migrations[i].flags;
+        if ((flags & KITSUNE_MIGRATION_AUTO) && (flags & KITSUNE_MIGRATION_LATE) == late)
+            migrate_variable(xf, i);
+    }
+    end_call(xf);
+}
+
 void kitsune__xf_automigrate(struct kitsune_xf *xf) {
     begin_call(xf);
-    for (uint32_t i = 0; i < xf->variable_count; i++)
-        if (xf->plan->migrations[i].flags & KITSUNE_MIGRATION_AUTO)
-            migrate_variable(xf, i);
-    end_call(xf);
+    migrate_all(xf, 0); /* with the state of the program's own allocators, which the rest asks */
+    migrate_all(xf, KITSUNE_MIGRATION_LATE);
 }
 
 /* The number + 1 of the variable at an address of the new version, or of this key; 0 if the plan has
@@ -1460,11 +1482,25 @@ uintptr_t kitsune__retired_at(const struct kitsune__retired *retired, uint64_t i
                               uint64_t *size_bytes) {
     const unsigned wanted = KITSUNE__CLAIM_MOVES | KITSUNE__CLAIM_DONE;
     const struct kitsune__claim *claim = kitsune__claim_at(&retired->xf.claims, (uint32_t)index);
-    if ((claim->flags & (wanted | KITSUNE__CLAIM_COPIED)) != wanted)
+    if ((claim->flags & (wanted | KITSUNE__CLAIM_COPIED)) != wanted ||
+        kitsune__type_at(&retired->xf.claims, claim->type)->left)
         return 0;
     if (size_bytes)
         *size_bytes = claim->bytes;
     return claim->old;
+}
+
+void (*kitsune__retired_allocator(const struct kitsune__retired *retired,
+                                  uint64_t index))(void *object) {
+    const struct kitsune__claim *claim = kitsune__claim_at(&retired->xf.claims, (uint32_t)index);
+    return kitsune__type_at(&retired->xf.claims, claim->type)->release;
+}
+
+void kitsune__retired_leave_returned(struct kitsune__retired *retired) {
+    for (uint64_t i = 1; i < retired->xf.claims.types.count; i++) {
+        struct kitsune__type_entry *entry = kitsune__type_at(&retired->xf.claims, (uint16_t)i);
+        entry->left = entry->release != NULL;
+    }
 }
 
 uint64_t kitsune__retired_find(const struct kitsune__retired *retired, uintptr_t address) {

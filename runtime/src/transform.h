@@ -133,6 +133,12 @@ uintptr_t kitsune__retired_at(const struct kitsune__retired *retired, uint64_t i
                               uint64_t *size_bytes);
 /* The index of the object that moved away from the address, or UINT64_MAX. */
 uint64_t kitsune__retired_find(const struct kitsune__retired *retired, uintptr_t address);
+/* What takes an object that moved back to the allocator of its own that it came from; NULL: free. It
+ * lies in the image of the version that the object moved to. */
+void (*kitsune__retired_allocator(const struct kitsune__retired *retired,
+                                  uint64_t index))(void *object);
+/* That version is no longer the one that runs: what is not yet back with its allocators stays. */
+void kitsune__retired_leave_returned(struct kitsune__retired *retired);
 /* Gives a slice of its memory back; non-zero if there is more. The side table (needed by find) goes
  * first. After 0 was returned the structure is gone. */
 int kitsune__retired_release(struct kitsune__retired *retired, uint64_t budget_ns);

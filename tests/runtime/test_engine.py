@@ -12,7 +12,10 @@ import pytest
 
 HERE = Path(__file__).parent
 RUNTIME = HERE.parents[1] / "runtime"
-ENGINE = ("registry", "blocks", "mappings", "side", "claims", "texts", "transform", "platform")
+ENGINE = (
+    *("registry", "blocks", "mappings", "side", "claims", "texts", "transform", "frames", "switch"),
+    "platform",
+)
 RETIRE = (*ENGINE, "scan", "retire", "log")
 WARNINGS = ("-std=gnu11", "-g", "-Wall", "-Wextra", "-Werror")
 SANITIZED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")

@@ -1,2 +1,2 @@
-struct item { int a; int b; };
+struct item { int a, b; };
 struct item *items;

@@ -1,0 +1,2 @@
+struct item { int a; };
+struct item *items;

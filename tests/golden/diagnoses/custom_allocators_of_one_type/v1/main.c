@@ -1,0 +1,3 @@
+struct item { int a; };
+struct item *items;
+struct item *more;

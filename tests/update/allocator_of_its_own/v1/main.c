@@ -1,0 +1,6 @@
+struct item {
+    int number;
+    struct item *next;
+};
+
+#include "../body.h"

@@ -1,0 +1,7 @@
+struct item {
+    int number;
+    char room[100];
+    struct item *next;
+};
+
+#include "../body.h"
