@@ -14,6 +14,7 @@
 
 #include "log.h"
 #include "platform.h"
+#include "plugins.h"
 #include "request.h"
 #include "table.h"
 
@@ -172,11 +173,11 @@ static uint32_t check_succession(const struct kitsune_release *release, char *re
 
 /* Opens an object by a path below /proc also where the program has no /proc, having changed its root:
  * the linker then gets a relative path. Constructors see /proc as working directory in that case. */
-static void *open_object(const char *file) {
+static void *open_object(const char *file, int flags) {
     int former = -1;
     if (strncmp(file, PROC, PROC_LENGTH) == 0 && access(file, R_OK) != 0)
         former = kitsune__enter_proc();
-    void *handle = dlopen(former >= 0 ? file + PROC_LENGTH : file, RTLD_NOW | RTLD_LOCAL);
+    void *handle = dlopen(former >= 0 ? file + PROC_LENGTH : file, flags);
     if (former >= 0)
         kitsune__leave_proc(former);
     return handle;
@@ -185,7 +186,7 @@ static void *open_object(const char *file) {
 /* Opens the object and puts an image into the list. The caller checks more. */
 static uint32_t open_image(const char *file, const char *path, struct kitsune__image **opened,
                            char *reason, size_t size) {
-    void *handle = open_object(file);
+    void *handle = open_object(file, RTLD_NOW | RTLD_LOCAL);
     if (handle == NULL) {
         snprintf(reason, size, "%s", dlerror());
         return KITSUNE__LOAD_FAILED;
@@ -209,6 +210,8 @@ static uint32_t open_image(const char *file, const char *path, struct kitsune__i
     image->path = name;
     image->serial = images != NULL ? images->serial + 1 : 1;
     dl_iterate_phdr(inspect, image);
+    if (kitsune__plugins_has_exports(image)) /* so that the linker finds them for plugins */
+        open_object(file, RTLD_NOW | RTLD_GLOBAL | RTLD_NOLOAD);
     image->next = images;
     images = image;
     *opened = image;

@@ -38,7 +38,8 @@
     X(PROGRAM_ENDED,      363, "the program ended during the update") \
     X(BAD_REQUEST,        364, "the request cannot be understood") \
     X(NOT_PERMITTED,      365, "only root and the user that started the program may ask") \
-    X(HELPER_FAILED,      366, "the helper process cannot serve the request")
+    X(HELPER_FAILED,      366, "the helper process cannot serve the request") \
+    X(PLUGIN,             367, "a plugin uses what the new version does not have")
 /* clang-format on */
 
 enum kitsune__code {

@@ -19,6 +19,7 @@
 #include "log.h"
 #include "main_state.h"
 #include "platform.h"
+#include "plugins.h"
 #include "registry.h"
 #include "request.h"
 #include "retire.h"
@@ -262,6 +263,8 @@ static void start_engine(const struct kitsune_release *new) {
         kitsune__journal_abort(KITSUNE__NO_MEMORY, "no memory for the engine");
 }
 
+static void take_plugins_along(int is_last);
+
 /* Runs on the new stack, inside the transaction. */
 static void run_new_version(void *argument) {
     char reason[KITSUNE__REASON_SIZE];
@@ -282,6 +285,7 @@ static void run_new_version(void *argument) {
     kitsune__journal_set_code(image->code_start, image->code_end);
     update.new_point = renamed_point(new->plan, update.old_point);
     start_engine(new);
+    take_plugins_along(0);
     if (new->plan->prestart != NULL) {
         kitsune__journal_phase(KITSUNE__PHASE_PRESTART, NULL);
         new->plan->prestart();
@@ -319,6 +323,25 @@ static const void *successor(const void *function) {
         return NULL;
     const struct kitsune_symbol *new = kitsune__registry_find(update.to, key, NULL);
     return new != NULL && (new->flags &KITSUNE_SYMBOL_FUNCTION) ? new->address : NULL;
+}
+
+/* The same for anything that a plugin may keep the address of. */
+static const void *successor_of_any(const void *address) {
+    uint64_t offset;
+    const struct kitsune_symbol *old = kitsune__registry_variable_at(update.from, address, &offset);
+    if (old == NULL || offset != 0)
+        return successor(address);
+    const struct kitsune_symbol *new = kitsune__registry_find(update.to, old->key, NULL);
+    int fits = new != NULL && (new->flags &KITSUNE_SYMBOL_VARIABLE) && new->size == old->size;
+    return fits ? new->address : NULL;
+}
+
+static void take_plugins_along(int is_last) {
+    char reason[KITSUNE__REASON_SIZE];
+    uint32_t code = kitsune__plugins_follow(kitsune__image_current(), kitsune__image_incoming(),
+                                            successor_of_any, is_last, reason, sizeof reason);
+    if (code != 0)
+        kitsune__journal_abort(code, "%s", reason);
 }
 
 static void apply_commit(void) {
@@ -381,6 +404,7 @@ static void commit(void) {
     kitsune__journal_phase(KITSUNE__PHASE_TRANSFORM, NULL);
     kitsune__xf_finish(update.xf, &statistics);
     kitsune__journal_phase(KITSUNE__PHASE_COMMIT, NULL);
+    take_plugins_along(1);
     kitsune__signals_carry_over(old, successor);
     kitsune__exit_carry_over(old, successor);
     kitsune__journal_commit(apply_commit, &verdict, &stack);

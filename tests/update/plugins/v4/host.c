@@ -1,0 +1,30 @@
+#define VERSION "4"
+#include "../shared/host.h"
+
+SHOWN int host_total;
+
+SHOWN int host_twice(int x)
+{
+    return 4 * 100 + 2 * x;
+}
+
+SHOWN int host_later(int x)
+{
+    return 4 * 100 + x;
+}
+
+static int scale(int x)
+{
+    return 4 * 1000 + x;
+}
+
+SHOWN const struct api host_table = {scale, "host " VERSION};
+
+int main(void)
+{
+    kitsune_do_automigrate();
+    if (kitsune_is_updating())
+        *(volatile int *)16 = 0;
+    serve();
+    return 0;
+}

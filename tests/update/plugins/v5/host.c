@@ -1,0 +1,29 @@
+#define VERSION "5"
+#define HOST_TOTAL long
+#include "../shared/host.h"
+
+SHOWN long host_total;
+
+SHOWN int host_twice(int x)
+{
+    return 5 * 100 + 2 * x;
+}
+
+SHOWN int host_later(int x)
+{
+    return 5 * 100 + x;
+}
+
+static int scale(int x)
+{
+    return 5 * 1000 + x;
+}
+
+SHOWN const struct api host_table = {scale, "host " VERSION};
+
+int main(void)
+{
+    kitsune_do_automigrate();
+    serve();
+    return 0;
+}
