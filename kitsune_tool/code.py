@@ -16,7 +16,9 @@ _BY_KEY = re.compile(r'\bkitsune_lookup_key_new\s*\(\s*"([^"\n]+)"\s*\)')
 _BY_PARTS = re.compile(r'\bGET_NEW_(?:GLOBAL\s*\(|STATIC\s*\(\s*"?([^",\n]+?)"?\s*,)\s*(\w+)\s*\)')
 _CALL = re.compile(r"(\w*)\s*\((.*)\)", re.DOTALL)
 _PIECE = re.compile(
-    r'"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|//[^\n]*|/\*.*?\*/'
+    r'"(?:\\\r?\n|\\.|[^"\\\n])*"|//(?:\\\r?\n|[^\n])*|/\*.*?\*/'
+    r"|(?<![\w$])\.?\d(?:'?[\w.])*"  # a number, whose ' may part its digits
+    r"|'(?:\\.|[^'\\\n])*'"
     r"|\$(?P<word>\w+)|_kitsune_(?P<version>old|new)_rename_(?P<name>\w+)",
     re.DOTALL,
 )

@@ -25,7 +25,7 @@ _TAG_WORDS = frozenset(["struct", "union", "enum", "typedef"])
 _PIECE = re.compile(
     r"//(?:\\\r?\n|[^\n])*|/\*.*?(?:\*/|\Z)"
     r'|"(?:\\\r?\n|\\.|[^"\\\n])*"?'
-    r"|\.?\d(?:'?[\w.])*"  # a number, whose ' may part its digits
+    r"|(?<![\w$])\.?\d(?:'?[\w.])*"  # a number, whose ' may part its digits
     r"|'(?:\\\r?\n|\\.|[^'\\\n])*'?"
     r"|[{}]",
     re.DOTALL,

@@ -120,13 +120,18 @@ xform_fn_t kitsune_get_xform(const char *name, const char *func, const char *fil
     return found;
 }
 
-/* Tells whether `old` is the function of this name, a global one or one of `file`. */
+/* Tells whether `old` is the function of this name, a global one or one of `file`, of which the
+ * compiler may have been told more of the path than a key has. */
 static int is_old_function(const void *old, const char *file, const char *name) {
     char key[NAME_SIZE];
     if (kitsune_old_address_matches(name, old))
         return 1;
-    int length = snprintf(key, sizeof key, "%s/%s", file, name);
-    return length < (int)sizeof key && kitsune_old_address_matches(key, old);
+    for (; file != NULL; file = strchr(file, '/'), file += file != NULL) {
+        int length = snprintf(key, sizeof key, "%s/%s", file, name);
+        if (length < (int)sizeof key && kitsune_old_address_matches(key, old))
+            return 1;
+    }
+    return 0;
 }
 
 void *kitsune__map_function(void *function, const char *file, const char *names,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -37,15 +38,21 @@ def planned(versions: Make, old: Any, new: Any, spec: str, standing: str = "", *
     return plan
 
 
-def compiles(directory: Path) -> None:
+def compiles(directory: Path, compiler: str = "gcc", standard: str = "gnu11") -> None:
     """Compile all that was generated, and warn of what a user's own compiler would."""
+    done = compiled(directory, compiler, standard)
+    assert done.returncode == 0, done.stderr
+
+
+def compiled(
+    directory: Path, compiler: str = "gcc", standard: str = "gnu11"
+) -> subprocess.CompletedProcess[str]:
     files = sorted(path.name for path in directory.glob("*.c"))
-    command = ["gcc", "-std=gnu11", "-O0", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", *files]
-    command += [f"-I{resources.include_dir()}"]
-    done = subprocess.run(
+    command = [compiler, f"-std={standard}", "-O0", "-fsyntax-only", "-Wall", "-Wextra", "-Werror"]
+    command += [*files, f"-I{resources.include_dir()}"]
+    return subprocess.run(
         command, cwd=directory, capture_output=True, text=True, check=False, timeout=60
     )
-    assert done.returncode == 0, done.stderr
 
 
 def origins(plan: Plan) -> dict[str, str | None]:
@@ -288,3 +295,81 @@ def test_a_published_anonymous_union(versions: Make, tmp_path: Path) -> None:
     plan = planned(versions, text % "", text % ", k", spec)
     assert not plan.unused_rules
     compiles(tmp_path)
+
+
+# -- code ------------------------------------------------------------------------------------------
+
+COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_messages_of_the_compiler_name_the_rules_line(
+    versions: Make, tmp_path: Path, compiler: str
+) -> None:
+    spec = """{
+int f(void) { return in_the_preamble; }
+}
+v -> v: {
+  $out = $in;
+
+  $out += in_the_code;
+}
+INIT struct s.a: { $out = in_a_line; }
+"""
+    planned(versions, ONE, ONE, spec)
+    done = compiled(tmp_path, compiler)
+    assert done.returncode != 0
+    errors = [line for line in done.stderr.splitlines() if "error: " in line]
+    places = [(line.split(":")[0], int(line.split(":")[1])) for line in errors]
+    assert sorted(places) == [("own.xf", 2), ("own.xf", 7), ("own.xf", 9)]
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("standard", ["gnu11", "gnu2x"])
+def test_code_of_new_and_old_c(
+    versions: Make, tmp_path: Path, compiler: str, standard: str
+) -> None:
+    old = "struct s { int a; char *n; } *p; long v; int main(void) { return 0; }"
+    new = "struct s { int a; char *n; short k; } *p; long v; int main(void) { return 0; }"
+    new_code = "[[maybe_unused]] int none[1] = {}; $out = 1'000 + $in + '$';"
+    old_code = "$out = _Generic($in, long: $in, default: 0);"
+    spec = f"""
+        INIT struct s.k: {{
+          uint8_t byte = (uint8_t)strlen($base.n ? $base.n : "");
+          char *copy = malloc(2);
+          assert(copy);
+          free(copy);
+          if (!byte)
+            return;
+          printf("%d\\n", byte);
+          $out = byte;
+        }}
+        v -> v: {{ {new_code if standard == "gnu2x" else old_code} }}
+    """
+    planned(versions, old, new, spec)
+    compiles(tmp_path, compiler, standard)
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_generated_names_clash_with_nothing(versions: Make, tmp_path: Path, compiler: str) -> None:
+    old = """struct xf { struct xf *next; int type, in, out; }; typedef struct xf closure;
+             closure *list; enum kind { kind, move } k; int main(void) { return 0; }"""
+    new = old.replace("out; }", "out, count; }").replace("{ kind,", "{ first, kind,")
+    (tmp_path / "server.h").write_text(new.partition("int main")[0].replace("closure *list;", ""))
+    spec = """{
+#include <errno.h>
+#include <sys/stat.h>
+#include "server.h"
+#define transform oops(
+#define name ]
+#define parts ]
+#define old_size ]
+static int of(const closure *one) { return one->in; }
+static int xf_count(struct xf *xf) { return xf->out; }
+}
+struct xf -> struct xf.count: { closure c = { .in = $in.in }; $out = of(&c) + xf_count(&c); }
+list -> list: { XF_INVOKE(XF_PTR($xform(struct xf, struct xf)), &$in, &$out); }
+"""
+    plan = planned(versions, old, new, spec)
+    assert not plan.unused_rules
+    compiles(tmp_path, compiler)

@@ -22,6 +22,12 @@ def test_strings_and_comments_are_left_alone() -> None:
     assert words("s = \"$in\"; c = '$'; /* $out */ // $base\n$in;") == [("in",)]
 
 
+def test_what_looks_like_a_quote_or_a_comment_is_none() -> None:
+    assert words("1'000 + $in + 0x1'f; c = '$'; $out;") == [("in",), ("out",)]
+    assert words("x1'a'; $in;") == [("in",)]
+    assert words('// $in \\\n $in\n$out; "\\\n$in"') == [("out",)]
+
+
 def test_expansion_keeps_lines() -> None:
     code = "$out = 1;\n/* $in */\n$out++;"
     text = expand(code, lambda use: "(*local_out)")
