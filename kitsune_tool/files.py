@@ -38,9 +38,13 @@ def shown(path: Path) -> str:
 def line(path: Path, number: int) -> str | None:
     """Return a line of a source file, counted from 1; None if it cannot be had."""
     try:
-        lines = path.read_text(encoding="latin-1").splitlines()
+        data = path.read_bytes()
     except OSError:
         return None
+    try:
+        lines = data.decode("utf-8").splitlines()
+    except UnicodeDecodeError:
+        lines = data.decode("latin-1").splitlines()
     return lines[number - 1] if 0 < number <= len(lines) else None
 
 

@@ -12,6 +12,7 @@ computes them, not we. index.py and extract.py call it.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -770,7 +771,9 @@ def unquote(literal: str) -> str:
     return _STRING_ESCAPE.sub(_escaped, literal[literal.index('"') + 1 : -1])
 
 
-_STRING_ESCAPE = re.compile(r"\\([0-7]{1,3}|x[0-9a-fA-F]+|.)", re.DOTALL)
+_STRING_ESCAPE = re.compile(
+    r"\\([0-7]{1,3}|x[0-9a-fA-F]+|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL
+)
 _SIMPLE = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "e": "\x1b"}
 
 
@@ -780,4 +783,7 @@ def _escaped(match: re.Match[str]) -> str:
         return chr(int(escape, 8) & 255)
     if escape[0] == "x" and len(escape) > 1:
         return chr(int(escape[1:], 16) & 255)
+    if escape[0] in "uU" and len(escape) > 1:  # the bytes of UTF-8, as all text is held
+        code = min(int(escape[1:], 16), sys.maxunicode)
+        return chr(code).encode("utf-8", "surrogatepass").decode("latin-1")
     return _SIMPLE.get(escape, escape)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from kitsune_tool.definitions import place_text
 from kitsune_tool.pairs import Coded, Fields, Pair, Tagged, Words
 from kitsune_tool.rules import Rule
-from kitsune_tool.views import Views
+from kitsune_tool.views import KEEP_INITIAL, Views
 
 _KINDS = ("move", "patch", "visit", "map", "type", "parts", "old_tail", "new_tail")
 _PIECE = re.compile(
@@ -70,7 +70,11 @@ def take_apart(files: Mapping[str, str], views: Views) -> Pieces:
     return Pieces(
         all=tuple(piece for name, text in files.items() for piece in _split(name, text)),
         idents=views.idents,
-        migrations={each.new_key: each.migrate for each in views.migrations if each.new_key},
+        migrations={
+            each.new_key: each.migrate
+            for each in views.migrations
+            if each.new_key and each.migrate != KEEP_INITIAL
+        },
         rules={(each.label, each.at): each.name for each in views.rules},
     )
 

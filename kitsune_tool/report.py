@@ -7,6 +7,9 @@ reportpage.py prints it as text and as a page: neither knows more than this data
 
 from __future__ import annotations
 
+import contextlib
+import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -49,6 +52,7 @@ FORMAT = 1
 
 Data: TypeAlias = dict[str, Any]
 
+_SPELLED = re.compile(r"\\U([0-9a-fA-F]{8})")
 _DRASTIC = ("rule", "transformed", "left-alone", "in-place", "copied")
 _ADDRESSES = frozenset(("uintptr_t", "intptr_t"))
 
@@ -63,7 +67,7 @@ class EditText:
 
 def first_report(program: Program, edits: Sequence[EditText] = ()) -> Data:
     """Return the report of a release that follows no other."""
-    return _head(program, None) | {
+    data = _head(program, None) | {
         "variables": [
             {
                 "name": v.key,
@@ -80,16 +84,36 @@ def first_report(program: Program, edits: Sequence[EditText] = ()) -> Data:
         ],
         "edits": _edits(program, edits),
     }
+    return {key: _readable(value) for key, value in data.items()}
 
 
 def report(plan: Plan, pieces: Pieces, edits: Sequence[EditText] = ()) -> Data:
     """Return the report of a release that follows another."""
-    return _Report(plan, pieces).data() | {"edits": _edits(plan.new.program, edits)}
+    data = _Report(plan, pieces).data() | {"edits": _edits(plan.new.program, edits)}
+    return {key: _readable(value) for key, value in data.items()}
 
 
 def identified(data: Data, identity: Data) -> Data:
     """Return the report with what the release is, which is known only when it is linked."""
     return data | {"identity": identity}
+
+
+def _readable(value: Any) -> Any:
+    """Return data with the texts of the program as people write them: records hold bytes, and
+    letters beyond ASCII in names as the compiler spells them.
+    """
+    if isinstance(value, dict):
+        return {key: _readable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_readable(each) for each in value]
+    return _readable_text(value) if isinstance(value, str) else value
+
+
+def _readable_text(text: str) -> str:
+    text = _SPELLED.sub(lambda found: chr(min(int(found[1], 16), sys.maxunicode)), text)
+    with contextlib.suppress(UnicodeError):  # it was no UTF-8, or is the manifest's own text
+        return text.encode("latin-1").decode("utf-8") if not text.isascii() else text
+    return text
 
 
 def _head(new: Program, old: Program | None) -> Data:
@@ -308,7 +332,8 @@ class _Report:
         data |= {"place": place_text(new.at), "new": after}
         if new.key != old.key:
             return data | {"change": "renamed", "becomes": new.key}
-        return data | ({"change": "signature"} if before != after else {})
+        is_known = old.type is not None and new.type is not None
+        return data | ({"change": "signature"} if is_known and before != after else {})
 
     # -- update points ----------------------------------------------------------------------------
 

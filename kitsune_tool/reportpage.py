@@ -122,7 +122,10 @@ def _to_look_at(data: Data) -> Iterable[Data]:
     for guess in data["likely_renames"]:
         text = f"may be what {guess['was']} was ({guess['likelihood']:.0%} likely), but starts anew"
         yield {"what": guess["name"], "text": text, "to": anchor("v", guess["name"])}
+    guessed = {guess["name"] for guess in data["likely_renames"]}
     for variable in data["variables"]:
+        if variable["name"] in guessed:
+            continue
         word = words.get(variable["carried"])
         if word is not None:
             text = word if variable["carried"] != "initial" else variable["how"]

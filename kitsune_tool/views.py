@@ -43,6 +43,9 @@ from kitsune_tool.plan import Migration, Plan
 from kitsune_tool.resolve import Compound, Instance, Member, World
 
 Mode: TypeAlias = Literal["move", "patch", "visit"]
+KEEP_INITIAL = "_kitsune_keep_initial"
+"""The function of a variable that keeps its initial value."""
+
 _INDICES = "ijklmnpqrstuvw"
 
 
@@ -1103,7 +1106,7 @@ class _Maker:
             if not pair.moved and not closed.has_pointers(pair):
                 return ""
         elif migration.rule is None:
-            return "_kitsune_keep_initial"
+            return KEEP_INITIAL
         name = self._unique("_kitsune_migrate_" + re.sub(r"\W+", "_", new.key))
         body, instances = self._migrate_body(migration, new, old)
         old_instance, new_instance = instances

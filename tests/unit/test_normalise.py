@@ -114,6 +114,7 @@ def test_integers_and_strings() -> None:
     texts = ["0", "10UL", "0x1F", "017", "0b11", "1'000", "1.5", "N", "08", "'a'"]
     assert [integer(text) for text in texts] == [0, 10, 31, 15, 3, 1000, None, None, None, None]
     assert unquote(r'"a\"\\\n\x41\101"') == 'a"\\\nAA'
+    assert unquote(r'"\u00e9\U0001F600"').encode("latin-1").decode() == "é😀"
 
 
 @given(st.lists(st.sampled_from(["int", "struct", "x", "u8", "*", "(", ")", "[", "]", "{", "}", ",", ";", "=", ":", "3", "__attribute__", "enum", "static", "typedef", "typeof", "__kt__", "_Atomic", "...", "asm"]), max_size=25))  # fmt: skip
