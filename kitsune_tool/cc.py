@@ -347,6 +347,7 @@ def _front_end_config(unit: _Unit) -> FrontendConfig:
     """Return what the front-end is told: from the configuration file, or defaults."""
     import functools
 
+    from kitsune_tool import switches
     from kitsune_tool.frontend import FrontendConfig
     from kitsune_tool.preprocess import expand
 
@@ -355,6 +356,8 @@ def _front_end_config(unit: _Unit) -> FrontendConfig:
         edits = _edits(given)
         root = str(given.get("root", "."))
         looked_up = tuple(map(str, given.get("functions", ())))
+        said = switches.from_json(given.get("switches", {}))
+        noted = tuple(map(str, given.get("notelocals", [])))
     except (TypeError, ValueError, AttributeError) as error:
         raise _bad_config(unit.options.config, str(error)) from error
     return FrontendConfig(
@@ -362,6 +365,9 @@ def _front_end_config(unit: _Unit) -> FrontendConfig:
         edits=edits,
         looked_up=looked_up,
         compiler=Path(unit.command.compiler[-1]).name,
+        switches=said,
+        notelocals=noted,
+        lto=any(map(_is_lto, unit.command.arguments)),
         expand=functools.partial(expand, unit.command, unit.source, unit.given),
     )
 

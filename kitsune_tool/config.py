@@ -20,6 +20,7 @@ from kitsune_tool import code, files, resources, rulefile
 from kitsune_tool.annotate import AnnotationSource
 from kitsune_tool.errors import KitsuneError, Location
 from kitsune_tool.rules import Preamble, RuleFile, RuleSource
+from kitsune_tool.switches import DEFAULT, NAMES, Settings, Switches, UnitSettings
 from kitsune_tool.unions import CaseSource, UnionSource
 from kitsune_tool.yamlfile import Node, read_yaml
 
@@ -103,14 +104,14 @@ class Version:
 class Options:
     """What holds for the whole program unless an annotation or a rule says otherwise.
 
-    `automigrate`: variables without annotation are migrated by `kitsune_do_automigrate`.
+    `switches` (switches.py): what is migrated automatically, noted and registered.
     `widen`: integers that became wider need no rule. `grow`: nor do arrays that became longer.
     `added_variables`: whether a new variable needs a rule, or keeps its initial value (`initial`).
     `strict`: a rule that matches nothing is an error. `exports`: symbols that the program's own
     plugins look up in it (patterns of a linker's version script).
     """
 
-    automigrate: bool = True
+    switches: Switches = DEFAULT
     widen: bool = False
     grow: bool = False
     added_variables: Literal["rule", "initial"] = "rule"
@@ -247,6 +248,8 @@ def front_end_config(manifest: Manifest, version: Version, root: str | None = No
         "root": str(version.source) if root is None else root,
         "edits": [edit.to_json() for edit in manifest.edits(version)],
         "functions": _looked_up(manifest, version),
+        "switches": manifest.options.switches.to_json(),
+        "notelocals": _noted_functions(manifest, version),
         "tool": resources.front_end_digest(),
     }
     return json.dumps(data, indent=1, sort_keys=True) + "\n"
@@ -257,6 +260,12 @@ def _looked_up(manifest: Manifest, version: Version) -> list[str]:
     texts = [rule.code or "" for rule in manifest.rules(version)]
     texts += [preamble.text for preamble in manifest.preambles(version)]
     return sorted({key for text in texts for key in code.looked_up(text) if "/" in key})
+
+
+def _noted_functions(manifest: Manifest, version: Version) -> list[str]:
+    """Return the functions that an annotation of the manifest notes the locals of."""
+    annotations = manifest.annotations(version)
+    return sorted(a.path for a in annotations if "notelocals" in a.text.split())
 
 
 def release_config(manifest: Manifest, version: Version) -> str:
@@ -283,23 +292,31 @@ def release_config(manifest: Manifest, version: Version) -> str:
 
 def _options(fields: dict[str, Node]) -> Options:
     options = fields.get("options")
-    known = ("automigrate", "widen", "grow", "added_variables", "strict", "exports")
+    known = (*NAMES, "units", "widen", "grow", "added_variables", "strict", "exports")
     inner = options.fields(known) if options else {}
     if "automigrate" in fields:
         inner = {"automigrate": fields["automigrate"], **inner}
     defaults = Options()
     flags = {
         key: inner[key].flag() if key in inner else getattr(defaults, key)
-        for key in ("automigrate", "widen", "grow", "strict")
+        for key in ("widen", "grow", "strict")
     }
+    everywhere = {key: inner[key].flag() for key in NAMES if key in inner}
+    units = inner["units"].entries() if "units" in inner else []
     added = inner.get("added_variables")
     words: tuple[Literal["rule", "initial"], ...] = ("rule", "initial")
     exports = inner["exports"].items() if "exports" in inner else []
     return Options(
+        switches=Switches(Settings(**everywhere), tuple(_unit(key, each) for key, each in units)),
         added_variables=added.choice(words) if added else defaults.added_variables,
         exports=tuple(_exported(item) for item in exports),
         **flags,
     )
+
+
+def _unit(key: Node, node: Node) -> UnitSettings:
+    fields = node.fields(NAMES)
+    return UnitSettings(key.text(), tuple((name, each.flag()) for name, each in fields.items()))
 
 
 def _test(node: Node) -> TransitionTest:

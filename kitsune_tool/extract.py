@@ -23,6 +23,7 @@ from kitsune_tool.frames import Frame, FrameFinder, LocalVariable, NotedFunction
 from kitsune_tool.index import FunctionInfo, Index, VariableInfo, live
 from kitsune_tool.model import (
     UNKNOWN,
+    Annotations,
     Array,
     Enum,
     FunctionSymbol,
@@ -83,23 +84,27 @@ class NotedFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Noting:
-    """Which functions' locals are noted without an annotation in the source.
+class Said:
+    """What is said of the unit outside of its source.
 
-    `everywhere`: all of the unit's. `functions` are keys, or ends of keys, of functions.
+    `notes_all`: the locals of all functions are noted, else those of `noted` (keys, or ends of
+    keys). `registers`: every static is known, else those that the source annotates or names by
+    hand. `looked_up` are keys of static functions that are registered whoever takes their address.
+    `lto`: the linker optimises the unit, so it must not refer to names of the assembler.
     """
 
-    everywhere: bool = False
-    functions: tuple[str, ...] = ()
+    notes_all: bool = False
+    noted: tuple[str, ...] = ()
+    registers: bool = True
+    looked_up: tuple[str, ...] = ()
+    lto: bool = False
 
-    def covers(self, key: str) -> bool:
-        """Tell whether it holds for the function of this key."""
-        return self.everywhere or any(
-            key == each or ("/" in each and key.endswith("/" + each)) for each in self.functions
-        )
+    def notes(self, key: str) -> bool:
+        """Tell whether the locals of the function of this key are noted."""
+        return self.notes_all or any(matches_key(each, key) for each in self.noted)
 
 
-NOTHING_MORE = Noting()
+NOTHING = Said()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,31 +130,20 @@ class Extracted:
 
 
 def extract(
-    scan: Scan,
-    source: str,
-    locate: Callable[[int], Location],
-    noting: Noting = NOTHING_MORE,
-    looked_up: tuple[str, ...] = (),
+    scan: Scan, source: str, locate: Callable[[int], Location], said: Said = NOTHING
 ) -> Extracted:
     """Make the model of a unit.
 
     `source` is its file and `locate` gives places, both relative to the version's source root.
-    `looked_up` are keys of static functions that are registered whoever takes their address.
     """
-    return _Extraction(scan, source, locate, noting, looked_up).run()
+    return _Extraction(scan, source, locate, said).run()
 
 
 class _Extraction:
     def __init__(
-        self,
-        scan: Scan,
-        source: str,
-        locate: Callable[[int], Location],
-        noting: Noting,
-        looked_up: tuple[str, ...],
+        self, scan: Scan, source: str, locate: Callable[[int], Location], said: Said
     ) -> None:
-        self.noting = noting
-        self.looked_up = looked_up
+        self.said = said
         self.noted: list[NotedLocal] = []
         self.frames: list[NotedFrame] = []
         self.first_noted = -1
@@ -164,12 +158,15 @@ class _Extraction:
         self.variables: list[Variable] = []
         self.unsized: set[int] = set()
         self.locals: list[LocalStatic] = []
+        self.named_by_hand = frozenset[str]()
         self.update_points: list[UpdatePoint] = []
         self.requests: list[str | None] = []
 
     def run(self) -> Extracted:
         for entry in self.index.roots:
             self.graph.declare(entry)
+        if not self.said.registers:
+            self.named_by_hand = self._named_by_hand()
         for info in self.index.variables.values():
             if info.is_defined:
                 self._variable(info)
@@ -233,9 +230,12 @@ class _Extraction:
         if self._is_open_array(best.type):
             best = self._close_array(info, best)
         annotations = tuple(dict.fromkeys(a for d in declared for a in d.annotations))
+        key = self._key(info.name, is_static=info.is_static)
+        if info.is_static and not self._is_registered(key, annotations):
+            return
         self.variables.append(
             Variable(
-                key=self._key(info.name, is_static=info.is_static),
+                key=key,
                 name=info.name,
                 storage="static" if info.is_static else "global",
                 type=best.type,
@@ -245,6 +245,24 @@ class _Extraction:
                 at=self.locate(self._definition_offset(info)),
             )
         )
+
+    def _is_registered(self, key: str, annotations: Annotations) -> bool:
+        """Tell whether a static is known: each one is, or the source names it."""
+        if self.said.registers or any(a.kind == "auto_migrate" for a in annotations):
+            return True
+        return key.rpartition("/")[2] in self.named_by_hand
+
+    def _named_by_hand(self) -> frozenset[str]:
+        """Return the statics that macros register or migrate, as the end of their keys."""
+        found: set[str | None] = set()
+        for function in self._defined():
+            external = function.definition.external if function.definition else None
+            if external is None or external.body is None:
+                continue
+            calls = bodies.hand_calls(self.text, *external.body, bodies.NOTE_BY_PARTS)
+            found |= {call.key(function.name) for call in calls}
+            found |= set(bodies.migrated(self.text, *external.body))
+        return frozenset(key.rpartition("/")[2] for key in found if key is not None and "/" in key)
 
     def _declarations(self, info: VariableInfo) -> list[DeclaredType]:
         """Convert all declarations of a variable, its definitions first."""
@@ -327,7 +345,7 @@ class _Extraction:
         return (
             any(map(frames.is_annotated, heads))
             or noted.is_noted_by_hand(self.text, *body)
-            or self.noting.covers(self._key(function.name, is_static=function.is_static))
+            or self.said.notes(self._key(function.name, is_static=function.is_static))
         )
 
     def _head(self, external: External) -> str:
@@ -505,6 +523,8 @@ class _Extraction:
         count = seen[counted] = seen.get(counted, 0) + 1
         spelled = name if count == 1 else f"{name}.{count}"
         key = self._key(spelled, is_static=is_static, function=local.function)
+        if is_static and not self._is_registered(key, local.declared.annotations):
+            return key
         if is_static:
             self.locals.append(LocalStatic(len(self.variables), local.end))
         self.variables.append(
@@ -541,10 +561,10 @@ class _Extraction:
         return tuple(symbols), frozenset(weak)
 
     def _is_looked_up(self, info: FunctionInfo) -> bool:
-        if not info.is_static or not self.looked_up:
+        if not info.is_static or not self.said.looked_up:
             return False
         key = self._key(info.name, is_static=True)
-        return any(matches_key(pattern, key) for pattern in self.looked_up)
+        return any(matches_key(pattern, key) for pattern in self.said.looked_up)
 
     def _function(self, info: FunctionInfo, registered: bool, defined: bool) -> FunctionSymbol:
         declared: list[DeclaredType] = []

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location, unmoved
-from kitsune_tool.extract import NOTHING_MORE, Extracted, Noting, extract
+from kitsune_tool.extract import Extracted, Said, extract
 from kitsune_tool.insert import apply, frame_declarations, labelled_statics, tables
 from kitsune_tool.model import EditMatch, Unit, to_json
 from kitsune_tool.scan import Scan, scan
+from kitsune_tool.switches import DEFAULT, Switches
 
 if TYPE_CHECKING:
     from kitsune_tool.edits import Edit, Expand
@@ -32,8 +33,10 @@ class FrontendConfig:
 
     `root` is the absolute path of the version's source root, and `directory` the one that relative
     names in line markers start from (the compiler's; default: the current one). `edits` are the
-    manifest's; `expand` is how macros in them are expanded (default: not at all). `looked_up` are
-    the static functions that rules ask for by key.
+    manifest's; `expand` is how macros in them are expanded (default: not at all). `switches` are
+    the manifest's too, and `notelocals` the keys of functions that it notes the locals of. `lto`:
+    the object is optimised once more when it is linked. `looked_up` are the static functions that
+    rules ask for by key.
     """
 
     root: str
@@ -41,8 +44,10 @@ class FrontendConfig:
     directory: str = ""
     compiler: str = ""
     expand: Expand | None = None
-    noting: Noting = NOTHING_MORE
+    switches: Switches = DEFAULT
+    notelocals: tuple[str, ...] = ()
     looked_up: tuple[str, ...] = ()
+    lto: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +123,7 @@ def _process(text: str, source: str, config: FrontendConfig) -> Processed:
     matches: tuple[EditMatch, ...] = ()
     if config.edits:
         scanned, matches = _edited(scanned, name, config)
-    extracted = extract(scanned, name, _locator(scanned, config), config.noting, config.looked_up)
+    extracted = extract(scanned, name, _locator(scanned, config), _said(name, config))
     if extracted.errors:
         raise KitsuneErrors(extracted.errors)
     extracted = _identified(extracted, matches, config)
@@ -126,6 +131,17 @@ def _process(text: str, source: str, config: FrontendConfig) -> Processed:
     insertions = [*frame_declarations(extracted, scanned), *insertions]
     result = apply(scanned.text, insertions, extracted.blanks)
     return Processed(result.rstrip("\n") + end, extracted.unit, extracted.skipped)
+
+
+def _said(name: str, config: FrontendConfig) -> Said:
+    settings = config.switches.of(name)
+    return Said(
+        notes_all=settings.note_locals,
+        noted=config.notelocals,
+        registers=settings.register_variables,
+        looked_up=config.looked_up,
+        lto=config.lto,
+    )
 
 
 def _edited(scanned: Scan, name: str, config: FrontendConfig) -> tuple[Scan, tuple[EditMatch, ...]]:

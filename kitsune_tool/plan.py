@@ -83,6 +83,7 @@ from kitsune_tool.resolve import (
     with_note,
 )
 from kitsune_tool.rules import Rule, RuleSet
+from kitsune_tool.switches import DEFAULT, Switches
 from kitsune_tool.unions import Tags
 
 _NOT_ASKED_FOR = "keeps its initial value: no MIGRATE_* asks for it"
@@ -96,12 +97,12 @@ _MAX_WORDS = 64
 class Options:
     """Choices of the manifest.
 
-    `automigrate`: variables without annotation are migrated. `added_variables`: whether a variable
-    that is new needs a rule, or keeps its initial value. `widen`: integers may grow without a rule.
-    `grow`: so may arrays. `strict`: a rule that matches nothing is an error.
+    `switches`: which variables without annotation are migrated. `added_variables`: whether a
+    variable that is new needs a rule, or keeps its initial value. `widen`: integers may grow
+    without a rule. `grow`: so may arrays. `strict`: a rule that matches nothing is an error.
     """
 
-    automigrate: bool = True
+    switches: Switches = DEFAULT
     added_variables: Literal["rule", "initial"] = "rule"
     widen: bool = False
     grow: bool = False
@@ -353,7 +354,9 @@ class _Planner:
     def _is_auto(self, variable: Variable) -> bool:
         if _has(variable, "auto_migrate"):
             return True
-        return self.options.automigrate and not _has(variable, "manual_migrate")
+        if _has(variable, "manual_migrate"):
+            return False
+        return self.options.switches.of(variable.at.file if variable.at else "").is_auto
 
     def _is_requested(self, variable: Variable) -> bool:
         """Tell whether a `MIGRATE_*` asks for it; a computed key may be anybody's."""

@@ -371,7 +371,7 @@ def _read_parent(path: Path, version: Version) -> _Parent:
 def _plan_options(manifest: Manifest) -> plan.Options:
     options = manifest.options
     return plan.Options(
-        automigrate=options.automigrate,
+        switches=options.switches,
         added_variables=options.added_variables,
         widen=options.widen,
         grow=options.grow,

@@ -16,7 +16,7 @@ _PACKAGE = Path(__file__).resolve().parent
 FRONT_END_MODULES = (
     "bodies", "cc", "edits", "errors", "extract", "frames", "frontend", "index", "insert", "layout",
     "model", "normalise", "noted", "parse", "paths", "preprocess", "recipe", "resources", "scan",
-    "statements", "toolchain", "typegraph",
+    "statements", "switches", "toolchain", "typegraph",
 )  # fmt: skip
 """The modules that decide what an object file contains."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kitsune_tool import config, yamlfile
+from kitsune_tool import config, switches, yamlfile
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "manifest.md").read_text()
@@ -36,10 +36,13 @@ def test_an_example_is_a_manifest(example: str, tmp_path: Path) -> None:
 
 
 def test_the_examples_are_found() -> None:
-    assert len(EXAMPLES) == 7
+    assert len(EXAMPLES) == 8
 
 
-@pytest.mark.parametrize("option", [field.name for field in dataclasses.fields(config.Options)])
+OPTIONS = {field.name for field in dataclasses.fields(config.Options)} - {"switches"}
+
+
+@pytest.mark.parametrize("option", sorted({*OPTIONS, *switches.NAMES, "units"}))
 def test_every_option_is_described(option: str) -> None:
     assert f"`{option}`" in PAGE
 

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from kitsune_tool.errors import KitsuneErrors
-from kitsune_tool.extract import Noting
 from kitsune_tool.frontend import FrontendConfig, process
+from kitsune_tool.switches import Settings, Switches, UnitSettings
 
 from .conftest import preprocess
 
@@ -172,14 +172,12 @@ OLD_STYLE = {
 }
 
 
-def run_noted(
-    text: str, directory: Path, compiler: str, *flags: str, noting: Any = None
-) -> list[str]:
+def run_noted(text: str, directory: Path, compiler: str, *flags: str, **said: Any) -> list[str]:
     """Take a sample through the front-end, link it with the runtime, run it; return its lines."""
     source = directory / "unit.c"
     source.write_text(HEAD + text)
     standard = [flag for flag in flags if flag.startswith("-std")]
-    config = FrontendConfig(str(directory), directory=str(directory), noting=noting or Noting())
+    config = FrontendConfig(str(directory), directory=str(directory), **said)
     made = process(preprocess(source, *standard), "unit.c", config)
     assert not made.skipped
     (directory / "unit.i").write_text(made.text, encoding="latin-1")
@@ -249,12 +247,18 @@ def test_the_rest_of_the_unit_compiles_to_the_same_code(tmp_path: Path) -> None:
 
 def test_noted_from_outside(tmp_path: Path) -> None:
     text = "static int f(int a) { look(); return a; } int g(int b) { look(); return f(b); } int main(void) { return g(0); }"
-    for noting, expected in (
-        (Noting(functions=("g",)), ["g#b=0", "g#b=0"]),
-        (Noting(functions=("unit.c/f",)), ["nothing", "f#a=0"]),
-        (Noting(everywhere=True), ["g#b=0", "f#a=0 g#b=0"]),
+    all_noted = (("note_locals", True),)
+    for said, expected in (
+        ({"notelocals": ("g",)}, ["g#b=0", "g#b=0"]),
+        ({"notelocals": ("unit.c/f",)}, ["nothing", "f#a=0"]),
+        ({"switches": Switches(Settings(note_locals=True))}, ["g#b=0", "f#a=0 g#b=0"]),
+        (
+            {"switches": Switches(units=(UnitSettings("u*.c", all_noted),))},
+            ["g#b=0", "f#a=0 g#b=0"],
+        ),
+        ({"switches": Switches(units=(UnitSettings("v*.c", all_noted),))}, ["nothing", "nothing"]),
     ):
-        check(run_noted(text, tmp_path, "gcc", "-O2", noting=noting), expected)
+        check(run_noted(text, tmp_path, "gcc", "-O2", **said), expected)
 
 
 def test_places_in_messages_stay_the_user_s(build: Callable[..., Any]) -> None:

@@ -18,6 +18,7 @@ import pytest
 from kitsune_tool import annotate, objects, plan, program, resources, rules, unions
 from kitsune_tool.errors import Location
 from kitsune_tool.model import Program
+from kitsune_tool.switches import Settings, Switches
 
 MANIFEST = "kitsune.yaml"
 RULE_KINDS: tuple[Literal["rename", "transform", "init"], ...] = ("rename", "transform", "init")
@@ -115,7 +116,9 @@ def versions(tmp_path: Path) -> Callable[..., Versions]:
             annotate.annotate(program_of("old", old), *said, lenient=True),
             annotate.annotate(program_of("new", new), *said),
             rules.parse_rules(rule_sources(rules_), preambles),
-            plan.Options(**options),
+            plan.Options(
+                switches=Switches(Settings(automigrate=options.pop("automigrate", True))), **options
+            ),
         )
 
     return make

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from kitsune_tool import config
+from kitsune_tool import config, switches
 from kitsune_tool.errors import KitsuneError, Location
+from kitsune_tool.switches import Settings, Switches
 
 FULL = """\
 kitsune: 1
@@ -81,8 +82,44 @@ def test_parents_default_to_the_version_before(manifest: config.Manifest) -> Non
 
 def test_options(manifest: config.Manifest) -> None:
     assert manifest.options == config.Options(
-        automigrate=False, widen=True, added_variables="initial", exports=("plugin_*",)
+        switches=Switches(Settings(automigrate=False)),
+        widen=True,
+        added_variables="initial",
+        exports=("plugin_*",),
     )
+
+
+UNITS = """\
+kitsune: 1
+program: p
+options:
+  note_locals: true
+  units:
+    net/*.c: {automigrate: false}
+    src/net/old.c: {automigrate: true, register_variables: false, note_locals: false}
+versions:
+  - version: "1"
+    annotations:
+      main: notelocals
+      main.c/helper: notelocals manual
+      counter: manual
+"""
+
+
+def test_switches_hold_for_all_units_or_for_some(tmp_path: Path) -> None:
+    (tmp_path / "kitsune.yaml").write_text(UNITS)
+    manifest = config.load_manifest(tmp_path / "kitsune.yaml")
+    found = manifest.options.switches
+    names = ("main.c", "src/net/io.c", "src/net/old.c", "planet/io.c")
+    assert found.of("main.c") == Settings(note_locals=True)
+    assert found.of("src/net/io.c") == Settings(automigrate=False, note_locals=True)
+    assert found.of("src/net/old.c") == Settings(register_variables=False)
+    assert not found.of("src/net/old.c").is_auto
+    assert found.of("planet/io.c") == Settings(note_locals=True)
+    given = json.loads(config.front_end_config(manifest, manifest.versions[0]))
+    read = switches.from_json(given["switches"])
+    assert [read.of(name) for name in names] == [found.of(name) for name in names]
+    assert given["notelocals"] == ["main", "main.c/helper"]
 
 
 def test_annotations_hold_from_their_version_on_along_first_parents(

@@ -1,0 +1,7 @@
+#include <kitsune.h>
+
+void count(void);
+void note(void);
+int run_all(void);
+int run(int one, int other);
+int found_in_main(void);
