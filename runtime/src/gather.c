@@ -62,9 +62,14 @@ int kitsune__gather_is_kick(const void *information, void *context) {
         return 0;
     if (kitsune__self != NULL)
         kitsune__self->sample = kitsune__interrupted_at(context);
-    if (kitsune__request_pending() & KITSUNE__PENDING_GATHER)
+    if (kitsune__request_pending() & (KITSUNE__PENDING_GATHER | KITSUNE__PENDING_UPDATE))
         kitsune__wait_interrupt(context);
     return 1;
+}
+
+void kitsune__gather_kick_main(void) {
+    kitsune__request_raise(KITSUNE__PENDING_INTERRUPT);
+    kick(kitsune__main_thread->tid);
 }
 
 void kitsune__gather_note_call(const char *call, long detail) {

@@ -38,6 +38,9 @@ int kitsune__gather_is_kick(const void *info, void *context);
 /* The calling thread is in a wrapped call from here on (NULL: no longer). Any tracked thread. */
 void kitsune__gather_note_call(const char *call, long detail);
 
+/* Another thread asked for an update: the main one is to come to its update point. */
+void kitsune__gather_kick_main(void);
+
 /* In a child process after fork. */
 void kitsune__gather_drop_in_child(void);
 

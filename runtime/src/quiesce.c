@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -450,37 +451,6 @@ static uint64_t limit_ns(void) {
                                                              : DEFAULT_LIMIT_NS;
 }
 
-static uint64_t wait_ns(void) {
-    uint64_t wait_ms = update.request.wait_ms;
-    return wait_ms < UINT64_MAX / NS_PER_MS ? wait_ms * NS_PER_MS : UINT64_MAX / 2;
-}
-
-/* All threads stand at their update points. */
-static void update_gathered(struct kitsune__verdict *verdict) {
-    kitsune__retire_finish(kitsune__retire_backlog() < BACKLOG_MAX ? FINISH_LIMIT_NS
-                                                                   : BACKLOG_LIMIT_NS);
-    kitsune__request_raise(KITSUNE__PENDING_TRANSACTION);
-    kitsune__journal_run(run_new_version, NULL, update.places, limit_ns(), verdict);
-    kitsune__request_lower(KITSUNE__PENDING_TRANSACTION);
-    if (kitsune__journal_snapshot_off())
-        kitsune__signals_forget();
-    if (update.places != NULL)
-        kitsune__gather_undo();
-}
-
-static void update_now(const char *name) {
-    struct kitsune__verdict verdict;
-    if (!kitsune__request_take(&update.request))
-        return;
-    memset(&verdict, 0, sizeof verdict);
-    snprintf(update.old_point, sizeof update.old_point, "%s", name);
-    verdict.code =
-        kitsune__gather(wait_ns(), &update.places, verdict.reason, sizeof verdict.reason);
-    if (verdict.code == 0)
-        update_gathered(&verdict);
-    finish_failed(&verdict);
-}
-
 static int is_loaded(const struct kitsune__image *wanted) {
     for (const struct kitsune__image *image = kitsune__images(); image != NULL; image = image->next)
         if (image == wanted)
@@ -511,14 +481,55 @@ static int do_idle(void) {
     return !is_reaped || has_more;
 }
 
+/* Non-zero while a thread does background work. */
+static uint32_t is_retiring;
+
 int kitsune__quiesce_idle(void) {
-    static uint32_t is_taken;
     if (kitsune__journal_active() || kitsune__self == NULL ||
-        __atomic_exchange_n(&is_taken, 1u, __ATOMIC_ACQUIRE))
+        __atomic_exchange_n(&is_retiring, 1u, __ATOMIC_ACQUIRE))
         return 0;
     int has_more = do_idle();
-    __atomic_store_n(&is_taken, 0u, __ATOMIC_RELEASE);
+    __atomic_store_n(&is_retiring, 0u, __ATOMIC_RELEASE);
     return has_more;
+}
+
+/* What former updates left behind is done as far as it can be, before other threads are stopped. */
+static void finish_idle(void) {
+    while (__atomic_exchange_n(&is_retiring, 1u, __ATOMIC_ACQUIRE))
+        sched_yield(); /* another thread's slice ends soon */
+    kitsune__retire_finish(kitsune__retire_backlog() < BACKLOG_MAX ? FINISH_LIMIT_NS
+                                                                   : BACKLOG_LIMIT_NS);
+    __atomic_store_n(&is_retiring, 0u, __ATOMIC_RELEASE);
+}
+
+static uint64_t wait_ns(void) {
+    uint64_t wait_ms = update.request.wait_ms;
+    return wait_ms < UINT64_MAX / NS_PER_MS ? wait_ms * NS_PER_MS : UINT64_MAX / 2;
+}
+
+/* All threads stand at their update points. */
+static void update_gathered(struct kitsune__verdict *verdict) {
+    kitsune__request_raise(KITSUNE__PENDING_TRANSACTION);
+    kitsune__journal_run(run_new_version, NULL, update.places, limit_ns(), verdict);
+    kitsune__request_lower(KITSUNE__PENDING_TRANSACTION);
+    if (kitsune__journal_snapshot_off())
+        kitsune__signals_forget();
+    if (update.places != NULL)
+        kitsune__gather_undo();
+}
+
+static void update_now(const char *name) {
+    struct kitsune__verdict verdict;
+    if (!kitsune__request_take(&update.request))
+        return;
+    memset(&verdict, 0, sizeof verdict);
+    snprintf(update.old_point, sizeof update.old_point, "%s", name);
+    finish_idle();
+    verdict.code =
+        kitsune__gather(wait_ns(), &update.places, verdict.reason, sizeof verdict.reason);
+    if (verdict.code == 0)
+        update_gathered(&verdict);
+    finish_failed(&verdict);
 }
 
 static void work_at_point(const char *name) {
@@ -624,7 +635,10 @@ void kitsune__signal_update(void) {
         kitsune__log("kitsune_signal_update: kitsune_set_next_version was not called");
         return;
     }
-    if (kitsune__request_inside(next_version, 0, &outcome) != 0)
+    int result = kitsune__request_inside(next_version, 0, &outcome);
+    if (result == 0 && !kitsune__is_main())
+        kitsune__gather_kick_main();
+    if (result != 0)
         kitsune__log("%s was not installed: %s: %s", next_version, outcome.code, outcome.reason);
 }
 

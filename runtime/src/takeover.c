@@ -93,6 +93,7 @@ int kitsune__thread_add(const struct ktthread_info *info) {
         kitsune__journal_abort(KITSUNE__NO_MEMORY,
                                "a thread that a hook adds could not be created");
     await_made(thread);
+    kitsune__signals_wished(&thread->place->mask); /* it was made with all signals blocked */
     if (kitsune__journal_made(thread->place) != 0)
         kitsune__journal_abort(KITSUNE__NO_MEMORY, "a hook adds too many threads");
     return 0;

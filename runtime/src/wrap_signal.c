@@ -274,6 +274,10 @@ void kitsune__signals_apply_thread(void) {
     sigaltstack(&altstack, NULL);
 }
 
+void kitsune__signals_wished(uint64_t *set) {
+    memcpy(set, &mask, sizeof *set);
+}
+
 void kitsune__signals_unblock(void) {
     sigset_t wanted = mask;
     kitsune__kick_filter(&wanted);

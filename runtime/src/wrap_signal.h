@@ -26,6 +26,8 @@ void kitsune__signals_carry_over(const struct kitsune__image *old,
 void kitsune__signals_apply(void);
 /* The same in another thread, for its alternate stack. */
 void kitsune__signals_apply_thread(void);
+/* The mask that the calling thread asked for, as the kernel has it. */
+void kitsune__signals_wished(uint64_t *set);
 /* The mask becomes what the new version asked for: signals that waited are delivered from here. */
 void kitsune__signals_unblock(void);
 /* Non-zero if the program ever had a handler that is not SA_RESTART, so that it must know EINTR. */
