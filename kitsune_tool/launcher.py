@@ -109,6 +109,11 @@ def _source(name: str) -> Path:
     return resources.runtime_source_dir() / name
 
 
+def launcher_sources() -> tuple[Path, ...]:
+    """Return the launcher's own C and assembly, of the runtime's sources."""
+    return _launcher_part().sources
+
+
 def _launcher_part() -> _Part:
     other = {*_RELEASE_SIDE, *_PLAIN_SIDE}
     found = sorted(

@@ -48,6 +48,13 @@ int kitsune__stack_map(struct kitsune__stack *stack, size_t size_min) {
     return 0;
 }
 
+void kitsune__stack_renew(const struct kitsune__stack *stack) {
+    size_t size = (size_t)(stack->end - stack->start);
+    madvise(stack->start, size, MADV_DONTNEED);
+    if (__asan_unpoison_memory_region != NULL)
+        __asan_unpoison_memory_region(stack->start, size);
+}
+
 void kitsune__stack_unmap(const struct kitsune__stack *stack) {
     if (stack->guard != NULL)
         munmap(stack->guard, (size_t)(stack->end - stack->guard));

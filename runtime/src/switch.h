@@ -38,6 +38,8 @@ struct kitsune__stack {
 /* Maps a stack as large as RLIMIT_STACK says (between 256 KiB and 64 MiB), but no smaller than `size_min`,
  * with a guard below that no frame of ordinary size jumps over. Returns 0 or -1. */
 int kitsune__stack_map(struct kitsune__stack *stack, size_t size_min);
+/* Makes a stack that nobody runs on as it was when it was mapped. */
+void kitsune__stack_renew(const struct kitsune__stack *stack);
 /* What is not mapped (an empty one) is left alone. */
 void kitsune__stack_unmap(const struct kitsune__stack *stack);
 /* Non-zero if the address lies in the guard. Any context. */

@@ -177,7 +177,7 @@ static void start_thread(void *argument) {
 static void start_afresh(void *argument) {
     const struct kitsune__thread *thread = argument;
     const struct kitsune__stack *stack = &thread->place->stack;
-    madvise(stack->start, (size_t)(stack->end - stack->start), MADV_DONTNEED);
+    kitsune__stack_renew(stack);
     kitsune__leave_for(stack->end, start_thread, argument);
 }
 

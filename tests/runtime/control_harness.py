@@ -17,12 +17,10 @@ from typing import Any
 
 import pytest
 
+from kitsune_tool import launcher
+
 RUNTIME = Path(__file__).parents[2] / "runtime"
-SOURCES = [
-    path
-    for path in sorted((RUNTIME / "src").iterdir())
-    if path.suffix in {".c", ".S"} and path.name not in {"main.c", "release.c", "wrap.c", "plain.c"}
-]
+SOURCES = [path for path in launcher.launcher_sources() if path.name != "main.c"]
 INCLUDES = [f"-I{RUNTIME / 'include'}", f"-I{RUNTIME / 'src'}"]
 PATIENCE_S = 20.0
 

@@ -17,7 +17,6 @@ from kitsune_tool import launcher, resources
 
 # Their frames lie on stacks whose shadow a rollback restores: no AddressSanitizer in these.
 UNCHECKED = {"snapshot.c", "journal.c", "park.c", "switch.c", "platform.c"}
-RELEASE_SIDE = {"by_hand.c", "release.c", "wrap.c", "plain.c"}
 FLAGS = ["-std=gnu11", "-O1", "-g", "-fvisibility=hidden", "-fPIE", "-fno-stack-protector",
          "-fsanitize=undefined", "-fno-sanitize-recover=undefined"]  # fmt: skip
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
@@ -37,13 +36,8 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A launcher under AddressSanitizer and UndefinedBehaviorSanitizer."""
     directory = tmp_path_factory.mktemp("sanitized")
-    sources = [
-        path
-        for path in sorted(resources.runtime_source_dir().iterdir())
-        if path.suffix in {".c", ".S"} and path.name not in RELEASE_SIDE
-    ]
     objects = []
-    for source in sources:
+    for source in launcher.launcher_sources():
         target = directory / f"{source.name}.o"
         address = [] if source.name in UNCHECKED else ["-fsanitize=address"]
         include = f"-I{resources.include_dir()}"

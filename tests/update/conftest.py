@@ -65,12 +65,17 @@ class Server:
     """A release that runs under the launcher, spoken to by lines."""
 
     def __init__(
-        self, release: Path, directory: Path, arguments: Sequence[str] = (), **variables: str
+        self,
+        release: Path,
+        directory: Path,
+        arguments: Sequence[str] = (),
+        command: Sequence[str] = (*_KITSUNE, "run"),
+        **variables: str,
     ) -> None:
         self._directory = directory
         self._errors = (directory / "server.err").open("wb+")
         self._process = subprocess.Popen(
-            [*_KITSUNE, "run", str(release), *arguments],
+            [*command, str(release), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -81,10 +86,14 @@ class Server:
 
     def ask(self, line: str) -> str:
         """Send a command and return the lines of its answer, joined by ` | `."""
+        self.send(line)
+        return " | ".join(self._lines_to_full_stop())
+
+    def send(self, line: str) -> None:
+        """Send a command; its answer is left to be read."""
         assert self._process.stdin is not None
         self._process.stdin.write(line.encode() + b"\n")
         self._process.stdin.flush()
-        return " | ".join(self._lines_to_full_stop())
 
     def update(self, release: Path, *options: str) -> Answer:
         """Ask for an update and wait for the answer."""
@@ -268,8 +277,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Return what starts a release; the servers end with the test."""
     with contextlib.ExitStack() as servers:
 
-        def go(release: Path, **variables: str) -> Server:
-            server = Server(release, tmp_path, **variables)
+        def go(release: Path, **options: Any) -> Server:
+            server = Server(release, tmp_path, **options)
             servers.callback(server.stop)
             return server
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import os
 import re
+import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +18,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
+from kitsune_tool import launcher, resources
 
 HERE = Path(__file__).parent
 KINDS = (
@@ -123,6 +128,51 @@ def test_threads_in_each_call_are_updated_under_load(
     assert server.ask("stop") == f"{len(KINDS) + 1} of {len(KINDS) + 1}"
     settled = sizes[min(20, updates // 2) :]
     assert max(settled) <= settled[0] + 2048, sizes
+    assert server.stop() == 0
+
+
+# Their frames lie on stacks whose shadow a rollback restores, or that are no stacks to it.
+UNCHECKED = {"snapshot.c", "journal.c", "park.c", "switch.c", "platform.c"}
+
+
+def sanitized(directory: Path) -> Path:
+    """Build a launcher under AddressSanitizer and UndefinedBehaviorSanitizer."""
+    objects = []
+    for source in launcher.launcher_sources():
+        target = directory / f"{source.name}.o"
+        checks = ["undefined"] if source.name in UNCHECKED else ["undefined", "address"]
+        flags = ["-std=gnu11", "-O1", "-g", "-fvisibility=hidden", "-fPIE", "-fno-stack-protector",
+                 "-fno-sanitize-recover=undefined", f"-fsanitize={','.join(checks)}",
+                 f"-I{resources.include_dir()}"]  # fmt: skip
+        command = ["gcc", *flags, "-c", str(source), "-o", str(target)]
+        subprocess.run(command, check=True, timeout=300)
+        objects.append(str(target))
+    target = directory / "kitsune-launcher"
+    link = ["-pie", "-Wl,-z,relro,-z,now", "-Wl,--export-dynamic-symbol=kitsune_launcher_table"]
+    command = ["gcc", "-fsanitize=address,undefined", *objects, "-o", str(target), *link]
+    subprocess.run(command, check=True, timeout=300)
+    return target
+
+
+@pytest.mark.slow
+def test_threads_under_sanitizers(scenario: Any, start: Callable[..., Any], tmp_path: Path) -> None:
+    directory = tmp_path / "sanitized"
+    directory.mkdir()
+    command = [str(sanitized(directory))]
+    server = start(scenario.release("1"), command=command, ASAN_OPTIONS="detect_leaks=0")
+    for kind in KINDS:
+        server.ask(f"spawn {kind}")
+    for number, release in enumerate(itertools.islice(links(scenario, tmp_path), 10)):
+        server.ask("poke")
+        server.ask("fail crash")
+        answer = server.update_now(release)
+        assert (answer.committed, answer.code) == (False, "K354"), answer.text
+        server.ask("fail nothing")
+        answer = server.update_now(release)
+        assert answer.committed, answer.text
+        await_counts(server, number + 1)
+    assert server.ask("stop") == f"{len(KINDS)} of {len(KINDS)}"
+    assert "ERROR" not in server.errors()
     assert server.stop() == 0
 
 
@@ -268,3 +318,58 @@ def test_a_thread_of_a_library_is_named(scenario: Any, start: Callable[..., Any]
     server.ask("poke")
     await_counts(server, 1)
     assert server.ask("stop") == "1 of 1"
+
+
+@pytest.fixture
+def by_api(built: Callable[..., Any]) -> Any:
+    return built(HERE / "threads_by_api")
+
+
+def test_the_calls_of_ktthreads_end_early(by_api: Any, start: Callable[..., Any]) -> None:
+    """Also without a handler that could end a call; each thread keeps its local variable."""
+    server = start(by_api.release("1"))
+    assert server.ask("version") == "1 0"
+    answer = server.update(by_api.release("2"))
+    assert answer.committed, answer.text
+    assert server.ask("version") == "2 1"
+    assert server.ask("stop") == "1 2 3 4 2 | 2 1"
+
+
+def test_a_join_is_ended_by_a_request(by_api: Any, start: Callable[..., Any]) -> None:
+    server = start(by_api.release("1"))
+    server.send("join")
+    assert server.line() == "joining"
+    answer = server.update(by_api.release("2"))
+    assert answer.committed, answer.text
+    assert server.line() == "joining"
+    os.kill(server.pid, signal.SIGKILL)
+
+
+def test_another_thread_asks_for_the_update(by_api: Any, start: Callable[..., Any]) -> None:
+    server = start(by_api.release("1"))
+    server.ask(f"ask {by_api.release('2')}")
+    deadline = time.monotonic() + PATIENCE_S
+    while server.ask("version") != "2 1":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert server.ask("stop") == "1 2 3 4 2 | 2 1"
+
+
+def test_eintr_is_for_programs_that_know_it(by_api: Any, start: Callable[..., Any]) -> None:
+    server = start(by_api.release("1"))
+    server.ask("bytes")
+    answer = server.update(by_api.release("2"), "--wait-ms", "300")
+    assert (answer.committed, answer.code) == (False, "K361"), answer.text
+    assert "it sits in read(" in answer.reason
+    assert "KITSUNE_INTERRUPT=always ends it" in answer.reason
+    assert server.ask("stop") == "1 2 3 4 5 1 | 1 1"
+
+
+def test_eintr_for_a_program_that_is_said_to_know_it(
+    by_api: Any, start: Callable[..., Any]
+) -> None:
+    server = start(by_api.release("1"), KITSUNE_INTERRUPT="always")
+    server.ask("bytes")
+    answer = server.update(by_api.release("2"))
+    assert answer.committed, answer.text
+    assert server.ask("stop") == "1 2 3 4 0 2 | 2 1"

@@ -239,7 +239,7 @@ void *serve_worker(void *argument)
     }
     while (!stopping) {
         kitsune_update("worker");
-#if VERSION == 3
+#if VERSION >= 2
         kitsune_update("other");
 #endif
         note_ids(worker);
@@ -277,6 +277,12 @@ static void spawn(const char *kind)
     printf("%d\n", worker_count++);
 }
 
+static int takes_bytes(const char *kind)
+{
+    return !strcmp(kind, "read") || !strcmp(kind, "recv") || !strcmp(kind, "poll") ||
+           !strcmp(kind, "select") || !strcmp(kind, "epoll_wait");
+}
+
 static void poke(struct worker *worker)
 {
     if (!strcmp(worker->kind, "cond_wait")) {
@@ -291,7 +297,7 @@ static void poke(struct worker *worker)
         syscall(SYS_futex, &worker->word, FUTEX_WAKE_PRIVATE, 1);
     } else if (!strcmp(worker->kind, "sigwait")) {
         pthread_kill(worker->id, SIGUSR1);
-    } else if (strcmp(worker->kind, "accept") && write(worker->ends[1], "x", 1) != 1) {
+    } else if (takes_bytes(worker->kind) && write(worker->ends[1], "x", 1) != 1) {
         perror("write");
     }
 }
