@@ -109,7 +109,7 @@ def _own_options(words: list[str]) -> tuple[Options, list[str]]:
 
 def _pass(command: Command) -> int:
     """Let the compiler do what is its own; a program that it links gets a note of how."""
-    if toolchain.is_link_of_program(command):
+    if toolchain.is_link(command):
         from kitsune_tool import link
 
         status = link.link(command)

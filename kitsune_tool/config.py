@@ -107,7 +107,8 @@ class Options:
     `switches` (switches.py): what is migrated automatically, noted and registered.
     `widen`: integers that became wider need no rule. `grow`: nor do arrays that became longer.
     `added_variables`: whether a new variable needs a rule, or keeps its initial value (`initial`).
-    `strict`: a rule that matches nothing is an error. `exports`: symbols that the program's own
+    `strict`: a rule that matches nothing is an error. `plugins`: the program's own plugins (paths
+    relative to the manifest); what they look up in it is visible. `exports`: symbols that further
     plugins look up in it (patterns of a linker's version script).
     """
 
@@ -117,6 +118,7 @@ class Options:
     added_variables: Literal["rule", "initial"] = "rule"
     strict: bool = False
     exports: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,10 @@ class Manifest:
     def edits(self, version: Version) -> tuple[EditSource, ...]:
         """Return the edits of a version: the standing ones and its own."""
         return self.standing.edits + version.section.edits
+
+    def plugins(self) -> tuple[Path, ...]:
+        """Return the paths of the program's plugins."""
+        return tuple(self.path.parent / each for each in self.options.plugins)
 
     def rules(self, version: Version) -> tuple[RuleSource, ...]:
         """Return the rules of the update to a version; its own come first."""
@@ -292,7 +298,7 @@ def release_config(manifest: Manifest, version: Version) -> str:
 
 def _options(fields: dict[str, Node]) -> Options:
     options = fields.get("options")
-    known = (*NAMES, "units", "widen", "grow", "added_variables", "strict", "exports")
+    known = (*NAMES, "units", "widen", "grow", "added_variables", "strict", "exports", "plugins")
     inner = options.fields(known) if options else {}
     if "automigrate" in fields:
         inner = {"automigrate": fields["automigrate"], **inner}
@@ -306,10 +312,12 @@ def _options(fields: dict[str, Node]) -> Options:
     added = inner.get("added_variables")
     words: tuple[Literal["rule", "initial"], ...] = ("rule", "initial")
     exports = inner["exports"].items() if "exports" in inner else []
+    plugins = inner["plugins"].items() if "plugins" in inner else []
     return Options(
         switches=Switches(Settings(**everywhere), tuple(_unit(key, each) for key, each in units)),
         added_variables=added.choice(words) if added else defaults.added_variables,
         exports=tuple(_exported(item) for item in exports),
+        plugins=tuple(item.text() for item in plugins),
         **flags,
     )
 

@@ -19,6 +19,8 @@ _BITCODE_MAGIC = b"BC\xc0\xde"
 _IDENTITY_64_LITTLE = b"\x02\x01"
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
+_SYMBOL = struct.Struct("<IBBHQQ")
+_NAMES_OF = {".dynsym": ".dynstr", ".symtab": ".strtab"}
 _TYPE_NOBITS = 8
 _FLAG_COMPRESSED = 0x800
 _MANY_SECTIONS = 0xFFFF
@@ -47,6 +49,28 @@ class ElfFile:
     def contents(self, name: str) -> tuple[bytes, ...]:
         """Return the contents of all sections of that name."""
         return tuple(section.data for section in self.sections if section.name == name)
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """An entry of a table of symbols."""
+
+    name: str
+    is_defined: bool
+
+
+def symbols(file: ElfFile, table: str) -> tuple[Symbol, ...]:
+    """Return the symbols of `.dynsym` or `.symtab`; none if the file has no such table."""
+    names = file.contents(_NAMES_OF[table])
+    entries = file.contents(table)
+    if not names or not entries:
+        return ()
+    if len(entries[0]) % _SYMBOL.size:
+        raise _damaged(file.name, "its table of symbols is cut off")
+    return tuple(
+        Symbol(_text_at(file.name, names[0], entry[0]), entry[3] != 0)
+        for entry in _SYMBOL.iter_unpack(entries[0])
+    )
 
 
 def read_files(path: Path) -> tuple[ElfFile, ...]:

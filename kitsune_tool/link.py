@@ -1,7 +1,7 @@
 """Linking a program through the look-alike, so that a release can be made of the same inputs.
 
-In: the command of the link. Out: the program, in which Kitsune's calls do nothing, with a note of
-the command in it (recipe.py). Called by cc.py.
+In: the command of the link. Out: the program, in which Kitsune's calls do nothing, or a shared
+library of it, with a note of the command in it (recipe.py). Called by cc.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kitsune_tool.toolchain import Command
 
 
 def link(command: Command) -> int | None:
-    """Link the program; return its status, or None if the plain command has to do it.
+    """Link the program or library; return its status, or None if the plain command has to do it.
 
     That is so if it fails: its messages are then those of the user's own command.
     """
@@ -24,7 +24,7 @@ def link(command: Command) -> int | None:
         note = _note(command, Path(place))
         if note is None:
             return None
-        ours = [str(note), *map(str, plain(command))]
+        ours = [str(note), *([] if command.has("-shared") else map(str, plain(command)))]
         done = toolchain.run([*command.compiler, *command.arguments, *ours])
     if done.status != 0:
         return None

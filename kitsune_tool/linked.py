@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kitsune_tool import elf, objects, recipe, toolchain
+from kitsune_tool import elf, objects, recipe, shared, toolchain
 from kitsune_tool.elf import ElfFile
 from kitsune_tool.errors import KitsuneError, Location
 from kitsune_tool.toolchain import Command
@@ -20,9 +20,10 @@ _ELF_MAGIC = b"\x7fELF"
 _OF_EXECUTABLES = re.compile(
     r"-(pie|no-pie|static-pie|nopie|rdynamic|c|v|###|-verbose|MD|MMD|MP)$"
     r"|-f(no-)?(pie|PIE|pic|PIC)$|-save-temps|-Wl,(-pie|--pie|-no-pie|--no-pie)$"
-    r"|-Wl,(-Map|--dependency-file)[=,]"
+    r"|-Wl,(-Map|--dependency-file)[=,]|-shared$|-Wl,(-soname|-h|--version-script|--no-undefined)\b"
 )
-"""What says that the output is an executable, or names a further output: nothing for a release."""
+"""What says that the output is an executable or library of its own, or names a further output:
+nothing for a release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,34 @@ def read(path: Path) -> Recipe:
 
     Raises K260 if it was not, or in one step with compiling, and K261 if an object is gone.
     """
-    words = _link_words(_real_program(path))
-    directory, width = Path(words[0]), int(words[1]) + 2
-    command = toolchain.parse(words[2:width], words[width:])
-    inputs = tuple(_release_inputs(command))
+    directory, command = _link_command(_real_program(path))
+    inputs = tuple(_with_own_libraries(command, directory, set()))
     compiler = (*command.compiler, *_options_of_main(path, directory, command))
     return Recipe(directory, compiler, inputs)
+
+
+def _link_command(program: Path) -> tuple[Path, Command]:
+    words = _link_words(program)
+    width = int(words[1]) + 2
+    return Path(words[0]), toolchain.parse(words[2:width], words[width:])
+
+
+def _with_own_libraries(command: Command, directory: Path, seen: set[Path]) -> Iterator[str]:
+    """Yield what is linked, with what a shared library of the program's own was linked from in its
+    place: its code and state are then updated with the program's.
+    """
+    inputs = list(_release_inputs(command))
+    own = shared.own_libraries(inputs, directory)
+    for place, word in enumerate(inputs):
+        path = own.get(place)
+        if path is None:
+            yield word
+        elif path.resolve() not in seen:
+            where, inner = _link_command(path)
+            seen.add(path.resolve())
+            for each in _with_own_libraries(inner, where, seen):
+                inside = not each.startswith("-") and (where / each).is_file()
+                yield str(where / each) if inside else each
 
 
 def _real_program(path: Path) -> Path:

@@ -36,6 +36,7 @@ from kitsune_tool import (
     reportpage,
     resources,
     rules,
+    shared,
     store,
     toolchain,
     views,
@@ -46,6 +47,7 @@ from kitsune_tool.model import Program, Record, Unit
 
 DEFAULT_COMPILER = ("gcc", "-O2")
 _TRIAL = "#include <kitsune_release.h>\nKITSUNE_DEFINE_RELEASE(0, 0, 0);\n"
+_TRIAL_NAME = ".trial"
 _RULES = "rules.c"
 """The generated file that has the manifest's code in it."""
 _EXPORTED = "kitsune_release"
@@ -224,7 +226,9 @@ class _Work:
     def link(self, new: Program, sources: dict[str, str]) -> Path:
         """Return the linked release, in the work directory."""
         record = objects.program_assembly(self._unplaced(new))
-        return self._link(new.name, {**sources, "program.s": record})
+        linked = self._link(new.name, {**sources, "program.s": record})
+        self._check_exports(linked, self._openable(new))
+        return linked
 
     def install(self, linked: Path, parents: tuple[_Parent, ...], generated: _Generated) -> None:
         """Put the release and what belongs to it where it was asked for, the release last."""
@@ -257,8 +261,24 @@ class _Work:
         edits = self.request.manifest.edits(self.request.version)
         return tuple(report.EditText(edit.action, edit.text) for edit in edits)
 
+    def _check_libraries(self) -> None:
+        """Refuse a shared library of the program's own: an update would go past it."""
+        own = shared.own_libraries(self.request.inputs, self.request.directory)
+        for path in own.values():
+            version = self.request.version
+            raise KitsuneError(
+                "K264",
+                f"{files.shown(path)} is a shared library of the program's own: its code and state "
+                "would stay those of the first version",
+                at=version.at,
+                source_line=version.line,
+                hint="link its objects, or an archive of them, into the release; --program does\n"
+                "so itself if kitsune-cc has linked the library from objects",
+            )
+
     def _units(self) -> tuple[Unit, ...]:
-        units = objects.read_units(self._link("trial", {"trial.c": _TRIAL}))
+        self._check_libraries()
+        units = objects.read_units(self._link(_TRIAL_NAME, {"trial.c": _TRIAL}))
         if not units:
             raise KitsuneError(
                 "K229",
@@ -301,7 +321,7 @@ class _Work:
             path.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
         made = [self._compile(source) for source in sources if not source.endswith(".h")]
         exported = self.directory / "exported"
-        exported.write_text(self._version_script())
+        exported.write_text(self._version_script(name))
         output = self.directory / f"{name}.so"
         command = (
             *(*self._compiler, "-shared", "-o", str(output)),
@@ -325,9 +345,46 @@ class _Work:
         if complaints:
             print(complaints, file=sys.stderr)
 
-    def _version_script(self) -> str:
+    def _version_script(self, name: str) -> str:
         exports = (_EXPORTED, *self.request.manifest.options.exports)
+        if name != _TRIAL_NAME:
+            there = shared.defined(self.directory / f"{_TRIAL_NAME}.so", ".symtab")
+            exports += tuple(sorted(there & self._wanted().keys()))
         return "{ global: " + " ".join(f"{name};" for name in exports) + " local: *; };\n"
+
+    def _wanted(self) -> dict[str, str]:
+        """Return what the program's plugins look up, and one that does so for each."""
+        found: dict[str, str] = {}
+        for plugin in self.request.manifest.plugins():
+            if not plugin.is_file():
+                raise KitsuneError(
+                    "K263",
+                    f"there is no plugin {files.shown(plugin)}",
+                    at=self.request.version.at,
+                    source_line=self.request.version.line,
+                    hint="build the plugins first; 'plugins' in the manifest names their files",
+                )
+            found |= dict.fromkeys(shared.wanted(plugin), files.shown(plugin))
+        return found
+
+    def _check_exports(self, linked: Path, new: Program) -> None:
+        """Refuse a release in which plugins would not find what they look up."""
+        visible = shared.defined(linked)
+        places = {
+            **{each.name: each.at for each in new.functions if each.defined},
+            **{each.name: each.at for each in new.variables if each.storage == "global"},
+        }
+        named = dict.fromkeys(self.request.manifest.options.exports, "'exports' names it")
+        used = {name: f"{plugin} looks it up" for name, plugin in self._wanted().items()}
+        for name, why in sorted((used | named).items()):
+            if name in places and name not in visible:
+                raise KitsuneError(
+                    "K262",
+                    f"'{name}' is hidden, but {why}",
+                    at=places[name],
+                    hint='declare it __attribute__((visibility("default"))), or compile its unit\n'
+                    "without -fvisibility=hidden (SCons: KITSUNECCFLAGS='')",
+                )
 
     def _unplaced(self, new: Program) -> Program:
         """Return the program without lines of the manifest, which may change when nothing does."""

@@ -252,6 +252,8 @@ class _Build:
         target = directory.File(f"{self.manifest.program}.so")
         release = self.env._KitsuneLink(target, inputs, _KITSUNEPARENTS=options)
         self.env.Depends(release, parents)
+        plugins = [self.env.File(str(path.resolve())) for path in self.manifest.plugins()]
+        self.env.Depends(release, plugins)
         self.env.Depends(
             release, self.env.Value(config.release_config(self.manifest, self.version))
         )

@@ -323,11 +323,11 @@ def relocatable(words: Sequence[str]) -> list[str]:
     return [*words, *([] if chosen and chosen[-1] in ("-fpic", "-fPIC") else ["-fPIC"])]
 
 
-def is_link_of_program(command: Command) -> bool:
-    """Tell whether an executable is linked, from at least one object or archive."""
+def is_link(command: Command) -> bool:
+    """Tell whether a program or shared library is linked, from at least one object or archive."""
     if command.action != "pass" or any(map(_ONLY_ANSWER.match, command.arguments)):
         return False
-    if command.has("-c", "-S", "-E", "-M", "-MM", "-fsyntax-only", "-shared", "-r", "-nostdlib"):
+    if command.has("-c", "-S", "-E", "-M", "-MM", "-fsyntax-only", "-r", "-nostdlib"):
         return False
     suffixes = [PurePath(source.path).suffix for source in command.sources]
     return any(suffix in (".o", ".a", ".obj") for suffix in suffixes) and not any(

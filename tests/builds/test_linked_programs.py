@@ -111,8 +111,7 @@ def test_a_link_that_fails_says_what_gcc_says(place: Path, sh: Shell) -> None:
 def test_other_links_are_the_compilers_own(place: Path, sh: Shell) -> None:
     sh(f"{CC} -c lib/sum.c; kitsune-cc gcc -shared sum.o -o libsum.so")
     sh("kitsune-cc gcc -r sum.o -o r.o")
-    for name in ("libsum.so", "r.o"):
-        assert ".kitsune.link" not in sh(f"readelf -SW {name}")
+    assert ".kitsune.link" not in sh("readelf -SW r.o")
     # the options of the unit stay in what is linked again, and in nothing else
     assert ".kitsune.command" in sh("readelf -SW r.o")
     assert ".kitsune.command" not in sh("readelf -SW libsum.so")

@@ -62,8 +62,8 @@ def test_refusing_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(KitsuneError) as caught:
         launcher.plain_archive(("gcc", "-DNULL=", "-include", "no-such-header.h"))
     assert caught.value.code == "K381"
-    assert caught.value.message.startswith("the compiler refuses the runtime's own sources\n")
-    assert "no-such-header.h" in caught.value.message
+    assert caught.value.message == "the compiler refuses the runtime's own sources"
+    assert "no-such-header.h" in caught.value.report()
     assert list((tmp_path / "kitsune").iterdir()) == []
 
 

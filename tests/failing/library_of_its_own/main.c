@@ -1,0 +1,6 @@
+extern int lib_state;
+
+int main(void)
+{
+    return lib_state;
+}
