@@ -285,11 +285,11 @@ class Diagnoses:
         self._add_in(
             "new",
             "K136",
-            f"'{variable.key}' is thread-local and declared in a function: its value cannot be"
-            " migrated",
+            f"'{variable.key}' is thread-local and declared in a function, where nothing else can"
+            " name it: its value cannot be migrated",
             variable.at,
             (ignore,),
-            "declare it outside of the function",
+            "declare it outside of the function, or take -flto or its name for the assembler away",
         )
 
 

@@ -50,11 +50,14 @@ _MARKER = re.compile(rf'\b{MARKER}\s*\(\s*\w+\s*,\s*(?:"(?:[^"\\]|\\.)*+"\s*)++\
 @dataclass(frozen=True, slots=True)
 class LocalStatic:
     """A function's static: `variable` is its place in `Unit.variables`, `end` the offset just
-    behind its declaration's `;`.
+    behind its declaration's `;`. Of a thread-local one `label` is where its name for the assembler
+    goes, by which code outside of the function at `function` finds it; -1 if that is not possible.
     """
 
     variable: int
     end: int
+    label: int = -1
+    function: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,8 @@ class _Extraction:
         self.unsized: set[int] = set()
         self.locals: list[LocalStatic] = []
         self.named_by_hand = frozenset[str]()
+        self.begins = -1
+        """Where the definition of the function begins that is being looked into."""
         self.update_points: list[UpdatePoint] = []
         self.requests: list[str | None] = []
 
@@ -324,6 +329,7 @@ class _Extraction:
             external = function.definition.external if function.definition else None
             if external is None or external.body is None:
                 continue
+            self.begins = external.start
             for call in bodies.update_points(self.text, *external.body):
                 at = self.locate(call.offset)
                 self.update_points.append(UpdatePoint(call.name, function.name, at))
@@ -507,12 +513,8 @@ class _Extraction:
             declaration = types.get(name.name) or DeclaredType(
                 name.name, self.graph.unknown(), (), False, name.offset, False
             )
-            is_thread_local = "_Thread_local" in normalised.storage
-            found.append(
-                LocalVariable(
-                    name.offset, event.end, function, self._closed(declaration), is_thread_local
-                )
-            )
+            declaration = self._closed(declaration)
+            found.append(frames.static_variable(function, declaration, event.end, name, normalised))
         return found
 
     def _add_local(self, local: LocalVariable, seen: dict[tuple[str, str], int]) -> str:
@@ -526,7 +528,8 @@ class _Extraction:
         if is_static and not self._is_registered(key, local.declared.annotations):
             return key
         if is_static:
-            self.locals.append(LocalStatic(len(self.variables), local.end))
+            label = -1 if self.said.lto or not local.is_thread_local else local.label
+            self.locals.append(LocalStatic(len(self.variables), local.end, label, self.begins))
         self.variables.append(
             Variable(
                 key=key,

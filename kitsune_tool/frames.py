@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kitsune_tool.model import Function
-from kitsune_tool.normalise import MARKER, TYPE_WORDS, Normalised, Token, tokens
+from kitsune_tool.normalise import MARKER, TYPE_WORDS, Declared, Normalised, Token, tokens
 from kitsune_tool.noted import Part, walk
 from kitsune_tool.typegraph import DeclaredType, Scope, TypeGraph
 
@@ -27,7 +27,8 @@ _CLOSING = ")]}"
 class LocalVariable:
     """A variable declared in a function at `offset`; its declaration ends at `end`.
 
-    `frame` is the index of the frame that holds it, -1 if it is of static storage.
+    `frame` is the index of the frame that holds it, -1 if it is of static storage. `label` is where
+    a name for the assembler can be put behind the declarator, -1 if it has one.
     """
 
     offset: int
@@ -37,6 +38,7 @@ class LocalVariable:
     is_thread_local: bool = False
     is_parameter: bool = False
     frame: int = -1
+    label: int = -1
 
 
 @dataclass(eq=False, slots=True)
@@ -233,17 +235,16 @@ class FrameFinder:
                 name.name, self.graph.unknown(), (), False, name.offset, False
             )
             if normalised.storage & {"static", "_Thread_local"}:
-                self._static(found, end, normalised)
+                self._static(found, end, name, normalised)
             elif at < 0:
                 self.head_variables.append((found, reason))
             else:
                 self._add(found, scope, at, reason, parameter=parameter)
 
-    def _static(self, declared: DeclaredType, end: int, normalised: Normalised) -> None:
-        is_thread_local = "_Thread_local" in normalised.storage
-        variable = LocalVariable(
-            declared.offset, end, self.function.name, declared, is_thread_local
-        )
+    def _static(
+        self, declared: DeclaredType, end: int, name: Declared, normalised: Normalised
+    ) -> None:
+        variable = static_variable(self.function.name, declared, end, name, normalised)
         self.function.variables.append(variable)
         self._hide(self.stack[-1].scope, declared.name, "it is of static storage")
 
@@ -254,6 +255,20 @@ class FrameFinder:
         meaning = self.known[number] if number is not None else "it has none of that name"
         migrates = part.kind == "migrate"
         self.function.hand.append(HandNote(part.start, part.name, meaning, migrates))
+
+
+def static_variable(
+    function: str, declared: DeclaredType, end: int, name: Declared, normalised: Normalised
+) -> LocalVariable:
+    """Return a function's static, `declared` as `name` in the declaration that ends at `end`."""
+    return LocalVariable(
+        name.offset,
+        end,
+        function,
+        declared,
+        "_Thread_local" in normalised.storage,
+        label=-1 if name.is_labelled else name.end,
+    )
 
 
 def _first_word(words: list[Token]) -> tuple[Token, str] | None:

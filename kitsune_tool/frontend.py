@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location, unmoved
 from kitsune_tool.extract import Extracted, Said, extract
-from kitsune_tool.insert import apply, frame_declarations, labelled_statics, tables
+from kitsune_tool.insert import apply, declarations_in_front, labelled_statics, tables
 from kitsune_tool.model import EditMatch, Unit, to_json
 from kitsune_tool.scan import Scan, scan
 from kitsune_tool.switches import DEFAULT, Switches
@@ -128,7 +128,7 @@ def _process(text: str, source: str, config: FrontendConfig) -> Processed:
         raise KitsuneErrors(extracted.errors)
     extracted = _identified(extracted, matches, config)
     insertions, end = tables(extracted, labelled_statics(scanned.text))
-    insertions = [*frame_declarations(extracted, scanned), *insertions]
+    insertions = [*declarations_in_front(extracted, scanned), *insertions]
     result = apply(scanned.text, insertions, extracted.blanks)
     return Processed(result.rstrip("\n") + end, extracted.unit, extracted.skipped)
 

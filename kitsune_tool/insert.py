@@ -134,6 +134,7 @@ def tables(
         for n, f in enumerate(unit.functions)
         if f.registered
     ]
+    lines += [_accessor(local.variable) for local in extracted.locals if local.label >= 0]
     values = [_value(unit, namer, slot) for slot in slots]
     lines.append(namer.take_copies())
     lines.append(layout.segment(unit.digest, 0, values, "kitsune__layouts"))
@@ -192,17 +193,28 @@ out of another block has left in the list."""
 _UNUSED = "__extension__ __attribute__((__unused__)) void *"
 
 
-def frame_declarations(extracted: Extracted, scan: Scan) -> list[Insertion]:
-    """Return what the frames need in front of the first function that has one, on lines of its own
-    as of a system header; the user's line goes on with its number and column.
+def declarations_in_front(extracted: Extracted, scan: Scan) -> list[Insertion]:
+    """Return what functions need to be declared in front of them: frames, and what finds their
+    thread-local statics.
     """
-    at = extracted.first_noted
-    if at < 0 or not extracted.frames:
-        return []
+    found = []
+    if extracted.frames:
+        found.append(_in_front(scan, extracted.first_noted, _FRAMES))
+    for local in extracted.locals:
+        if local.label >= 0:
+            declared = f"static const volatile void *kitsune__address_{local.variable}(void);\n"
+            found.append(_in_front(scan, local.function, declared))
+    return found
+
+
+def _in_front(scan: Scan, at: int, text: str) -> Insertion:
+    """Insert text on lines of its own, as of a system header; the user's line goes on with its
+    number and column.
+    """
     place = scan.locate(at)
     name = place.file.replace("\\", "\\\\").replace('"', '\\"')
     back = f'# {place.line} "{name}"\n{" " * (place.column - 1)}'
-    return [Insertion(at, f'\n# 1 "<kitsune>" 3\n{_FRAMES}{back}')]
+    return Insertion(at, f'\n# 1 "<kitsune>" 3\n{text}{back}')
 
 
 def _frames(extracted: Extracted) -> list[Insertion]:
@@ -260,14 +272,22 @@ def _as_it_is(expression: str, otherwise: str) -> str:
 
 
 def _symbol(
-    number: int, variable: Variable, unsized: frozenset[int], *, has_alias: bool = False
+    number: int,
+    variable: Variable,
+    unsized: frozenset[int],
+    *,
+    has_alias: bool = False,
+    is_labelled: bool = False,
 ) -> str:
     """Register a variable. One with an alias is registered by that: if its own address were taken,
-    the optimiser would have to think that any pointer may point to it.
+    the optimiser would have to think that any pointer may point to it. One that is labelled is
+    found by what `_accessor` defines.
     """
     address = f"&{variable.name}"
     before = ""
-    if variable.thread_local:
+    if is_labelled:
+        address = f"(const volatile void *)kitsune__address_{number}"
+    elif variable.thread_local:
         accessor = f"kitsune__address_{number}"
         before = (
             "__extension__ static __attribute__((__no_instrument_function__))"
@@ -313,15 +333,33 @@ def _locals(extracted: Extracted, namer: Namer, slots: list[Slot]) -> list[Inser
     found = []
     for local in extracted.locals:
         variable = unit.variables[local.variable]
-        if variable.thread_local:
+        if variable.thread_local and local.label < 0:
             continue
         named = set(namer.name_from(variable))
         wanted = [slot for slot in slots if slot.of in named and slot.kind != "variable"]
         wanted.append(Slot("variable", local.variable))
-        text = _symbol(local.variable, variable, extracted.unsized)
+        text = _symbol(local.variable, variable, extracted.unsized, is_labelled=local.label >= 0)
+        if local.label >= 0:
+            found.append(Insertion(local.label, _label(local.variable)))
         segments = _segments(namer, wanted, places, f"kitsune__layout_{local.variable}")
         found.append(Insertion(local.end, f" {text} {namer.take_copies()}{segments}"))
     return found
+
+
+def _label(number: int) -> str:
+    """Give a thread-local static a name of the assembler's, and have it kept as it is."""
+    return f' __asm__("kitsune.thread_local.{number}") __attribute__((__used__))'
+
+
+def _accessor(number: int) -> str:
+    """Define what returns the address of a function's thread-local static in the calling thread."""
+    name = f"kitsune__thread_local_{number}"
+    return (
+        f'extern __thread char {name}[] __asm__("kitsune.thread_local.{number}")'
+        ' __attribute__((__visibility__("hidden")));\n'
+        "__extension__ static __attribute__((__unused__, __no_instrument_function__))"
+        f" const volatile void *kitsune__address_{number}(void) {{ return {name}; }}"
+    )
 
 
 def _segments(

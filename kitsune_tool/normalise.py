@@ -68,12 +68,16 @@ class Declared:
     """A name that a declaration declares.
 
     `is_function` tells that its own declarator is a function's (a name whose typedef is a
-    function's is not). `initializer` is the place of the initialiser's tokens, `(start, end)`.
+    function's is not). `end` is where its declarator ends, and `is_labelled` tells that the
+    assembler knows it by another name. `initializer` is the place of the initialiser's tokens,
+    `(start, end)`.
     """
 
     name: str
     offset: int
     is_function: bool = False
+    end: int = -1
+    is_labelled: bool = False
     initializer: tuple[int, int] | None = None
 
 
@@ -603,11 +607,17 @@ class _Walker:
             place = -1
             if self.peek() != ":":
                 place = self.declarator(abstract=False, record=None if member else self.result)
+                if self.result.declared and not member:
+                    self.result.declared[-1].end = self._previous_end()
             self.after_declarator(place)
             if self.peek() != ",":
                 break
             self.emit("COMMA")
         self.pending.clear()
+
+    def _previous_end(self) -> int:
+        token = self.raw[self.at - 1]
+        return token.offset + len(token.text)
 
     def after_declarator(self, place: int) -> None:
         """Take what follows a declarator: asm label, attributes, width, initialiser."""
@@ -616,6 +626,8 @@ class _Walker:
             if self.at_attribute():
                 place = self.name_attributes(self.attributes(), place)
             elif text in _ASM:
+                if self.result.declared:
+                    self.result.declared[-1].is_labelled = True
                 self.take()
                 while self.peek() != "(":
                     self.take()

@@ -1279,7 +1279,8 @@ def _to_elements(pointer: Ref, row: Vector) -> Ref:
 
 def _is_nameless(variable: Variable) -> bool:
     """Tell whether nothing outside its function can name it, so that it is in no symbol table."""
-    return variable.thread_local and variable.storage == "local_static"
+    is_inside = variable.thread_local and variable.storage == "local_static"
+    return is_inside and variable.size_bytes == UNKNOWN
 
 
 def _has(variable: Variable, kind: str) -> bool:

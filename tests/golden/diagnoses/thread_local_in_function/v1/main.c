@@ -1,6 +1,6 @@
 int next(void)
 {
-    static _Thread_local int count = 1;
+    static _Thread_local int count __asm__("own_name") = 1;
 
     return ++count;
 }
