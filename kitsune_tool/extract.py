@@ -156,7 +156,7 @@ class _Extraction:
         self.locate = locate
         self.index = Index(scan)
         self.graph = TypeGraph(self.index, locate)
-        self.live = live(self.index)
+        self.live = live(self.index, frozenset(key.rpartition("/")[2] for key in looked_up))
         self.namespace = self._namespace()
         self.variables: list[Variable] = []
         self.unsized: set[int] = set()

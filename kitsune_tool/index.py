@@ -222,13 +222,14 @@ class Index:
         info.is_defined |= is_definition and "alias" not in found.attributes
 
 
-def live(index: Index) -> set[str]:
+def live(index: Index, wanted: frozenset[str] = frozenset()) -> set[str]:
     """Return the functions whose code the compiler may emit: what anything emitted mentions.
 
-    Static and inline functions that nobody mentions are left out, those of headers above all.
+    Static and inline functions that nobody mentions are left out, those of headers above all;
+    `wanted` are the names of some that are registered nevertheless.
     """
     text = index.scan.text
-    waiting = [f for f in index.functions.values() if _is_root(f)]
+    waiting = [f for f in index.functions.values() if _is_root(f) or f.name in wanted]
     found = {function.name for function in waiting}
     candidates = {f.name for f in index.functions.values() if f.definition} - found
     pending = [f.definition.external for f in waiting if f.definition]

@@ -35,6 +35,7 @@ from kitsune_tool import (
     report,
     reportpage,
     resources,
+    rulefile,
     rules,
     shared,
     store,
@@ -119,9 +120,11 @@ class _Work:
         return generated.warnings
 
     def manifest_line(self, at: Location) -> str | None:
-        """Return a line of the manifest, None for a place in another file."""
+        """Return a line of the manifest or of a file of rules, None for a place elsewhere."""
         manifest = self.request.manifest
-        return files.line(manifest.path, at.line) if at.file == manifest.name else None
+        if at.file == manifest.name:
+            return files.line(manifest.path, at.line)
+        return _any_line(at) if Path(at.file).suffix in rulefile.SPELLINGS else None
 
     @property
     def _compiler(self) -> tuple[str, ...]:

@@ -24,6 +24,12 @@ static void create_locks(void)
     locks += 7;
 }
 
+/* Called by a rule only. */
+__attribute__((unused)) static int first_peak(void)
+{
+    return 12;
+}
+
 int stats_event(const char *name)
 {
     static int count;
@@ -73,7 +79,7 @@ static void answer(const char *word, const char *rest)
         sum = UNNOTE_HEAP(&noted, clients[0]);
         printf("%d %d\n", sum, UNNOTE_HEAP(&noted, clients[0]));
     } else
-        printf("v2 %lu %d %d %d %s %lu %d | %s %d | %d %d | %d %d %d\n", clients[1]->peak_listeners, locks, updates,
+        printf("v2 %lu %d %d %d %d %s %lu %d | %s %d | %d %d | %d %d %d\n", clients[1]->peak_listeners, locks, updates, peak,
                clients[1]->write(clients[1]),
                clients[1]->peer, clients[1]->listeners,
                ((client_t *)by_name->table[0]->value) == clients[1], by_name->table[0]->key,
