@@ -156,7 +156,8 @@ class _Extraction:
         self.locate = locate
         self.index = Index(scan)
         self.graph = TypeGraph(self.index, locate)
-        self.live = live(self.index, frozenset(key.rpartition("/")[2] for key in looked_up))
+        wanted = frozenset(key.rpartition("/")[2] for key in said.looked_up)
+        self.live = live(self.index, wanted)
         self.namespace = self._namespace()
         self.variables: list[Variable] = []
         self.unsized: set[int] = set()
