@@ -1,0 +1,418 @@
+"""dnsmasq becomes its next versions while it serves: 2.90, 2.91, 2.93, a broken one and itself.
+
+Fetches and builds all with SCons, and starts 2.90 as a daemon in a network namespace of its own.
+Names are cached, addresses leased, then for each update: the upstream server goes silent, questions
+wait for its answer, a file is half fetched by TFTP, a TCP connection is open; afterwards all of it
+must go on, and what was cached must be answered from the cache. Prints what was transformed, how
+long the server paused, and how many queries were sent and failed. Exit status: 0 done, 1 something
+was lost, 3 it cannot be done here at the moment (no source, no namespaces).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import clients
+import upstream
+import yaml
+from clients import Question
+
+HERE = Path(__file__).resolve().parent
+STORE = HERE / "build/releases/dnsmasq"
+NOT_HERE = 3
+UPDATES = (("2.90", "2.91"), ("2.91", "2.93"))
+SAME, BROKEN = "2.93+same", "2.93+broken"
+KITSUNE = [sys.executable, "-m", "kitsune_tool.cli"]
+TIMEOUT_S = 30
+HELD_QUERIES = 20
+LONG = ".a-label-that-makes-it-longer-than-dnsmasq-has-room-for-in-2-90"
+LONGER = f"{LONG}.and-one-that-makes-it-longer-than-2-93-has-room-for"
+HOSTS = f"""
+10.5.0.1 alpha.home.example
+10.5.0.2 beta{LONGER}.home.example beta.home.example
+fd00::5 gamma.home.example
+"""
+LEASES = "4070908800 02:00:00:00:00:c8 127.77.0.200 printer 01:02:00:00:00:00:c8\n"
+CONFIGURATION = """
+interface=lo
+bind-interfaces
+listen-address=127.0.0.1
+user=root
+pid-file={directory}/dnsmasq.pid
+log-facility={directory}/log
+no-resolv
+no-hosts
+addn-hosts={directory}/hosts
+server=127.1.1.1
+server=/nobody.example/
+address=/blocked.example/10.9.9.9
+cname=www.home.example,alpha.home.example
+txt-record=text.home.example,hello
+srv-host=_ldap._tcp.home.example,ldap.home.example,389
+cache-size=2000
+cache-rr=TXT
+fast-dns-retry
+domain=lan.example
+dhcp-range=127.77.0.10,127.77.0.50,255.255.255.0,1h
+dhcp-leasefile={directory}/leases
+dhcp-authoritative
+no-ping
+enable-tftp
+tftp-root={directory}
+"""
+LOCAL = (
+    Question("alpha.home.example", "A", ("10.5.0.1",)),
+    Question(f"beta{LONGER}.home.example", "A", ("10.5.0.2",)),
+    Question("gamma.home.example", "AAAA", ("fd00::5",)),
+    Question("home.example", "A"),
+    Question("1.0.5.10.in-addr.arpa", "PTR", ("alpha.home.example.",)),
+    Question("www.home.example", "A", ("alpha.home.example.", "10.5.0.1")),
+    Question("anything.blocked.example", "A", ("10.9.9.9",)),
+    Question("anything.nobody.example", "A", (), "NXDOMAIN"),
+    Question("text.home.example", "TXT", ('"hello"',)),
+    Question("_ldap._tcp.home.example", "SRV", ("0 0 389 ldap.home.example.",)),
+    Question("printer.lan.example", "A", ("127.77.0.200",)),
+    Question("200.0.77.127.in-addr.arpa", "PTR", ("printer.lan.example.",)),
+)
+
+
+@dataclass(slots=True)
+class Result:
+    """What an update did, as the server and its clients tell."""
+
+    versions: str
+    answer: dict[str, Any]
+    checks: dict[str, str]
+    """What was looked at, and what was seen."""
+    lost: list[str]
+
+    def check(self, what: str, seen: int, expected: int) -> None:
+        """Note a number, which is a loss if it is not the one that is expected."""
+        self.checks[what] = f"{int(seen)} of {expected}"
+        if seen != expected:
+            self.lost.append(f"{what}: {seen} of {expected}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build, then run the scenario in a network namespace; return the exit status."""
+    parser = argparse.ArgumentParser(description="dnsmasq is updated while it serves")
+    parser.add_argument("--names", type=int, default=100, help="cached of each kind")
+    parser.add_argument("--cflags", default="-O2 -g", help="dnsmasq is compiled with")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.inside:
+        bring_loopback_up()
+        return serve(options.names)
+    namespace = ["unshare", "--net", *(["--map-root-user"] if os.geteuid() != 0 else [])]
+    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode != 0:
+        print("dnsmasq: this machine gives no network namespaces (unshare --net)", file=sys.stderr)
+        return NOT_HERE
+    shutil.rmtree(STORE, ignore_errors=True)  # nobody runs what an earlier scenario released
+    build = [sys.executable, "-m", "SCons", "-C", str(HERE), "-Q", "-s", "-j2", "release-chain"]
+    build.append(f"CFLAGS={options.cflags}")
+    print("== fetching and building dnsmasq 2.90, 2.91 and 2.93", flush=True)
+    status = subprocess.run(build, check=False).returncode
+    if status != 0:
+        return status if status == NOT_HERE else 1
+    inside = [sys.executable, __file__, "--inside", *arguments]
+    return subprocess.run([*namespace, *inside], check=False).returncode
+
+
+def bring_loopback_up() -> None:
+    """Set the one interface of a new network namespace up."""
+    with socket.socket() as any_socket:
+        request = struct.pack("16sH14x", b"lo", 0x1 | 0x40)  # IFF_UP, IFF_RUNNING
+        fcntl.ioctl(any_socket, 0x8914, request)  # SIOCSIFFLAGS
+
+
+def serve(names: int) -> int:
+    """Run the server and update it; return the exit status."""
+    cached = [*cached_questions(names), *LOCAL]
+    with tempfile.TemporaryDirectory(prefix="dnsmasq-") as place, upstream.Upstream() as above:
+        directory = Path(place)
+        os.environ["KITSUNE_RUNTIME_DIR"] = str(directory / "run")
+        with server(directory) as pid:
+            for question in cached:
+                expect(question)
+            relay = clients.Relay()
+            leases = {1: relay.lease(1, "laptop")}
+            results = []
+            with clients.Traffic(cached) as traffic:
+                for old, new in UPDATES:
+                    world = World(pid, above, traffic, relay, leases, cached, directory)
+                    results.append(world.update(old, new))
+            results += [refuse_broken(pid, cached), become_itself(pid, cached)]
+            reload_configuration(pid, directory)
+            relay.close()
+    print_results(results, traffic)
+    return 1 if any(result.lost for result in results) or traffic.complaints else 0
+
+
+def cached_questions(names: int) -> Iterator[Question]:
+    """Yield questions of all kinds that dnsmasq caches, with the right answers."""
+    kinds = ("A", "AAAA")
+    for number in range(names):
+        for kind in kinds:
+            yield known(f"host{number}.up.example", kind)
+        yield known(f"nothing{number}.up.example", "A")
+        yield known(f"{number}.100.51.198.in-addr.arpa", "PTR")
+    for number in range(max(names // 10, 1)):
+        yield known(f"alias{number}.up.example", "A")
+        yield known(f"only4-{number}.up.example", "AAAA")
+        yield known(f"host{number}{LONG}.up.example", "A")
+        yield known(f"host{number}{LONGER}.up.example", "A")
+    for name in upstream.TEXTS:
+        yield known(f"{name}.up.example", "TXT")
+
+
+def known(name: str, kind: str) -> Question:
+    """Return a question with the answer that the upstream server gives."""
+    response = upstream.answer(Question(name, kind).wire())
+    records = (record.to_text() for rrset in response.answer for record in rrset)
+    code = "NXDOMAIN" if response.rcode() else "NOERROR"
+    return Question(name, kind, tuple(records), code)
+
+
+def expect(question: Question) -> None:
+    """Ask; a wrong answer ends the scenario."""
+    response = clients.ask(question)
+    if response is None or not question.is_answered_by(response):
+        raise SystemExit(f"{question.name} {question.kind} is not answered rightly: {response}")
+
+
+@contextlib.contextmanager
+def server(directory: Path) -> Iterator[int]:
+    """Run 2.90 as a daemon; yield its process id."""
+    (directory / "run").mkdir(mode=0o700)
+    (directory / "hosts").write_text(HOSTS, encoding="ascii")
+    (directory / "leases").write_text(LEASES, encoding="ascii")
+    (directory / "boot.img").write_bytes(bytes(i * i % 251 for i in range(20 * 512 + 100)))
+    config = directory / "dnsmasq.conf"
+    config.write_text(CONFIGURATION.format(directory=directory), encoding="ascii")
+    release = STORE / UPDATES[0][0] / "dnsmasq.so"
+    subprocess.run([*KITSUNE, "run", str(release), "-C", str(config)], check=True, timeout=60)
+    pid = int((directory / "dnsmasq.pid").read_text(encoding="ascii"))
+    try:
+        yield pid
+    except BaseException:
+        print((directory / "log").read_text(encoding="utf-8")[-3000:], file=sys.stderr)
+        raise
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: has_ended(pid), "dnsmasq did not end on SIGTERM")
+
+
+def has_ended(pid: int) -> bool:
+    """Tell whether a daemon has ended; it may be that nobody has asked for its status yet."""
+    try:
+        return ") Z " in Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    except OSError:
+        return True
+
+
+def wait_until(is_true: Callable[[], bool], otherwise: str) -> None:
+    """Wait until something is so; that it never is ends the scenario."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while not is_true():
+        if time.monotonic() > deadline:
+            raise SystemExit(otherwise)
+        time.sleep(0.02)
+
+
+def request(pid: int, version: str) -> dict[str, Any]:
+    """Ask the server to become a version; return what became of that."""
+    command = [*KITSUNE, "update", "--json", str(pid), str(STORE / version / "dnsmasq.so")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (ValueError, IndexError):
+        raise SystemExit(f"no answer to the request:\n{done.stdout}{done.stderr}") from None
+    return answer
+
+
+def expect_version(version: str) -> None:
+    """Check what the server says that it is."""
+    expect(Question("version.bind", "TXT", (f'"dnsmasq-{version}"',), of_server=True))
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything around a server that is updated."""
+
+    pid: int
+    above: upstream.Upstream
+    traffic: clients.Traffic
+    relay: clients.Relay
+    leases: dict[int, str]
+    cached: Sequence[Question]
+    directory: Path
+
+    def update(self, old: str, new: str) -> Result:
+        """Update the server amid all that it does, and look whether it goes on."""
+        print(f"== {old} to {new}", flush=True)
+        expect_version(old)
+        result = Result(f"{old} to {new}", {}, {}, [])
+        tcp = clients.OverTcp()
+        result.check("answers on an open TCP connection", tcp.is_answered(self.cached[0]), 1)
+        transfer = clients.Transfer(self.directory / "boot.img")
+        transfer.fetch(8)
+        pending = self._leave_pending(new)
+        hits, sent = clients.statistic("hits"), self.traffic.sent
+        self.traffic.wait_for(100, TIMEOUT_S)
+        result.answer = request(self.pid, new)
+        if result.answer["outcome"] != "updated":
+            raise SystemExit(f"the update failed: {result.answer}")
+        self.traffic.wait_for(100, TIMEOUT_S)
+        expect_version(new)
+        self._ask_cached(result)
+        result.checks["queries meanwhile"] = str(self.traffic.sent - sent)
+        result.checks["cache hits"] = f"{hits} before, {clients.statistic('hits')} after"
+        self.above.release()
+        answered = sum(each.is_answered() for each in pending)
+        result.check("answers to queries in flight", answered, len(pending))
+        result.check("files that were half fetched", transfer.finish(), 1)
+        more = known("host0.up.example", "A")
+        result.check("answers on the TCP connection after it", tcp.is_answered(more), 1)
+        tcp.close()
+        self._look_at_leases(result, new)
+        self.above.mode = upstream.Mode.ANSWER
+        for kind in ("A", "AAAA"):
+            expect(known(f"host-{kind}-after-{new}.up.example".lower(), kind))
+        return result
+
+    def _leave_pending(self, version: str) -> list[clients.Pending]:
+        """Have questions wait at the upstream server."""
+        self.above.mode = upstream.Mode.HOLD
+        pending = [
+            clients.Pending(known(f"host{n}-asked-before-{version}.up.example", "A"))
+            for n in range(HELD_QUERIES)
+        ]
+        if not self.above.wait_for_held(HELD_QUERIES, TIMEOUT_S):
+            raise SystemExit("questions are not forwarded")
+        return pending
+
+    def _ask_cached(self, result: Result) -> None:
+        """Ask all that was cached; nobody else may be asked for it now."""
+        before = dict(self.above.asked)
+        good = 0
+        for question in self.cached:
+            response = clients.ask(question)
+            good += response is not None and question.is_answered_by(response)
+        again = [q.name for q in self.cached if self._asked(q) != before.get(f"{q.name}.", 0)]
+        result.check("answers without the upstream server", good - len(again), len(self.cached))
+
+    def _asked(self, question: Question) -> int:
+        return self.above.asked.get(f"{question.name}.", 0)
+
+    def _look_at_leases(self, result: Result, version: str) -> None:
+        kept = sum(self.relay.renew(n, address) == address for n, address in self.leases.items())
+        result.check("leases renewed", kept, len(self.leases))
+        number = len(self.leases) + 1
+        address = self.relay.lease(number, f"guest{number}")
+        fresh = address not in self.leases.values()
+        self.leases[number] = address
+        result.check("addresses that were free", fresh, 1)
+        expect(Question("laptop.lan.example", "A", (self.leases[1],)))
+        expect(Question(f"guest{number}.lan.example", "A", (address,)))
+        written = (self.directory / "leases").read_text(encoding="ascii")
+        kept = sum(f" {each} " in written for each in (*self.leases.values(), "127.77.0.200"))
+        result.check("leases in the file", kept, len(self.leases) + 1)
+
+
+def refuse_broken(pid: int, cached: Sequence[Question]) -> Result:
+    """Try a release whose rule destroys the state and crashes; the server must go on."""
+    print(f"== a broken release, {BROKEN}", flush=True)
+    answer = request(pid, BROKEN)
+    if answer["outcome"] != "rolled-back":
+        raise SystemExit(f"the broken release was not undone: {answer}")
+    result = Result(f"2.93 to {BROKEN}, undone ({answer['code']})", answer, {}, [])
+    look_again(result, cached)
+    return result
+
+
+def become_itself(pid: int, cached: Sequence[Question]) -> Result:
+    """Update a version to itself, which must copy no object."""
+    print("== 2.93 to itself", flush=True)
+    answer = request(pid, SAME)
+    if answer["outcome"] != "updated":
+        raise SystemExit(f"the update to itself failed: {answer}")
+    result = Result("2.93 to itself", answer, {}, [])
+    result.check("objects copied", sum(each["moved"] for each in answer["types"]), 0)
+    look_again(result, cached)
+    return result
+
+
+def look_again(result: Result, cached: Sequence[Question]) -> None:
+    """Ask all that is cached once more."""
+    answers = [(question, clients.ask(question)) for question in cached]
+    good = sum(a is not None and question.is_answered_by(a) for question, a in answers)
+    result.check("answers", good, len(cached))
+
+
+def reload_configuration(pid: int, directory: Path) -> None:
+    """Have the server free what it has of the hosts file and read that again, twice."""
+    for number in (1, 2):
+        hosts = f"{HOSTS}10.5.0.{10 + number} delta{number}.home.example\n"
+        (directory / "hosts").write_text(hosts, encoding="ascii")
+        os.kill(pid, signal.SIGHUP)
+        question = Question(f"delta{number}.home.example", "A", (f"10.5.0.{10 + number}",))
+
+        def is_read(question: Question = question) -> bool:
+            response = clients.ask(question)
+            return response is not None and question.is_answered_by(response)
+
+        wait_until(is_read, "dnsmasq does not read its hosts again")
+        for each in LOCAL:
+            expect(each)
+
+
+def print_results(results: Sequence[Result], traffic: clients.Traffic) -> None:
+    """Print what happened."""
+    for result in results:
+        pause_ms = result.answer["pause_ns"] / 1e6
+        objects = result.answer.get("objects", 0)
+        print(f"\n{result.versions}: {objects} objects transformed, pause {pause_ms:.1f} ms")
+        for each in result.answer.get("types", []):
+            counts = f"{each['moved']:6} moved {each['in_place']:6} in place"
+            print(f"  {each['type']:28}{counts}")
+        for what, seen in result.checks.items():
+            print(f"  {what}: {seen}")
+        for line in result.lost:
+            print(f"  LOST: {line}")
+    failed = len(traffic.complaints)
+    print(f"\nqueries sent: {traffic.sent}, failed: {failed}")
+    for complaint in traffic.complaints[:10]:
+        print(f"  FAILED: {complaint}")
+    print("the manifest has " + ", ".join(f"{n} {what}" for what, n in manifest_counts().items()))
+
+
+def manifest_counts() -> dict[str, int]:
+    """Count what the manifest says, the variants for this scenario left out."""
+    manifest = yaml.safe_load((HERE / "kitsune.yaml").read_text(encoding="utf-8"))
+    upstream_versions = [v for v in manifest["versions"] if "+" not in v["version"]]
+    sections = [manifest["standing"], *upstream_versions]
+    return {
+        what: sum(len(section.get(what, ())) for section in sections)
+        for what in ("annotations", "unions", "edits", "rules")
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
