@@ -594,6 +594,8 @@ class _Assumptions:
     def _of_pairs(self) -> Iterable[Data]:
         for pair in self.plan.pairs:
             what, at = pair.where.new_place, pair.where.new_at
+            if isinstance(pair.op, Fields) and pair.pointed:
+                yield from self._of_objects(pair, pair.op)
             match pair.op:
                 case Copy(assumed="opaque"):
                     yield _assumed("opaque", what, at, "its bits are copied, nothing behind them")
@@ -607,6 +609,16 @@ class _Assumptions:
                     yield _assumed("union", what, at, text)
                 case _:
                     pass
+
+    def _of_objects(self, pair: Pair, fields: Fields) -> Iterable[Data]:
+        what = self.plan.new.spell(pair.new)
+        at = self.plan.new.place(pair.new)
+        if fields.extent is not None and (pair.moved or pair.visited):
+            text = f"each object is as large as 'bytes({fields.extent.length})' says"
+            yield _assumed("bytes", what, at, text)
+        if fields.pooled and pair.moved:
+            text = "objects share blocks (pooled); their old memory is not given back"
+            yield _assumed("pooled", what, at, text)
 
     def _addresses(self) -> Iterable[Data]:
         """Yield integers that are wide enough for an address, by the names of their types."""

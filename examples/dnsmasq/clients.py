@@ -6,6 +6,7 @@ Used by scenario.py.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import struct
@@ -115,21 +116,24 @@ class Pending:
 
     def __init__(self, question: Question) -> None:
         self.question = question
+        self.tries = 1
         self._query = question.wire()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.connect((SERVER, 53))
         self._socket.send(self._query.to_wire())
 
     def is_answered(self) -> bool:
-        """Tell whether the right answer comes."""
-        self._socket.settimeout(TRY_TIMEOUT_S * TRIES)
-        try:
-            response = dns.message.from_wire(self._socket.recv(65536))
-        except TimeoutError:
-            return False
-        finally:
-            self._socket.close()
-        return self._query.is_response(response) and self.question.is_answered_by(response)
+        """Tell whether the right answer comes; the question is sent again after some seconds."""
+        with self._socket:
+            self._socket.settimeout(TRY_TIMEOUT_S)
+            for _ in range(TRIES):
+                with contextlib.suppress(TimeoutError):
+                    response = dns.message.from_wire(self._socket.recv(65536))
+                    is_ours = self._query.is_response(response)
+                    return is_ours and self.question.is_answered_by(response)
+                self.tries += 1
+                self._socket.send(self._query.to_wire())
+        return False
 
 
 class OverTcp:

@@ -40,7 +40,6 @@ UPDATES = (("2.90", "2.91"), ("2.91", "2.93"))
 SAME, BROKEN = "2.93+same", "2.93+broken"
 KITSUNE = [sys.executable, "-m", "kitsune_tool.cli"]
 TIMEOUT_S = 30
-HELD_QUERIES = 20
 LONG = ".a-label-that-makes-it-longer-than-dnsmasq-has-room-for-in-2-90"
 LONGER = f"{LONG}.and-one-that-makes-it-longer-than-2-93-has-room-for"
 HOSTS = f"""
@@ -54,6 +53,7 @@ interface=lo
 bind-interfaces
 listen-address=127.0.0.1
 user=root
+group=
 pid-file={directory}/dnsmasq.pid
 log-facility={directory}/log
 no-resolv
@@ -113,12 +113,14 @@ def main(arguments: Sequence[str]) -> int:
     """Build, then run the scenario in a network namespace; return the exit status."""
     parser = argparse.ArgumentParser(description="dnsmasq is updated while it serves")
     parser.add_argument("--names", type=int, default=100, help="cached of each kind")
+    parser.add_argument("--in-flight", type=int, default=20, help="queries, at each update")
+    parser.add_argument("--plain", action="store_true", help="without fast-dns-retry")
     parser.add_argument("--cflags", default="-O2 -g", help="dnsmasq is compiled with")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.inside:
         bring_loopback_up()
-        return serve(options.names)
+        return serve(options)
     namespace = ["unshare", "--net", *(["--map-root-user"] if os.geteuid() != 0 else [])]
     if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode != 0:
         print("dnsmasq: this machine gives no network namespaces (unshare --net)", file=sys.stderr)
@@ -141,13 +143,13 @@ def bring_loopback_up() -> None:
         fcntl.ioctl(any_socket, 0x8914, request)  # SIOCSIFFLAGS
 
 
-def serve(names: int) -> int:
+def serve(options: argparse.Namespace) -> int:
     """Run the server and update it; return the exit status."""
-    cached = [*cached_questions(names), *LOCAL]
+    cached = [*cached_questions(options.names), *LOCAL]
     with tempfile.TemporaryDirectory(prefix="dnsmasq-") as place, upstream.Upstream() as above:
         directory = Path(place)
         os.environ["KITSUNE_RUNTIME_DIR"] = str(directory / "run")
-        with server(directory) as pid:
+        with server(directory, options.plain) as pid:
             for question in cached:
                 expect(question)
             relay = clients.Relay()
@@ -155,7 +157,9 @@ def serve(names: int) -> int:
             results = []
             with clients.Traffic(cached) as traffic:
                 for old, new in UPDATES:
-                    world = World(pid, above, traffic, relay, leases, cached, directory)
+                    world = World(
+                        pid, above, traffic, relay, leases, cached, directory, options.in_flight
+                    )
                     results.append(world.update(old, new))
             results += [refuse_broken(pid, cached), become_itself(pid, cached)]
             reload_configuration(pid, directory)
@@ -197,14 +201,15 @@ def expect(question: Question) -> None:
 
 
 @contextlib.contextmanager
-def server(directory: Path) -> Iterator[int]:
+def server(directory: Path, is_plain: bool) -> Iterator[int]:
     """Run 2.90 as a daemon; yield its process id."""
     (directory / "run").mkdir(mode=0o700)
     (directory / "hosts").write_text(HOSTS, encoding="ascii")
     (directory / "leases").write_text(LEASES, encoding="ascii")
     (directory / "boot.img").write_bytes(bytes(i * i % 251 for i in range(20 * 512 + 100)))
     config = directory / "dnsmasq.conf"
-    config.write_text(CONFIGURATION.format(directory=directory), encoding="ascii")
+    text = CONFIGURATION.replace("fast-dns-retry\n", "") if is_plain else CONFIGURATION
+    config.write_text(text.format(directory=directory), encoding="ascii")
     release = STORE / UPDATES[0][0] / "dnsmasq.so"
     subprocess.run([*KITSUNE, "run", str(release), "-C", str(config)], check=True, timeout=60)
     pid = int((directory / "dnsmasq.pid").read_text(encoding="ascii"))
@@ -263,6 +268,7 @@ class World:
     leases: dict[int, str]
     cached: Sequence[Question]
     directory: Path
+    in_flight: int
 
     def update(self, old: str, new: str) -> Result:
         """Update the server amid all that it does, and look whether it goes on."""
@@ -284,15 +290,17 @@ class World:
         self._ask_cached(result)
         result.checks["queries meanwhile"] = str(self.traffic.sent - sent)
         result.checks["cache hits"] = f"{hits} before, {clients.statistic('hits')} after"
+        self.above.mode = upstream.Mode.ANSWER
         self.above.release()
         answered = sum(each.is_answered() for each in pending)
         result.check("answers to queries in flight", answered, len(pending))
+        repeated = sum(each.tries > 1 for each in pending)
+        result.checks["of which the client had to ask again for"] = str(repeated)
         result.check("files that were half fetched", transfer.finish(), 1)
         more = known("host0.up.example", "A")
         result.check("answers on the TCP connection after it", tcp.is_answered(more), 1)
         tcp.close()
         self._look_at_leases(result, new)
-        self.above.mode = upstream.Mode.ANSWER
         for kind in ("A", "AAAA"):
             expect(known(f"host-{kind}-after-{new}.up.example".lower(), kind))
         return result
@@ -302,9 +310,9 @@ class World:
         self.above.mode = upstream.Mode.HOLD
         pending = [
             clients.Pending(known(f"host{n}-asked-before-{version}.up.example", "A"))
-            for n in range(HELD_QUERIES)
+            for n in range(self.in_flight)
         ]
-        if not self.above.wait_for_held(HELD_QUERIES, TIMEOUT_S):
+        if not self.above.wait_for_held(self.in_flight, TIMEOUT_S):
             raise SystemExit("questions are not forwarded")
         return pending
 

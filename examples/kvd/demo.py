@@ -143,6 +143,7 @@ def _update(pid: int, version: str, options: argparse.Namespace, clients: traffi
         raise SystemExit(f"the update to {version} failed: {answer['reason']}")
     row = Row(version, "updated", f"{answer['objects']:,}", answer["pause_ns"], seen)
     _say(f"runs {version}: {row.objects} objects transformed, {row.server_pause_ns / 1e6:.1f} ms")
+    _say(", ".join(f"{t['moved'] + t['in_place']:,} {t['type']}" for t in answer["types"]))
     return row
 
 

@@ -103,6 +103,7 @@ class Result:
 
     versions: str
     objects: int
+    by_type: str
     pause_ns: int
     answers: int
     lost: tuple[str, ...]
@@ -125,6 +126,7 @@ def main(arguments: Sequence[str]) -> int:
             f"\n{result.versions}: {result.objects} objects transformed, the server paused for "
             f"{result.pause_ns / 1e6:.1f} ms, {result.answers} lines of answers compared"
         )
+        print(f"  {result.by_type}")
         for line in result.lost:
             print(f"  LOST: {line}")
     return 1 if any(result.lost for result in results) else 0
@@ -147,9 +149,10 @@ def run_update(old: str, new: str, bystanders: int) -> Result:
         talk(alice, bob, carol, others)
         Client(reactor, port, "newcomer").ask("JOIN #lab secret")
         alice.wait_for(r":newcomer!.* JOIN :?#lab")
-    return Result(
-        f"{old} to {new}", answer["objects"], answer["pause_ns"], len(before), tuple(lost)
-    )
+    by_type = ", ".join(f"{t['moved'] + t['in_place']} {t['type']}" for t in answer["types"])
+    versions = f"{old} to {new}"
+    counts = (answer["objects"], by_type, answer["pause_ns"], len(before))
+    return Result(versions, *counts, tuple(lost))
 
 
 @contextlib.contextmanager

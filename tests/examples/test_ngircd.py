@@ -24,3 +24,4 @@ def test_ngircd_becomes_its_next_version() -> None:
     for update in ("27 to 28", "27 to 27+fields"):
         assert f"{update}: " in done.stdout
     assert "LOST" not in done.stdout
+    assert "struct _Connection" in done.stdout.partition("27 to 27+fields: ")[2]

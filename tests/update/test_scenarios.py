@@ -2,8 +2,8 @@
 
 `expect.yaml` is a list of steps: `send` a command (and `see` its answer, lines joined by ` | `), or
 `update` to a version; then `objects` is how many must be transformed, `types` of which types, and
-`code` and `reason` (a regular expression) say why it must be rolled back. The server starts as the
-first version.
+`code` and `reason` (a regular expression) say why it must be rolled back; `report` has texts that
+must be in the report of the version. The server starts as the first version.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ def test_scenario(
             assert server.ask(step["send"]) == str(step.get("see", "")), step
         else:
             check_update(step, server.update(scenario.release(str(step["update"]))))
+            for text in step.get("report", ()):
+                assert text in scenario.report(str(step["update"]))
     assert server.is_running()
     assert server.stop() == 0
 
