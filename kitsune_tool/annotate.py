@@ -21,12 +21,9 @@ from kitsune_tool.model import (
     Annotation,
     AnnotationKind,
     Annotations,
-    FunctionSymbol,
     Program,
     Record,
-    Type,
     Typedef,
-    Variable,
 )
 from kitsune_tool.paths import Path, parse_path
 from kitsune_tool.resolve import Choice, Compound, Instance, Ref, Vector, World, anonymous_name
@@ -116,8 +113,11 @@ def annotate(
     unions: Sequence[UnionSource] = (),
     *,
     lenient: bool = False,
+    weaker: bool = False,
 ) -> Program:
     """Put annotations, and what tells the members of unions, onto a program.
+
+    They replace what it has; with `weaker` they add to it.
 
     Raises `KitsuneErrors`: K102 for a path that names nothing (with `lenient`, of a program that
     the manifest does not speak of now, it is left out), K104 for one that fits several files, K105
@@ -140,7 +140,7 @@ def annotate(
                 errors.append(error)
     if errors:
         raise KitsuneErrors(tuple(errors))
-    return _applied(program, placed)
+    return _applied(program, placed, weaker)
 
 
 _Placed: TypeAlias = tuple[str, Annotations]
@@ -255,41 +255,38 @@ def _unknown(world: World, source: AnnotationSource | UnionSource) -> KitsuneErr
     )
 
 
-def _applied(program: Program, placed: dict[str, list[Annotation]]) -> Program:
+def _applied(program: Program, placed: dict[str, list[Annotation]], weaker: bool) -> Program:
+    def joined(found: Sequence[Annotation], own: Annotations) -> Annotations:
+        return _joined(own, found) if weaker else _joined(found, own)
+
     return dataclasses.replace(
         program,
-        types=tuple(_annotated_type(node, placed) for node in program.types),
-        variables=tuple(_annotated_variable(v, placed) for v in program.variables),
-        functions=tuple(_annotated_function(f, placed) for f in program.functions),
+        types=tuple(
+            dataclasses.replace(node, annotations=joined(_of_type(node, placed), node.annotations))
+            if isinstance(node, Record | Typedef)
+            else node
+            for node in program.types
+        ),
+        variables=tuple(
+            dataclasses.replace(v, annotations=joined(placed.get(v.key, ()), v.annotations))
+            for v in program.variables
+        ),
+        functions=tuple(
+            dataclasses.replace(f, annotations=joined(placed.get(f.key, ()), f.annotations))
+            for f in program.functions
+        ),
     )
 
 
-def _annotated_type(node: Type, placed: dict[str, list[Annotation]]) -> Type:
-    if not isinstance(node, Record | Typedef):
-        return node
-    found: Sequence[Annotation] = ()
+def _of_type(node: Record | Typedef, placed: dict[str, list[Annotation]]) -> Sequence[Annotation]:
     if isinstance(node, Typedef):
-        found = [a for a in placed.get(f"typedef {node.name}", ()) if not a.path]
-    elif node.tag:
-        found = placed.get(f"{node.kind} {node.tag}", ())
-    elif node.typedef_name:
-        found = [a for a in placed.get(f"typedef {node.typedef_name}", ()) if a.path]
-    return dataclasses.replace(node, annotations=_joined(found, node.annotations))
+        return [a for a in placed.get(f"typedef {node.name}", ()) if not a.path]
+    if node.tag:
+        return placed.get(f"{node.kind} {node.tag}", ())
+    return [a for a in placed.get(f"typedef {node.typedef_name}", ()) if a.path]
 
 
-def _annotated_variable(variable: Variable, placed: dict[str, list[Annotation]]) -> Variable:
-    found = placed.get(variable.key, ())
-    return dataclasses.replace(variable, annotations=_joined(found, variable.annotations))
-
-
-def _annotated_function(
-    function: FunctionSymbol, placed: dict[str, list[Annotation]]
-) -> FunctionSymbol:
-    found = placed.get(function.key, ())
-    return dataclasses.replace(function, annotations=_joined(found, function.annotations))
-
-
-def _joined(first: Sequence[Annotation], rest: Annotations) -> Annotations:
+def _joined(first: Sequence[Annotation], rest: Sequence[Annotation]) -> Annotations:
     """Put `first` before `rest`, without what it replaces: the same kind for the same member."""
     said = {(a.kind, a.path) for a in first}
     return (*first, *(a for a in rest if (a.kind, a.path) not in said))

@@ -426,7 +426,7 @@ class _Planner:
             values_only=True,
         )
         try:
-            pair = silent._variable_pair(old, new)
+            pair = silent._variable_pair(_not_ignored(old), _not_ignored(new))
             silent._drain()
         except KitsuneError:
             return None
@@ -1283,6 +1283,12 @@ def _is_nameless(variable: Variable) -> bool:
     return is_inside and variable.size_bytes == UNKNOWN
 
 
+def _not_ignored(variable: Variable) -> Variable:
+    """Return the variable as if its value were wanted: pointers into it are, whatever it holds."""
+    kept = tuple(a for a in variable.annotations if a.kind != "ignore" or a.path)
+    return dataclasses.replace(variable, annotations=kept)
+
+
 def _has(variable: Variable, kind: str) -> bool:
     return any(a.kind == kind and not a.path for a in variable.annotations)
 
@@ -1330,9 +1336,17 @@ _WIDENING = {
 def _is_widening(one: Scalar | Enum, other: Scalar | Enum) -> bool:
     if not isinstance(one, Scalar) or not isinstance(other, Scalar):
         return False
-    if one.kind == "bool":
-        return other.kind in {"signed", "unsigned"}
-    return (one.kind, other.kind) in _WIDENING and one.size < other.size
+    before, after = _arithmetic_kind(one), _arithmetic_kind(other)
+    if before == "bool":
+        return after in {"signed", "unsigned"}
+    return (before, after) in _WIDENING and one.size < other.size
+
+
+def _arithmetic_kind(scalar: Scalar) -> str:
+    """Return the kind of a number; `__int128` is one of C's only by its name."""
+    if scalar.kind == "other" and scalar.name.endswith("__int128"):
+        return "unsigned" if scalar.name.startswith("unsigned") else "signed"
+    return scalar.kind
 
 
 def _is_same_layout(old: Record, new: Record, steps: tuple[Step, ...]) -> bool:

@@ -179,10 +179,8 @@ class _Work:
                 (),
             )
         wanted = rules.parse_rules(manifest.rules(version), manifest.preambles(version))
-        said = manifest.annotations(version), manifest.unions(version)
-        former = annotate.annotate(parents[0].program, *said, lenient=True)
         decided = plan.make_plan(
-            self._openable(former),
+            self._openable(self._annotated(parents[0])),
             self._openable(new),
             wanted,
             _plan_options(manifest),
@@ -198,6 +196,22 @@ class _Work:
                 for rule, why in decided.unused_rules
             ),
         )
+
+    def _annotated(self, parent: _Parent) -> Program:
+        """Return the parent's program with what the manifest says of it now.
+
+        What is said of that version counts most, then what was known when it was released. What
+        holds from the new version on is in that version's words (its names, its lengths), so it
+        only fills the gaps.
+        """
+        manifest, known = self.request.manifest, parent.program
+        if any(each.name == known.version for each in manifest.versions):
+            before = manifest.version(known.version)
+            its_own = manifest.annotations(before), manifest.unions(before)
+            known = annotate.annotate(known, *its_own, lenient=True)
+        version = self.request.version
+        later = manifest.annotations(version), manifest.unions(version)
+        return annotate.annotate(known, *later, lenient=True, weaker=True)
 
     def _openable(self, known: Program) -> Program:
         """Return the program with its places as paths from here, if its sources are known."""

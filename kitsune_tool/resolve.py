@@ -383,9 +383,10 @@ class World:
 
     def _resolve(self, instance: Instance) -> View:  # noqa: PLR0911 - one case per kind of type
         notes, index = self._peel(instance)
-        if _note(notes, "ignore"):
+        own = notes if instance.stars else notes + _own_annotations(self.types[index])
+        if _note(own, "ignore"):
             return Ignored()
-        if _note(notes, "opaque"):
+        if _note(own, "opaque"):
             return Bits(self.size(instance))
         tagged = _note(notes, "union")
         if tagged is not None and (instance.stars or isinstance(self.types[index], Pointer)):
@@ -595,6 +596,13 @@ def _in_style(target: Instance, notes: Annotations) -> Ref:
     if length is not None:
         return Ref("array", target, length.text, length.at, text)
     return Ref("one", target, custom=text)
+
+
+def _own_annotations(node: Type) -> Annotations:
+    """Return what is written on a type itself, such as on the `*` of a pointer."""
+    if isinstance(node, Pointer | Array | Record):
+        return tuple(a for a in node.annotations if not a.path)
+    return ()
 
 
 def _note(notes: Annotations, kind: str) -> Annotation | None:

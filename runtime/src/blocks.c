@@ -27,8 +27,9 @@
 #define SMALLEST 32u
 #define PAGE 4096u
 #define ARENA_ALIGNMENT (64ul << 20)
-/* Bytes that a chunk may have beyond the request: rounding to 16, and a rest too small to split. */
-#define SLACK 40u
+/* More than a chunk may have beyond the request: rounding to 16, and a rest too small to split, which
+ * for aligned memory is up to the smallest chunk. */
+#define SLACK 48u
 /* The largest block that the thread's cache holds. */
 #define CACHED_MAX 1032u
 
@@ -79,12 +80,14 @@ uint64_t kitsune__blocks_slack(uint64_t block_bytes) {
 }
 
 uint64_t kitsune__blocks_mapped_size(uintptr_t address) {
-    if (address % PAGE != HEADER_BYTES || word_at(address - 16) != 0)
+    /* What is before it in the mapping, if it had to be aligned. */
+    uint64_t before = word_at(address - 16), size = word_at(address - 8);
+    if ((address - HEADER_BYTES - before) % PAGE != 0 || (size & SIZE_FLAGS) != MAPPED_ALONE)
         return 0;
-    uint64_t size = word_at(address - 8);
-    if ((size & SIZE_FLAGS) != MAPPED_ALONE || (size & ~7ull) % PAGE != 0 || size < PAGE)
+    size &= ~(uint64_t)SIZE_FLAGS;
+    if ((before + size) % PAGE != 0 || size < PAGE || before >= address)
         return 0;
-    return (size & ~7ull) - HEADER_BYTES;
+    return size - HEADER_BYTES;
 }
 
 /* `block` usable bytes hold an object of `object` bytes, and not many more. */

@@ -24,6 +24,7 @@ enum kitsune__claim_flag {
     KITSUNE__CLAIM_COPIED = 0x2u,   /* lies in an old image: new memory, even if its type stays */
     KITSUNE__CLAIM_ABSORBED = 0x4u, /* part of a bigger claim */
     KITSUNE__CLAIM_DONE = 0x8u,     /* transformed, or begun */
+    KITSUNE__CLAIM_ENDED = 0x10u,   /* the last element ends an array by being zero, and stays so */
     /* In the upper byte: the round in which it was begun. The stores of earlier rounds have been
      * carried out; in the last round, which never ends, that is assumed of all. */
     KITSUNE__CLAIM_ROUND_SHIFT = 8,

@@ -879,7 +879,12 @@ void *kitsune__xf_objects_terminated(struct kitsune_xf *xf, const void *old,
         if (is_zero(element, type->old_size))
             break;
     }
-    return meet(xf, (uintptr_t)old, count, type);
+    void *new = meet(xf, (uintptr_t)old, count, type);
+    uint32_t number = kitsune__claims_find(&xf->claims, (uintptr_t)old);
+    struct kitsune__claim *claim = number ? kitsune__claim_at(&xf->claims, number) : NULL;
+    if (claim && claim->old == (uintptr_t)old && claim->bytes == count * type->old_size)
+        claim->flags |= KITSUNE__CLAIM_ENDED;
+    return new;
 }
 
 /* ---- pointers without objects --------------------------------------------------------------- */
@@ -1069,6 +1074,8 @@ static void transform_claim(struct kitsune_xf *xf, work_t work) {
                       (count - stop > BATCH ? BATCH : count - stop) * type->old_size);
     if (count > 1)
         fetch_known(xf, in, (stop - first) * type->old_size);
+    if (claim->flags & KITSUNE__CLAIM_ENDED && stop == count)
+        stop--; /* whatever rules make of an object of zeroes */
     if (__builtin_expect(type->apply != NULL, 0))
         for (; first < stop; first++, in += type->old_size, out += type->new_size)
             type->apply(xf, type, in, out);
@@ -1392,7 +1399,11 @@ static int check_suspect(struct kitsune_xf *xf, uint32_t number) {
     if (claim->bytes > block.size_bytes)
         fail(xf, "'%s' has %lu bytes, but the block at %p only %lu", name,
              (unsigned long)claim->bytes, (void *)claim->old, (unsigned long)block.size_bytes);
-    if (block.size_bytes - claim->bytes >= kitsune__blocks_slack(block.size_bytes))
+    /* One with a flexible array member may have been asked for as its size and the array's. */
+    const struct kitsune_type *type = kitsune__claim_type(&xf->claims, claim);
+    uint64_t slack =
+        kitsune__blocks_slack(block.size_bytes) + (type->old_tail ? type->old_size : 0);
+    if (block.size_bytes - claim->bytes >= slack)
         fail(xf, "'%s' has %lu bytes, but the block at %p has %lu: what is behind it would be lost",
              name, (unsigned long)claim->bytes, (void *)claim->old,
              (unsigned long)block.size_bytes);

@@ -5,6 +5,7 @@
  * The "images" of the old and the new version are two structures of this program.
  */
 #define _GNU_SOURCE
+#include <malloc.h>
 #include <setjmp.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -639,6 +640,34 @@ static void slack_is_no_rest(void) {
     end();
 }
 
+static void aligned_blocks(void) {
+    /* Of what aligned_alloc cuts off a larger chunk, a part too small for a chunk stays. */
+    struct old_node *last = NULL;
+    for (int i = 0; i < 2000; i++) {
+        struct old_node *new = memalign(32u << i % 6, sizeof *new);
+        memset(new, 0, sizeof *new);
+        new->id = i, new->next = last, last = new;
+        free(malloc((size_t)(i % 37) * 24));
+    }
+    old_image.head = last;
+    CHECK(migrate());
+    end();
+}
+
+static void large_aligned_array(void) {
+    head_count = 20000; /* mapped alone, and not at the mapping's start */
+    struct old_node *array = memalign(512, head_count * sizeof *array);
+    memset(array, 0, head_count * sizeof *array);
+    for (uint64_t i = 0; i < head_count; i++)
+        array[i].id = (long)i, array[i].next = &array[(i * 7919) % head_count];
+    old_image.head = array;
+    CHECK(migrate());
+    struct new_node *new = new_image.head;
+    for (uint64_t i = 0; i < head_count; i++)
+        CHECK(new[i].id == (long)i &&new[i].next == &new[(i * 7919) % head_count]);
+    end();
+}
+
 static void large_arrays(void) {
     head_count = 20000; /* mapped alone by malloc */
     struct old_node *array = calloc(head_count, sizeof *array);
@@ -1063,6 +1092,8 @@ static const struct {
     SCENARIO(shared_text),
     SCENARIO(unnamed_object),
     SCENARIO(slack_is_no_rest),
+    SCENARIO(aligned_blocks),
+    SCENARIO(large_aligned_array),
     SCENARIO(large_arrays),
     SCENARIO(clashing_types),
     SCENARIO(partial_overlap),

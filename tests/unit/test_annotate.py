@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from kitsune_tool import expressions
@@ -55,6 +57,27 @@ def view_of_data(world: World) -> object:
     view = world.resolve(world.variable_instance(world.program.variables[0]))
     assert isinstance(view, Compound)
     return world.resolve(next(m.instance for m in world.members(view) if m.name == "data"))
+
+
+def test_a_pointer_that_the_source_calls_opaque_is_not_followed() -> None:
+    opaque = Pointer(2, (Annotation("opaque", ""),))
+    types = tuple(opaque if isinstance(node, Pointer) else node for node in TYPES)
+    world = World(dataclasses.replace(PROGRAM, types=types))
+    assert view_of_data(world) == Bits(8)
+
+
+def test_weaker_annotations_fill_gaps_only() -> None:
+    first = annotate(PROGRAM, [AnnotationSource("struct item.data", "element(int)", HERE)])
+    said = [
+        AnnotationSource("struct item.data", "element(item_t)", HERE),
+        AnnotationSource("struct item.n", "ignore", HERE),
+    ]
+    record = annotate(first, said, weaker=True).types[0]
+    assert isinstance(record, Record)
+    assert [(a.text, a.path) for a in record.annotations] == [("int", "data"), ("", "n")]
+    record = annotate(first, said).types[0]
+    assert isinstance(record, Record)
+    assert [a.text for a in record.annotations] == ["item_t", ""]
 
 
 def test_several_annotations_in_one_text() -> None:

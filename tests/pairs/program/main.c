@@ -1,0 +1,25 @@
+/* The program of the pairs of versions: it makes the heaps that it is told to, and serves. */
+#include "serve.h"
+
+#include "heap.h"
+
+static void answer(const char *word, const char *rest) {
+    int done = -1;
+
+    if (strcmp(word, "meta") == 0)
+        done = heap_meta(rest);
+    else if (strcmp(word, "make") == 0)
+        done = heap_make(rest);
+    else if (strcmp(word, "touch") == 0)
+        done = heap_touch(rest);
+    else if (strcmp(word, "free") == 0)
+        done = heap_free(rest);
+    printf("%s\n", done == 0 ? "done" : "failed");
+}
+
+int main(void) {
+    kitsune_do_automigrate();
+    heap_migrate_by_hand();
+    serve();
+    return 0;
+}
