@@ -12,12 +12,12 @@ only for a type without a tag, and the full key of a variable or function.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location, Note
 from kitsune_tool.model import Enum, Record, Typedef, Variable
+from kitsune_tool.nearest import did_you_mean
 from kitsune_tool.paths import Path, key_splits, matches_key
 from kitsune_tool.resolve import Choice, Compound, Instance, Ref, Vector, World
 from kitsune_tool.rules import Rule, RuleSet
@@ -358,9 +358,8 @@ def type_place(world: World, instance: Instance) -> str | None:
 
 
 def _missing(world: World, path: Path, version: str) -> str:
-    text = f"the {version} version has no '{path}'"
-    close = difflib.get_close_matches(str(path), list(all_places(world)), n=1)
-    return f"{text}; did you mean '{close[0]}'?" if close else text
+    near = did_you_mean(str(path), all_places(world))
+    return f"the {version} version has no '{path}'{near}"
 
 
 def all_places(world: World) -> Iterable[str]:

@@ -28,12 +28,14 @@ EXIT_WITHDRAWN = 12
 EXIT_NO_CHANNEL = 13
 EXIT_BUSY = 14
 EXIT_ENDED = 15
+EXIT_REFUSED = 16
 
 OUTCOMES = {
     "updated": EXIT_DONE,
     "already-running": EXIT_DONE,
     "rejected": EXIT_REJECTED,
     "rolled-back": EXIT_ROLLED_BACK,
+    "refused": EXIT_REFUSED,
     "withdrawn": EXIT_WITHDRAWN,
     "busy": EXIT_BUSY,
 }
@@ -239,6 +241,7 @@ def _failure_line(answer: Answer) -> str:
     texts = {
         "rejected": "not asked to update",
         "rolled-back": "the update was undone",
+        "refused": "the update was not begun",
         "withdrawn": "the request was withdrawn",
         "busy": "not asked to update",
     }

@@ -16,6 +16,7 @@ from kitsune_tool.declare import declare
 from kitsune_tool.definitions import TypeTable
 from kitsune_tool.errors import KitsuneError, Location
 from kitsune_tool.model import Enum, Typedef, Variable
+from kitsune_tool.nearest import did_you_mean
 from kitsune_tool.pairs import Each, Op, Point, Tagged
 from kitsune_tool.resolve import Compound, Instance, World
 
@@ -122,7 +123,9 @@ def _check_member(
         return
     if scope.world.member(scope.owner, name) is None:
         record = scope.world.spell(Instance(scope.owner.index))
-        raise _wrong(text, f"'{record}' of the old version has no member '{name}'", scope, at)
+        near = did_you_mean(name, (m.name for m in scope.world.members(scope.owner)))
+        why = f"'{record}' of the old version has no member '{name}'{near}"
+        raise _wrong(text, why, scope, at)
 
 
 def _name(token: str, text: str, scope: Scope, at: Location | None) -> str:
@@ -143,7 +146,9 @@ def _name(token: str, text: str, scope: Scope, at: Location | None) -> str:
     if scope.macros is not None and re.fullmatch(r"\w+", token):
         scope.macros.add(token)
         return MACRO_PREFIX + token
-    raise _wrong(text, f"the old version has no variable, enumerator or type '{token}'", scope, at)
+    near = did_you_mean(token, (v.name for v in scope.world.program.variables))
+    why = f"the old version has no variable, enumerator or type '{token}'{near}"
+    raise _wrong(text, why, scope, at)
 
 
 def _of_program(token: str, scope: Scope) -> str | None:

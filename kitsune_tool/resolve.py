@@ -35,6 +35,7 @@ from kitsune_tool.model import (
     TypeParameter,
     Variable,
 )
+from kitsune_tool.nearest import did_you_mean
 from kitsune_tool.unions import Tags, annotation_of, tags_of
 
 POINTER_BYTES = 8
@@ -558,7 +559,9 @@ class World:
             return Instance(found.type, found.stars + binding.stars, found.bindings, found.outside)
         index = self.find(binding.name)
         if index is None:
-            raise KitsuneError("K103", f"this program has no type '{binding.name}'", at=at)
+            near = did_you_mean(binding.name, self._named)
+            message = f"this program has no type '{binding.name}'{near}"
+            raise KitsuneError("K103", message, at=at)
         outside: Annotations = ()
         if binding.arguments:
             outside = (Annotation("g", ", ".join(map(_text, binding.arguments)), at),)

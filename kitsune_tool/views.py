@@ -22,6 +22,7 @@ from kitsune_tool.compare import PlacedRule, type_place
 from kitsune_tool.definitions import Definitions, TypeTable, place_text
 from kitsune_tool.errors import KitsuneError, Location
 from kitsune_tool.model import Array, Enum, Function, FunctionSymbol, Pointer, Scalar, Variable
+from kitsune_tool.nearest import did_you_mean
 from kitsune_tool.pairs import (
     Case,
     Coded,
@@ -46,6 +47,7 @@ Mode: TypeAlias = Literal["move", "patch", "visit"]
 KEEP_INITIAL = "_kitsune_keep_initial"
 """The function of a variable that keeps its initial value."""
 
+_DOLLAR_WORDS = ("$in", "$out", "$base", "$oldtype", "$newtype", "$xform", "$gen")
 _INDICES = "ijklmnpqrstuvw"
 
 
@@ -909,7 +911,8 @@ class _Maker:
                     return closures[text]
             case _:
                 pass
-        raise ValueError(f"'${use.word}' has no meaning here")
+        near = did_you_mean(f"${use.word}", _DOLLAR_WORDS)
+        raise ValueError(f"'${use.word}' has no meaning here{near}")
 
     def _closures(self) -> Iterable[ClosureView]:
         made: set[str] = set()

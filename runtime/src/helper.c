@@ -512,11 +512,17 @@ static void member_types(struct helper *helper, const struct kitsune__outcome *o
     put_text(helper, "]");
 }
 
+static const char *outcome_word(const struct kitsune__outcome *outcome) {
+    if (outcome->committed)
+        return "updated";
+    return outcome->begun ? "rolled-back" : "refused";
+}
+
 static void answer_outcome(struct helper *helper, int index, const struct kitsune__running *from) {
     const struct kitsune__outcome *outcome = &helper->control->outcome;
 
     begin(helper, "done");
-    member_text(helper, "outcome", outcome->committed ? "updated" : "rolled-back", 64);
+    member_text(helper, "outcome", outcome_word(outcome), 64);
     if (!outcome->committed) {
         MEMBER_ARRAY(helper, "code", outcome->code);
         MEMBER_ARRAY(helper, "reason", outcome->reason);

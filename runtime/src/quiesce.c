@@ -142,6 +142,7 @@ static void answer(const struct kitsune__verdict *verdict) {
     struct kitsune__running running = running_of(kitsune__image_current());
     memset(&outcome, 0, sizeof outcome);
     outcome.committed = verdict->code == KITSUNE__COMMITTED;
+    outcome.begun = outcome.committed || verdict->rollback_ns != 0;
     if (!outcome.committed) {
         snprintf(outcome.code, sizeof outcome.code, "K%03u", verdict->code % 1000);
         snprintf(outcome.reason, sizeof outcome.reason, "%s", verdict->reason);

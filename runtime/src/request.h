@@ -71,6 +71,7 @@ struct kitsune__type_share {
 /* What became of a request. Everything is copied. */
 struct kitsune__outcome {
     int committed;
+    int begun;            /* the new version ran, or could have: if not, nothing was undone */
     char code[8];         /* "K3xx" if not committed, else "" */
     char reason[2048];    /* if not committed: one line for the operator */
     char not_undone[512]; /* what a roll-back could not take back, or "" */

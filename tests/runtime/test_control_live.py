@@ -246,7 +246,7 @@ def test_a_program_with_threads_is_updated_when_they_have_ended(sleepers: Any, p
     """The thread has no update point, and takes EINTR for an error: it is left alone."""
     sleeper = sleepers("poll", "thread")
     answer = ask(sleeper.channel(), ["update", str(pair.odd), "0", "300"], PATIENCE_S)
-    assert (answer["outcome"], answer["code"]) == ("rolled-back", "K361")
+    assert (answer["outcome"], answer["code"]) == ("refused", "K361")
     assert re.search(
         r"^thread \d+ '.*' did not reach an update point: it sits in read\(\d+\) \(the program has "
         r"no signal handler that could end that",
@@ -261,7 +261,7 @@ def test_a_user_who_may_start_no_process_has_no_snapshot(sleepers: Any, pair: Pa
     """Root may always start one, so the server is somebody else then."""
     sleeper = sleepers("poll", "alone", *(["drop"] if os.geteuid() == 0 else []))
     answer = sleeper.update(pair.odd)
-    assert (answer["outcome"], answer["code"]) == ("rolled-back", "K352")
+    assert (answer["outcome"], answer["code"]) == ("refused", "K352")
     assert f"the process could not be cloned: error {errno.EAGAIN}" in answer["reason"]
     assert sleeper.ask() == f"even {sleeper.pid}"
     assert sleeper.ask("company") == "limit 0"

@@ -105,7 +105,7 @@ def test_a_program_without_free_descriptors_refuses_by_itself(
     program = started(start)
     assert program.do("use-up-descriptors") == "limit 0"
     answer = program.ask(f"update {releases.make('2.0', 2, (1,))}")
-    assert (answer["outcome"], answer["code"]) == ("rolled-back", "K366")
+    assert (answer["outcome"], answer["code"]) == ("refused", "K366")
     assert answer["reason"] == (
         "the program could not get the release from its helper: Too many open files"
     )

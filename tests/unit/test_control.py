@@ -158,6 +158,7 @@ def test_json_prints_each_answer_as_it_is(
         ("already-running", None, 0),
         ("rejected", "K345", 10),
         ("rolled-back", "K354", 11),
+        ("refused", "K352", 16),
         ("withdrawn", "K361", 12),
         ("error", "K365", 13),
         ("busy", "K350", 14),
