@@ -14,6 +14,7 @@ from itertools import pairwise
 
 _BY_KEY = re.compile(r'\bkitsune_lookup_key_new\s*\(\s*"([^"\n]+)"\s*\)')
 _BY_PARTS = re.compile(r'\bGET_NEW_(?:GLOBAL\s*\(|STATIC\s*\(\s*"?([^",\n]+?)"?\s*,)\s*(\w+)\s*\)')
+_DEEPEST = 32
 _CALL = re.compile(r"(\w*)\s*\((.*)\)", re.DOTALL)
 _PIECE = re.compile(
     r'"(?:\\\r?\n|\\.|[^"\\\n])*"|//(?:\\\r?\n|[^\n])*|/\*.*?\*/'
@@ -90,21 +91,23 @@ def squeezed(text: str) -> str:
     return re.sub(r"\s+", "", text)
 
 
-def _bindings(text: str) -> tuple[str, str]:
+def _bindings(text: str, depth: int = 0) -> tuple[str, str]:
     """Return the old and the new type that a closure stands for, as bindings are written."""
     text = text.strip()
+    if depth > _DEEPEST:
+        raise ValueError(f"closures lie in each other more than {_DEEPEST} deep")
     if text.startswith("$"):
         use = next(uses(text))
         if use.end == len(text):
-            return _words_bindings(use)
+            return _words_bindings(use, depth + 1)
     call = _CALL.fullmatch(text)
     if call is not None:
         name, inside = call.groups()
         match name:
             case "":
-                return _bindings(inside)
+                return _bindings(inside, depth + 1)
             case "XF_PTR":
-                old, new = _bindings(inside)
+                old, new = _bindings(inside, depth + 1)
                 return (old, new) if "[opaque]" in {old, new} else (f"{old} *", f"{new} *")
             case "XF_RAW":
                 return ("[opaque]", "[opaque]")
@@ -116,7 +119,7 @@ def _bindings(text: str) -> tuple[str, str]:
     )
 
 
-def _words_bindings(use: Use) -> tuple[str, str]:
+def _words_bindings(use: Use, depth: int) -> tuple[str, str]:
     if use.word == "gen":
         (name,) = use.arguments if len(use.arguments) == 1 else ("",)
         name = "@" + name.strip().removeprefix("@")
@@ -128,7 +131,7 @@ def _words_bindings(use: Use) -> tuple[str, str]:
     if len(use.arguments) < 2:
         raise ValueError("'$xform' takes an old and a new type, and closures for type parameters")
     old, new, *closures = use.arguments
-    both = [_bindings(closure) for closure in closures]
+    both = [_bindings(closure, depth) for closure in closures]
     if not both:
         return old, new
     return tuple(  # type: ignore[return-value]

@@ -298,6 +298,8 @@ def _way(where: Where) -> tuple[Note, ...]:
     if not re.search(r"\W", where.path):
         return ()
     path = where.path.removesuffix("->")
+    if path.startswith("$"):
+        return (Note(None, f"it matters because rule '{where.root}' asks for it: {path}"),)
     return (Note(None, f"it matters because variable '{where.root}' leads to it: {path}"),)
 
 

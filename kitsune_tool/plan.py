@@ -1236,7 +1236,8 @@ class _Planner:
         old, new = self.old.bind(before, key[1]), self.new.bind(after, key[2])
         if old is None or new is None:
             return None
-        where = Where(rule.label, key[0], before, after, rule.at, rule.at)
+        shown = f"$xform({before}, {after})"
+        where = Where(rule.label, shown, before, after, rule.at, rule.at)
         pair = self._target(old, new, where, (), array=False)
         pair.pointed = True
         return pair

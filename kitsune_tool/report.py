@@ -373,7 +373,9 @@ class _Report:
 _OF_INTEREST = (Coded, LeftAlone, MapEnum, Tagged)
 
 
-def _carried_variable(migration: Migration) -> tuple[str, str]:
+def _carried_variable(  # noqa: PLR0911 - one way out per word
+    migration: Migration,
+) -> tuple[str, str]:
     """Return in one word and in a few how a variable is carried over."""
     if migration.new is None:
         return "dropped", migration.reason
@@ -382,6 +384,8 @@ def _carried_variable(migration: Migration) -> tuple[str, str]:
     pair = migration.pair
     if migration.rule is not None:
         return ("initialised" if migration.rule.rule.kind == "init" else "rule"), how
+    if migration.by_hand is not None:
+        return "by-hand", how
     if migration.new.const:
         return "constant", how
     if migration.address or pair is None:

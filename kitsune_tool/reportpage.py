@@ -26,6 +26,7 @@ CARRIED = {
     "transformed": "transformed",
     "rule": "by rule",
     "initialised": "initialised",
+    "by-hand": "by the program itself",
     "initial": "initial value",
     "constant": "constant",
     "left-alone": "left alone",
@@ -118,6 +119,7 @@ def _to_look_at(data: Data) -> Iterable[Data]:
         "initial": "keeps the new version's initial value",
         "initialised": "is initialised by a rule",
         "rule": "gets its value from a rule",
+        "by-hand": "gets its value from a function of the program itself",
     }
     for guess in data["likely_renames"]:
         text = f"may be what {guess['was']} was ({guess['likelihood']:.0%} likely), but starts anew"

@@ -22,6 +22,11 @@ def test_strings_and_comments_are_left_alone() -> None:
     assert words("s = \"$in\"; c = '$'; /* $out */ // $base\n$in;") == [("in",)]
 
 
+def test_closures_without_end() -> None:
+    with pytest.raises(ValueError, match="deep"):
+        closure_uses(f"$xform(a, b, {'XF_PTR(' * 5000}$gen(t){')' * 5000})")
+
+
 def test_what_looks_like_a_quote_or_a_comment_is_none() -> None:
     assert words("1'000 + $in + 0x1'f; c = '$'; $out;") == [("in",), ("out",)]
     assert words("x1'a'; $in;") == [("in",)]
