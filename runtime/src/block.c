@@ -5,7 +5,6 @@
 #include <linux/futex.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/single_threaded.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -362,7 +361,7 @@ static int wait_noted(const struct condition_wait *wait, const struct timespec *
 
 /* A request that is there ends the first wait at once; later ones are ended by the kicks. */
 static int condition_wait(const struct condition_wait *wait) {
-    if (__libc_single_threaded || kitsune__self == NULL)
+    if (kitsune__self == NULL)
         return wait_once(wait, wait->until);
     if ((kitsune__request_pending() & waking()) && !kitsune__wait_has_ended())
         return 0;

@@ -183,6 +183,10 @@ FAILURES = {
     "loop": ("K356", "the time limit ran out in the new version's thread 'serve_worker'"),
     "block": ("K356", "the time limit ran out in the new version's thread 'serve_worker'"),
     "exit": ("K357", r"called exit\(3\) in the new version's thread 'serve_worker'"),
+    "errx": ("K357", r"a library called exit\(3\) in the new version in the new version's thread"),
+    "main crash": ("K354", "SIGSEGV at address 0x10 in the new main"),
+    "main loop": ("K356", "the time limit ran out in the new main"),
+    "main exit": ("K357", r"called exit\(3\) in the new main"),
     "pthread_exit": ("K357", r"called pthread_exit\(\) in the new version's thread"),
     "return": ("K358", "start function returned before the thread reached its update point"),
     "create": ("K359", r"called pthread_create\(\), which needs a guard"),
@@ -373,3 +377,46 @@ def test_eintr_for_a_program_that_is_said_to_know_it(
     answer = server.update(by_api.release("2"))
     assert answer.committed, answer.text
     assert server.ask("stop") == "1 2 3 4 0 2 | 2 1"
+
+
+def test_a_thread_is_cancelled_after_an_update(scenario: Any, start: Callable[..., Any]) -> None:
+    """It stands inside pthread_cleanup_push, in the old version and in the new one."""
+    server = start(scenario.release("1"))
+    server.ask("spawn read")
+    assert server.update(scenario.release("2")).committed
+    server.ask("poke")
+    await_counts(server, 1)
+    server.ask("spawn poll")
+    assert server.update(scenario.release("3")).committed
+    assert server.ask("cancel 1") == "1 1"
+    assert server.ask("cancel 0") == "1 1"
+    assert server.ask("version") == "3"
+
+
+def test_threads_and_children_that_come_and_go(scenario: Any, start: Callable[..., Any], tmp_path: Path) -> None:
+    server = start(scenario.release("1"))
+    for kind in ("fork", "churn", "churn", "poll"):
+        server.ask(f"spawn {kind}")
+    for release in itertools.islice(links(scenario, tmp_path), 10):
+        answer = server.update_now(release)
+        assert answer.committed, answer.text
+    assert server.ask("counts").startswith("fork 0 0")
+    assert server.ask("stop") == "4 of 4"
+
+
+@pytest.mark.parametrize("threads", [0, 1], ids=["alone", "with a thread"])
+def test_the_main_thread_waits_in_each_call(
+    threads: int, scenario: Any, start: Callable[..., Any], tmp_path: Path
+) -> None:
+    server = start(scenario.release("1"))
+    for kind in KINDS:
+        server.ask(f"entry {kind}")
+    for _ in range(threads):
+        server.ask("spawn poll")
+    server.send("wait")
+    assert server.line() == "waiting 0"
+    for number, release in enumerate(itertools.islice(links(scenario, tmp_path), len(KINDS) + 1)):
+        answer = server.update_now(release)
+        assert answer.committed, answer.text
+        assert server.line() == f"waiting {number + 1}"
+    os.kill(server.pid, signal.SIGKILL)

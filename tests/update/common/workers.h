@@ -4,15 +4,19 @@
  *   poke         gives each thread one event; a lost one is missing in the counts for ever
  *   counts       per thread: kind, events, the same counted in a thread-local, whether its ids are as ever
  *   stop         has all threads end and joins them; prints the events that they returned
- *   fail HOW     what a new version's thread does before its update point
+ *   fail HOW     what a new version's thread does before its update point; "main HOW": its main
  *   hold         the lock that threads of kind "mutex" take is held from now on
  *   library      a thread that libc makes
+ *   cancel N     cancels a thread and joins it; prints whether its cleanup handler ran
+ *   entry KIND   a way to wait without a thread
+ *   wait         the main thread waits, in the way of the n-th entry after n updates
  *   hook WHAT    what the hook of version 3 does with the threads
  *   join N       joins the last thread, N, which was removed; prints what it returned
  */
 #ifndef WORKERS_H
 #define WORKERS_H
 
+#include <err.h>
 #include <errno.h>
 #include <ktthreads.h>
 #include <linux/futex.h>
@@ -26,6 +30,7 @@
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,6 +47,7 @@ struct worker {
     pthread_t id;
     pid_t tid;
     int is_other; /* its ids changed */
+    int is_clean; /* its cleanup handler ran */
     unsigned long events, local_events, pending;
     uint32_t word;
     pthread_mutex_t mutex;
@@ -51,7 +57,7 @@ struct worker {
 };
 
 struct worker workers[WORKERS_MAX];
-int worker_count, stopping;
+int worker_count, stopping, updates;
 char failure[32], hook[32];
 pthread_mutex_t held = PTHREAD_MUTEX_INITIALIZER;
 __thread unsigned long own_events;
@@ -146,6 +152,36 @@ static unsigned long wait_mutex(void)
     return 0;
 }
 
+static void *live_shortly(void *argument)
+{
+    return argument;
+}
+
+/* Threads come and go all the time. */
+static unsigned long churn(void)
+{
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, live_shortly, NULL) == 0)
+        pthread_join(thread, NULL);
+    return 0;
+}
+
+/* A child has one thread, and no update comes to it. Counts what went wrong. */
+static unsigned long make_child(void)
+{
+    int status = -1;
+    pid_t child = fork();
+
+    if (child == 0) {
+        kitsune_update("worker");
+        _exit(kitsune_is_updating() || kitsune_update_requested() ? 1 : 7);
+    }
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    return !WIFEXITED(status) || WEXITSTATUS(status) != 7;
+}
+
 static unsigned long wait_for(struct worker *worker)
 {
     const char *kind = worker->kind;
@@ -168,6 +204,10 @@ static unsigned long wait_for(struct worker *worker)
         return wait_signal();
     if (!strcmp(kind, "mutex"))
         return wait_mutex();
+    if (!strcmp(kind, "churn"))
+        return churn();
+    if (!strcmp(kind, "fork"))
+        return make_child();
     if (!strcmp(kind, "loop"))
         for (volatile int forever = 1; forever && !__atomic_load_n(&stopping, __ATOMIC_RELAXED);)
             continue;
@@ -203,6 +243,8 @@ static void fail_now(const char *how)
         exit(3);
     else if (!strcmp(how, "pthread_exit"))
         pthread_exit(NULL);
+    else if (!strcmp(how, "errx"))
+        errx(3, "cannot go on");
     else if (!strcmp(how, "overflow"))
         deep(0);
     else if (!strcmp(how, "abort"))
@@ -228,13 +270,11 @@ static void note_ids(struct worker *worker)
         worker->is_other = 1;
 }
 
-void *serve_worker(void *argument)
+static void serve_until_stopped(struct worker *worker)
 {
-    struct worker *worker = argument;
-
     if (kitsune_is_updating() && !strcmp(worker->kind, "read")) {
         if (!strcmp(failure, "return"))
-            return NULL;
+            return;
         fail_now(failure);
     }
     while (!stopping) {
@@ -248,10 +288,24 @@ void *serve_worker(void *argument)
         own_events += events;
         worker->local_events = own_events;
     }
+}
+
+static void note_cleanup(void *argument)
+{
+    ((struct worker *)argument)->is_clean++;
+}
+
+void *serve_worker(void *argument)
+{
+    struct worker *worker = argument;
+
+    pthread_cleanup_push(note_cleanup, worker);
+    serve_until_stopped(worker);
+    pthread_cleanup_pop(0);
     return (void *)worker->events;
 }
 
-static void spawn(const char *kind)
+static void spawn(const char *kind, int has_thread)
 {
     struct worker *worker = &workers[worker_count];
     struct sockaddr_in address = {.sin_family = AF_INET,
@@ -272,7 +326,7 @@ static void spawn(const char *kind)
     } else if (socketpair(AF_UNIX, SOCK_STREAM, 0, worker->ends) != 0) {
         perror("socketpair");
     }
-    if (pthread_create(&worker->id, NULL, serve_worker, worker) != 0)
+    if (has_thread && pthread_create(&worker->id, NULL, serve_worker, worker) != 0)
         perror("pthread_create");
     printf("%d\n", worker_count++);
 }
@@ -340,6 +394,26 @@ static void join(int number)
     worker_count--;
 }
 
+static void cancel(int number)
+{
+    void *result = NULL;
+
+    pthread_cancel(workers[number].id);
+    pthread_join(workers[number].id, &result);
+    printf("%d %d\n", result == PTHREAD_CANCELED, workers[number].is_clean);
+    worker_count--;
+}
+
+static void wait_in_main(void)
+{
+    printf("waiting %d\n", updates);
+    fflush(stdout);
+    for (;;) {
+        kitsune_update("wait");
+        wait_for(&workers[updates % worker_count]);
+    }
+}
+
 static void never(union sigval value)
 {
     (void)value;
@@ -364,7 +438,13 @@ static void print_counts(void)
 static void answer(const char *word, const char *rest)
 {
     if (!strcmp(word, "spawn"))
-        spawn(rest);
+        spawn(rest, 1);
+    else if (!strcmp(word, "entry"))
+        spawn(rest, 0);
+    else if (!strcmp(word, "wait"))
+        wait_in_main();
+    else if (!strcmp(word, "cancel"))
+        cancel(atoi(rest));
     else if (!strcmp(word, "poke"))
         for (int i = 0; i < worker_count; i++)
             poke(&workers[i]);
@@ -433,6 +513,11 @@ int main(void)
     sigaddset(&set, SIGUSR1);
     sigprocmask(SIG_BLOCK, &set, NULL);
     kitsune_do_automigrate();
+    updates += kitsune_is_updating() != 0;
+    if (kitsune_is_updating() && !strncmp(failure, "main ", 5))
+        fail_now(failure + 5);
+    if (kitsune_is_updating_from("wait"))
+        wait_in_main();
     serve();
     return 0;
 }
