@@ -485,22 +485,30 @@ static int do_idle(void) {
 /* Non-zero while a thread does background work. */
 static uint32_t is_retiring;
 
+static void begin_retiring(void) {
+    while (__atomic_exchange_n(&is_retiring, 1u, __ATOMIC_ACQUIRE))
+        sched_yield(); /* another thread's slice ends soon */
+}
+
+static void end_retiring(void) {
+    __atomic_store_n(&is_retiring, 0u, __ATOMIC_RELEASE);
+}
+
 int kitsune__quiesce_idle(void) {
     if (kitsune__journal_active() || kitsune__self == NULL ||
         __atomic_exchange_n(&is_retiring, 1u, __ATOMIC_ACQUIRE))
         return 0;
     int has_more = do_idle();
-    __atomic_store_n(&is_retiring, 0u, __ATOMIC_RELEASE);
+    end_retiring();
     return has_more;
 }
 
 /* What former updates left behind is done as far as it can be, before other threads are stopped. */
 static void finish_idle(void) {
-    while (__atomic_exchange_n(&is_retiring, 1u, __ATOMIC_ACQUIRE))
-        sched_yield(); /* another thread's slice ends soon */
+    begin_retiring();
     kitsune__retire_finish(kitsune__retire_backlog() < BACKLOG_MAX ? FINISH_LIMIT_NS
                                                                    : BACKLOG_LIMIT_NS);
-    __atomic_store_n(&is_retiring, 0u, __ATOMIC_RELEASE);
+    end_retiring();
 }
 
 static uint64_t wait_ns(void) {
@@ -575,6 +583,7 @@ void kitsune__update(const struct kitsune_release *site, const char *name) {
 /* ---- fork ------------------------------------------------------------------------------------ */
 
 void kitsune__quiesce_drop_in_child(void) {
+    end_retiring();
     if (kitsune__journal_is_inherited())
         kitsune__signals_leave_in_child();
     kitsune__journal_drop_in_child();
@@ -589,13 +598,19 @@ void kitsune__quiesce_drop_in_child(void) {
     }
 }
 
+/* A child must not find the work of another thread half done, nor the linker's lock taken by it. */
+static void before_fork(void) {
+    begin_retiring();
+}
+
 static void note_child(void) {
+    end_retiring();
     kitsune__journal_note("the new version started a process, which goes on");
 }
 
 void kitsune__quiesce_start(void) {
     kitsune__wait_set_idle_work(kitsune__quiesce_idle);
-    if (pthread_atfork(NULL, note_child, kitsune__quiesce_drop_in_child) != 0)
+    if (pthread_atfork(before_fork, note_child, kitsune__quiesce_drop_in_child) != 0)
         kitsune__log("no memory to follow the program's children");
 }
 

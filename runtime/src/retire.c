@@ -378,10 +378,9 @@ void kitsune__retire_begin(struct kitsune__retired *objects, struct kitsune__ima
 }
 
 void kitsune__retire_drop_in_child(void) {
-    if (retire.scan) {
-        retire.scan->copy = 0; /* the parent's */
-        drop_scan();
-    }
+    if (retire.scan)
+        kitsune__scan_forget(retire.scan);
+    retire.scan = NULL;
     retire.waiting_count = 0;
     retire.again = 0;
     retire.stage = IDLE;

@@ -158,6 +158,10 @@ void kitsune__scan_end(struct kitsune__scan *scan) {
     munmap(scan, scan->bytes);
 }
 
+void kitsune__scan_forget(struct kitsune__scan *scan) {
+    munmap(scan, scan->bytes);
+}
+
 /* ---- in the copy ---------------------------------------------------------------------------- */
 
 struct part {

@@ -62,6 +62,8 @@ int kitsune__scan_start(struct kitsune__scan *scan, struct kitsune__retired *obj
 int kitsune__scan_ended(struct kitsune__scan *scan, uint64_t limit_ns);
 /* Kills the copy if it still runs, reaps it and unmaps the structure. */
 void kitsune__scan_end(struct kitsune__scan *scan);
+/* In a child after fork: unmaps the structure, which is the parent's, and leaves it as it is. */
+void kitsune__scan_forget(struct kitsune__scan *scan);
 
 static inline int kitsune__scan_is_whole(const struct kitsune__scan *scan, uint64_t index) {
     return scan->whole[index / 8] >> index % 8 & 1;

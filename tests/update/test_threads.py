@@ -393,15 +393,18 @@ def test_a_thread_is_cancelled_after_an_update(scenario: Any, start: Callable[..
     assert server.ask("version") == "3"
 
 
-def test_threads_and_children_that_come_and_go(scenario: Any, start: Callable[..., Any], tmp_path: Path) -> None:
+def test_threads_and_children_that_come_and_go(
+    scenario: Any, start: Callable[..., Any], tmp_path: Path
+) -> None:
     server = start(scenario.release("1"))
-    for kind in ("fork", "churn", "churn", "poll"):
+    for kind in ("fork", "fork", "churn", "churn", "poll"):
         server.ask(f"spawn {kind}")
     for release in itertools.islice(links(scenario, tmp_path), 10):
         answer = server.update_now(release)
         assert answer.committed, answer.text
-    assert server.ask("counts").startswith("fork 0 0")
-    assert server.ask("stop") == "4 of 4"
+    assert server.ask("counts").startswith("fork 0 0 | fork 0 0")
+    assert server.ask("stop") == "5 of 5"
+    assert "could not be looked through" not in server.errors()
 
 
 @pytest.mark.parametrize("threads", [0, 1], ids=["alone", "with a thread"])

@@ -179,6 +179,8 @@ static unsigned long make_child(void)
     }
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
         ;
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 7)
+        fprintf(stderr, "child %d: status %x\n", (int)child, (unsigned)status);
     return !WIFEXITED(status) || WEXITSTATUS(status) != 7;
 }
 
