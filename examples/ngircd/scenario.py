@@ -1,4 +1,4 @@
-"""ngIRCd becomes its next version with clients connected: 27 to 28, and 27 to one with more fields.
+"""ngIRCd becomes its next version with clients connected: 27 to 28, to more fields, to itself.
 
 Fetches and builds both with SCons, starts 27 as a daemon, lets IRC clients join channels with
 topics, keys, limits and bans, updates, and compares everything a client can ask with what was
@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 STORE = HERE / "build/releases/ngircd"
 NO_SOURCE = 3
 ANSWER_TIMEOUT_S = 20
-UPDATES = (("27", "28"), ("27", "27+fields"))
+UPDATES = (("27", "28"), ("27", "27+fields"), ("27", "27+same"))
 KITSUNE = [sys.executable, "-m", "kitsune_tool.cli"]
 CONFIGURATION = """
 [Global]
@@ -110,7 +110,7 @@ class Result:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the scenario on both updates; return the exit status."""
+    """Run the scenario on all updates; return the exit status."""
     parser = argparse.ArgumentParser(description="ngIRCd is updated with clients connected")
     parser.add_argument("--clients", type=int, default=20, help="besides the three that look")
     options = parser.parse_args(arguments)
@@ -149,10 +149,13 @@ def run_update(old: str, new: str, bystanders: int) -> Result:
         talk(alice, bob, carol, others)
         Client(reactor, port, "newcomer").ask("JOIN #lab secret")
         alice.wait_for(r":newcomer!.* JOIN :?#lab")
-    by_type = ", ".join(f"{t['moved'] + t['in_place']} {t['type']}" for t in answer["types"])
+    kinds = (("moved", "moved"), ("in_place", "kept in place"))
+    counts = [
+        f"{t[key]} {t['type']} {how}" for t in answer["types"] for key, how in kinds if t[key]
+    ]
     versions = f"{old} to {new}"
-    counts = (answer["objects"], by_type, answer["pause_ns"], len(before))
-    return Result(versions, *counts, tuple(lost))
+    figures = (answer["objects"], ", ".join(counts), answer["pause_ns"], len(before))
+    return Result(versions, *figures, tuple(lost))
 
 
 @contextlib.contextmanager

@@ -24,10 +24,13 @@ def test_ngircd_becomes_its_next_version(tmp_path: Path) -> None:
     if done.returncode == NO_SOURCE:
         pytest.skip(done.stderr.strip().splitlines()[0])
     assert done.returncode == 0, done.stdout + done.stderr
-    for update in ("27 to 28", "27 to 27+fields"):
+    for update in ("27 to 28", "27 to 27+fields", "27 to 27+same"):
         assert f"{update}: " in done.stdout
     assert "LOST" not in done.stdout
-    assert "struct _Connection" in done.stdout.partition("27 to 27+fields: ")[2]
+    fields, _, same = done.stdout.partition("27 to 27+fields: ")[2].partition("27 to 27+same: ")
+    assert "struct _Connection moved" in fields
+    assert " moved" not in same, "an update to itself copies no object"
+    assert " kept in place" in same
     if why := headless.missing():
         pytest.skip(f"ngIRCd was updated, but the page of its report was not looked at: {why}")
     with headless.started(tmp_path) as browser:
