@@ -148,7 +148,8 @@ def _preprocess(command: Command, options: Options) -> int:
     """Run -E for the user, or for a compiler cache that will ask for the object next.
 
     A cache takes this text for all that the object depends on. So it has the annotations in it and
-    ends with a line that names the configuration and the version of the tool.
+    ends with two line markers: of the configuration, which the cache then looks at as it does at
+    headers, and of one for the version of the tool.
     """
     if os.environ.get("CCACHE_DISABLE") is None:  # which ccache sets for its children
         return _replace([*command.compiler, *command.original, *_include_options()])
@@ -156,7 +157,11 @@ def _preprocess(command: Command, options: Options) -> int:
     done = _run(arguments)
     sys.stderr.buffer.write(done.stderr)
     if done.status == 0:
-        _append(command.output, f'\n# 1 "<kitsune {_state(options)}>"\n'.encode())
+        marker = f'\n# 1 "<kitsune {_state(options)}>"\n'
+        if options.config:
+            quoted = options.config.replace("\\", "\\\\").replace('"', '\\"')
+            marker = f'\n# 1 "{quoted}"{marker}'
+        _append(command.output, marker.encode(errors="surrogateescape"))
     return done.status
 
 

@@ -309,8 +309,10 @@ def test_under_ccache(tree: Path, tmp_path: Path) -> None:
     assert hits(stats) == 1
     assert third != first
     del environment["CCACHE_NODIRECT"]
-    environment["CCACHE_EXTRAFILES"] = environment["KITSUNE_CONFIG"]
     configure(tree, {"update_point": "q", "function": "dispatch"})
     fourth, stats = compile_once()
     assert hits(stats) == 1
     assert fourth not in (first, third)
+    again, stats = compile_once()
+    assert hits(stats) == 2
+    assert again == fourth
