@@ -165,7 +165,8 @@ def kitsune_static_library(
     """
     build = _Build.of(env.Clone(**variables), None if version is None else str(version))
     library = build.env.StaticLibrary(build.directory.File(target), build.link_inputs(source))
-    library[0].attributes.kitsune_plain = lambda: build.plain_library(target, source)
+    # Declared here, where paths in the environment mean what they should; built only if asked for.
+    library[0].attributes.kitsune_plain = build.plain_library(target, source)
     return list(library)
 
 
@@ -280,7 +281,9 @@ class _Build:
         """Build the library that a plain executable is linked with."""
         node = self.directory.Dir("plain").File(target)
         if not node.has_builder():
-            self.env.StaticLibrary(node, self.plain_inputs(source))
+            inputs = self.plain_inputs(source)
+            self.env.StaticLibrary(node, inputs)
+            _keep_out_of_default(self.env, [node, *inputs])
         return node
 
     def plain_inputs(self, source: Any) -> list[_Node]:
@@ -435,8 +438,21 @@ def _guarded(function: Callable[..., _Result]) -> Callable[..., _Result]:
 
 
 def _load(env: _Environment) -> tuple[config.Manifest, _Node]:
-    node = env.File("$KITSUNEMANIFEST").srcnode()
+    node = _manifest_node(env)
     return config.load_manifest(Path(node.get_abspath())), node
+
+
+def _manifest_node(env: _Environment) -> _Node:
+    """Return the manifest: beside the SConscript, or, under its usual name, in the nearest
+    directory above that has it; a SConscript of a part of the program need not name it.
+    """
+    node = env.File("$KITSUNEMANIFEST").srcnode()
+    top = Path(env.Dir("#").srcnode().get_abspath())
+    path = Path(node.get_abspath())
+    if path.is_file() or env.subst("$KITSUNEMANIFEST") != config.MANIFEST_NAME:
+        return node
+    above = (folder / path.name for folder in path.parents if folder.is_relative_to(top))
+    return next((env.File(str(each)) for each in above if each.is_file()), node)
 
 
 def _nodes(env: _Environment, source: Any) -> list[_Node]:
@@ -448,8 +464,8 @@ def _is_linked(node: _Node) -> bool:
 
 
 def _plain_of(library: Any) -> Any:
-    make = getattr(getattr(library, "attributes", None), "kitsune_plain", None)
-    return make() if make else library
+    plain = getattr(getattr(library, "attributes", None), "kitsune_plain", None)
+    return plain or library
 
 
 def _forced_includes(env: _Environment) -> list[_Node]:
