@@ -298,7 +298,7 @@ def _compile_text(unit: _Unit, text: str, complaints: bytes) -> int:
     if kept:
         Path(kept).write_bytes(noted.encode("latin-1"))
     _add_dependency(unit)
-    sys.stderr.buffer.write(complaints + done.stderr)
+    sys.stderr.buffer.write(_told_once(complaints, done.stderr))
     return 0
 
 
@@ -313,7 +313,7 @@ def _compile_kept(unit: _Unit, text: str, complaints: bytes) -> int:
     if done.status:
         return _fail_compiling(unit, complaints + done.stderr, False)
     _add_dependency(unit)
-    sys.stderr.buffer.write(complaints + done.stderr)
+    sys.stderr.buffer.write(_told_once(complaints, done.stderr))
     return 0
 
 
@@ -329,6 +329,16 @@ def _without_warnings(unit: _Unit, text: str, complaints: bytes) -> Done:
     if done.status:
         return Done(_fail_compiling(unit, complaints, False), b"", b"")
     return plain
+
+
+def _told_once(preprocessing: bytes, compiling: bytes) -> bytes:
+    """Return what both steps said, without what the driver says of its options in each of them."""
+    said = compiling.splitlines(keepends=True)
+    first = preprocessing.splitlines(keepends=True)
+    return (
+        b"".join([line for line in first if line not in said or b": warning: " not in line])
+        + compiling
+    )
 
 
 def _add_dependency(unit: _Unit) -> None:

@@ -24,6 +24,8 @@ _OF_EXECUTABLES = re.compile(
 )
 """What says that the output is an executable or library of its own, or names a further output:
 nothing for a release."""
+_WITH_VALUE = re.compile(r"-Wl,(-soname|-h|-Map|--version-script|--dependency-file)$")
+"""Those of it whose value is the next argument, behind another `-Wl,`, as libtool writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +101,13 @@ def _link_words(path: Path) -> list[str]:
 
 
 def _release_inputs(command: Command) -> Iterator[str]:
-    """Yield the arguments of the link less what makes an executable of it."""
+    """Yield the arguments of the link less what makes an executable or library of it."""
+    is_value = False
     for option, words in toolchain.options(command):
-        if option not in ("-o", "--output") and not _OF_EXECUTABLES.match(words[0]):
-            yield from words
+        was_value, is_value = is_value, _WITH_VALUE.match(words[0]) is not None
+        if was_value or is_value or option in ("-o", "--output") or _OF_EXECUTABLES.match(words[0]):
+            continue
+        yield from words
 
 
 def _options_of_main(path: Path, directory: Path, command: Command) -> tuple[str, ...]:

@@ -153,7 +153,8 @@ class Done:
 
 def parse(compiler: Sequence[str], arguments: Sequence[str]) -> Command:
     """Return what the command line asks for."""
-    words = tuple(expanded(arguments))
+    # clang's mark between options and inputs: what we add is an option behind it
+    words = tuple(word for word in expanded(arguments) if word != "--")
     sources: list[Source] = []
     output: str | None = None
     language = "none"

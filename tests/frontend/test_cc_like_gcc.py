@@ -355,3 +355,23 @@ def test_lto_by_clang_is_read_from_what_is_linked(tmp_path: Path, flags: str) ->
     run(tmp_path, [*OURS, "clang"], f"-c -fPIC a.c {flags} -w".split())
     assert run(tmp_path, ["clang"], f"-shared a.o {flags} -o a.so".split()).status == 0
     assert [unit.source for unit in objects.read_units(tmp_path / "a.so")] == ["a.c"]
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize(
+    "line",
+    ["-c -lm a.c", "-c -shared a.c", "-c a.c -o -", "-S -o - a.c", "-c -O2 -Wl,-z,now a.c"],
+)
+def test_odd_lines_do_what_they_do(tmp_path: Path, line: str, compiler: str) -> None:
+    if line == "-c a.c -o -" and compiler == "clang":
+        pytest.skip("prints the object, which is no text")
+    plain, ours = both(tmp_path, line, compiler=compiler)
+    assert ours.stderr == plain.stderr
+    assert bool(ours.stdout) == bool(plain.stdout)
+
+
+@pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not installed")
+def test_inputs_behind_two_dashes(tmp_path: Path) -> None:
+    both(tmp_path, "-c -O2 -- a.c", compiler="clang")
+    (unit,) = objects.read_units(tmp_path / "ours" / "work" / "a.o")
+    assert unit.source == "a.c"
