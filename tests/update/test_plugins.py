@@ -43,6 +43,9 @@ def test_a_plugin_follows_the_program(
     assert server.ask("later") == "205"
     second = plugin(tmp_path / "two.so", "-Wl,-z,now")
     assert server.ask(f"load {second}") == said(2, run=1, label=2, total=3)
+    assert server.update(built(FOLDER).release("7")).committed
+    assert server.ask("run") == said(7, run=2, label=2, total=4)
+    assert server.ask("later") == "705"
 
 
 def test_a_plugin_is_as_it_was_after_a_rollback(server: Any, built: Callable[..., Any]) -> None:
