@@ -1079,6 +1079,7 @@ class _Planner:
             if isinstance(view, Compound):
                 if isinstance(pair.op, Fields) and pair.op.extent is not None:
                     self._translate(pair.op.extent.length, "length", pair.op.extent.at, view)
+                    self._check_extent(pair, pair.op, pair.op.extent, view)
                 for part in parts(pair.op):
                     self._check_expression(part, view, seen)
         for pair in self.pairs:
@@ -1093,6 +1094,22 @@ class _Planner:
                 self._check_expression(part, owner, seen)
         for text, what in expressions.texts_of(op):
             self._translate(text, what, getattr(op, "at", None), owner)
+
+    def _check_extent(self, pair: Pair, fields: Fields, extent: Extent, old: Compound) -> None:
+        """Refuse an extent where what goes on behind the struct would not be the last member's."""
+        *_, before = self.old.members(old)
+        after = fields.steps[-1]
+        source = after.old.name if after.old is not None else (*after.source, after.new.name)[0]
+        if source == before.name and UNKNOWN not in (before.offset, after.new.offset):
+            return
+        spelled = self.new.spell(pair.new)
+        why = "is a bit-field" if source == before.name else f"was not '{after.new.name}' before"
+        message = f"'bytes' cannot be used for '{spelled}': its last member {why}"
+        hint = (
+            "only the last member may end early or go on behind the struct, so it must stay the\n"
+            f'last; else write a rule for the whole of it: transform: "{spelled} -> {spelled}"'
+        )
+        self.diagnoses.keep(KitsuneError("K132", message, at=extent.at, hint=hint))
 
     def _translate(self, text: str, what: str, at: Location | None, owner: Compound | None) -> None:
         macros: set[str] | None = set() if self.rules.preambles else None

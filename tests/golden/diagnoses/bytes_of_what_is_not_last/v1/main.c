@@ -1,0 +1,2 @@
+struct name { int kind; char text[1]; } *name;
+struct flags { int size; unsigned is_set : 1; } *flags;
