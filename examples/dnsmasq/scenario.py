@@ -281,6 +281,7 @@ class World:
         transfer.fetch(8)
         pending = self._leave_pending(new)
         hits, sent = clients.statistic("hits"), self.traffic.sent
+        complaints = len(self.traffic.complaints)
         self.traffic.wait_for(100, TIMEOUT_S)
         result.answer = request(self.pid, new)
         if result.answer["outcome"] != "updated":
@@ -288,7 +289,8 @@ class World:
         self.traffic.wait_for(100, TIMEOUT_S)
         expect_version(new)
         self._ask_cached(result)
-        result.checks["queries meanwhile"] = str(self.traffic.sent - sent)
+        failed = len(self.traffic.complaints) - complaints
+        result.checks["queries meanwhile"] = f"{self.traffic.sent - sent} sent, {failed} failed"
         result.checks["cache hits"] = f"{hits} before, {clients.statistic('hits')} after"
         self.above.mode = upstream.Mode.ANSWER
         self.above.release()
