@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kitsune_tool import rulefile
+from kitsune_tool import cli, rulefile
 from kitsune_tool.errors import KitsuneError, Location
 from kitsune_tool.rules import Preamble, RuleFile, RuleSource, parse_rules
 from kitsune_tool.xf import code_end, parse_xf, print_xf
@@ -324,3 +324,18 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         assert error.at.line
     else:
         assert bare(read(print_xf(file))) == bare(file)
+
+
+def test_the_command(tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    source, other, back = (tmp_path / name for name in ("a.xf", "a.yaml", "b.xf"))
+    source.write_text("a -> b\n\nINIT c: { $out = 1; }\n")
+    assert cli.main(["convert", str(source)]) == 0
+    printed = capsysbinary.readouterr().out
+    assert cli.main(["convert", str(source), "-o", str(other)]) == 0
+    assert other.read_bytes() == printed
+    assert cli.main(["convert", str(other), "-o", str(back)]) == 0
+    assert back.read_text() == source.read_text()
+    assert cli.main(["convert", "--to", "yaml", str(other)]) == 0
+    assert capsysbinary.readouterr().out == printed
+    assert cli.main(["convert", str(tmp_path / "none.xf")]) == 1
+    assert b"error[K202]: cannot read" in capsysbinary.readouterr().err
