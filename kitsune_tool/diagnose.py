@@ -53,7 +53,7 @@ class Diagnoses:
         notes: tuple[Note, ...] = (),
     ) -> None:
         """Add an error at the new definition, with the old one and the way to it as notes."""
-        notes = (*self._old_note(where.old_at), *notes, *_way(where))
+        notes = (*self._old_note(where.old_at), *notes, *self._way(where))
         self._add_in("new", code, message, where.new_at, remedies, hint, notes)
 
     def _add_in(  # noqa: PLR0913, PLR0917 - all that an error has
@@ -77,6 +77,16 @@ class Diagnoses:
         if at is None:
             return ()
         return (Note(at, "the old definition is here", self._source_line("old", at)),)
+
+    def _way(self, where: Where) -> tuple[Note, ...]:
+        """Tell how the root leads to it, unless it is the root itself."""
+        if not re.search(r"\W", where.path):
+            return ()
+        path, at = where.path.removesuffix("->"), where.root_at
+        if path.startswith("$"):
+            return (Note(at, f"it matters because rule '{where.root}' asks for it: {path}"),)
+        line = self._source_line("new", at) if at is not None else None
+        return (Note(at, f"it matters because variable '{where.root}' leads to it: {path}", line),)
 
     def type_changed(
         self, where: Where, old: str, new: str, code: str, *, widens: bool = False
@@ -291,16 +301,6 @@ class Diagnoses:
             (ignore,),
             "declare it outside of the function, or take -flto or its name for the assembler away",
         )
-
-
-def _way(where: Where) -> tuple[Note, ...]:
-    """Tell how the root leads to it, unless it is the root itself."""
-    if not re.search(r"\W", where.path):
-        return ()
-    path = where.path.removesuffix("->")
-    if path.startswith("$"):
-        return (Note(None, f"it matters because rule '{where.root}' asks for it: {path}"),)
-    return (Note(None, f"it matters because variable '{where.root}' leads to it: {path}"),)
 
 
 def _tag_hint(where: Where, member: str) -> str:

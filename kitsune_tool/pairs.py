@@ -29,6 +29,8 @@ class Where:
     new_place: str
     old_at: Location | None = None
     new_at: Location | None = None
+    root_at: Location | None = None
+    """Where the root variable is declared, or where the rule is that asks for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -434,7 +434,7 @@ class _Planner:
         return pair
 
     def _variable_pair(self, old: Variable, new: Variable) -> Pair:
-        where = Where(new.key, new.name, old.key, new.key, old.at, new.at)
+        where = Where(new.key, new.name, old.key, new.key, old.at, new.at, new.at)
         instances = self.old.variable_instance(old), self.new.variable_instance(new)
         return self._value(*instances, where, (new.key,), alone=True)
 
@@ -808,6 +808,7 @@ class _Planner:
             f"{new_head}.{name}",
             (old.field.at if old is not None else None) or self.old.place(pair.old),
             new.field.at or self.new.place(pair.new),
+            pair.where.root_at,
         )
 
     def _member_value(
@@ -1254,7 +1255,7 @@ class _Planner:
         if old is None or new is None:
             return None
         shown = f"$xform({before}, {after})"
-        where = Where(rule.label, shown, before, after, rule.at, rule.at)
+        where = Where(rule.label, shown, before, after, rule.at, rule.at, rule.at)
         pair = self._target(old, new, where, (), array=False)
         pair.pointed = True
         return pair

@@ -1,9 +1,11 @@
 """`release`, `inspect` and `report` on a small program, with the compiler and without SCons."""
 
+import itertools
 import json
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -182,3 +184,24 @@ def test_a_description_has_no_date_and_no_path(place: Path) -> None:
     }  # fmt: skip
     assert set(described["toolchain"]) == {"compiler", "target", "linker", "kitsune"}
     assert str(place) not in json.dumps(described)
+
+
+def test_who_pastes_the_proposed_rule_gets_past_the_error(place: Path) -> None:
+    """The words of the message, put into the manifest as an editor indents them."""
+    sh(place, "kitsune release --version 1.0 -o a/bell.so --objects main.o")
+    text = (place / "main.c").read_text().replace("int count;", "int count;\n    long weight;")
+    (place / "main.c").write_text(text)
+    sh(place, "kitsune-cc gcc -O1 -fPIC -fvisibility=hidden -c main.c")
+    line = "kitsune release --version 2.0 -o b/bell.so --parent a/bell.so --objects main.o"
+    told = sh(place, line, fails=True).stderr
+    assert told.startswith("main.c:5:10: error[K121]: 'struct item.weight' is new")
+    _, _, hint = told.partition("hint: under 'rules':\n")
+    rows = itertools.takewhile(lambda row: row.startswith("        "), hint.splitlines())
+    pasted = textwrap.indent(textwrap.dedent("\n".join(rows)), "      ") + "\n"
+    manifest = (place / "kitsune.yaml").read_text()
+    (place / "kitsune.yaml").write_text(manifest.replace("    rules:\n", f"    rules:\n{pasted}"))
+    sh(place, line)
+    assert "struct item.weight" in (place / "kitsune.yaml").read_text()
+    assert (
+        "initialised by rule 'struct item.weight'" in sh(place, "kitsune report b/bell.so").stdout
+    )

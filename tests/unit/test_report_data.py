@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kitsune_tool import reportpage
+from kitsune_tool import report, reportpage
 from kitsune_tool.errors import Location
 from kitsune_tool.model import EditMatch, Program, UpdatePoint
 from kitsune_tool.report import EditText, first_report
@@ -35,6 +35,13 @@ def test_the_keys_are_those_of_the_document() -> None:
 def test_every_word_of_carried_is_explained() -> None:
     explained = set(re.findall(r"^\| `([\w-]+)` \| ", DOCUMENT, re.MULTILINE))
     assert set(reportpage.CARRIED) <= explained
+
+
+def test_every_kind_of_assumption_is_explained() -> None:
+    source = Path(report.__file__).read_text(encoding="utf-8")
+    kinds = set(re.findall(r'_assumed\("(\w+)"', source))
+    table = DOCUMENT.partition("### What is assumed")[2].partition("## The data")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == kinds
 
 
 def test_an_edit_is_told_with_its_line() -> None:
