@@ -52,6 +52,7 @@ FORMAT = 1
 
 Data: TypeAlias = dict[str, Any]
 
+_OF_KITSUNE = re.compile(r" kitsune_")
 _SPELLED = re.compile(r"\\U([0-9a-fA-F]{8})")
 _DRASTIC = ("rule", "transformed", "left-alone", "in-place", "copied")
 _ADDRESSES = frozenset(("uintptr_t", "intptr_t"))
@@ -443,7 +444,7 @@ def _named_types(world: World) -> dict[str, Instance]:
     for index, node in enumerate(world.types):
         if isinstance(node, Record | Enum) and node.complete and not getattr(node, "system", False):
             place = type_place(world, Instance(index))
-            if place is not None and node.at is not None:
+            if place is not None and node.at is not None and not _OF_KITSUNE.search(place):
                 found.setdefault(place, Instance(index))
     return found
 

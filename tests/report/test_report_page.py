@@ -113,6 +113,7 @@ def test_hostile_names_are_only_text(browser: Browser, make_report: MakeReport) 
         ("integer", "cookie"),
     }
     assert data["likely_renames"][0]["was"] == "main.c/limit"
+    assert data["unchanged_types"] == []
     assert {each["name"]: each["change"] for each in data["functions"]} == {
         "main.c/twice": "renamed"
     }
