@@ -162,20 +162,23 @@ class Diagnoses:
             f"'transform' of '{where.old_place}.{member}' makes another member of it",
         )
 
-    def unexplained(self, where: Where) -> None:
-        """K125: a `void *` in a release in which objects move."""
+    def unexplained(self, where: Where, name: str, units: tuple[str, ...]) -> None:
+        """K125: a `void *`, or one to a struct that several units define, while objects move."""
         opaque = Remedy(
             "annotations",
             f'"{where.new_place}": opaque',
             "if what it points to never changes and is none of this program's objects",
         )
+        why, example = "nothing says what it points to", "TYPE"
+        if len(units) > 1:
+            why = f"{' and '.join(units)} have a '{name}' of their own each"
+            example = f"{units[0]}/{name}"
         self._add(
             "K125",
-            f"'{where.new_place}' is a 'void *' and objects move in this release: nothing says"
-            " what it points to",
+            f"'{where.new_place}' is a '{name} *' and objects move in this release: {why}",
             where,
             (opaque,),
-            f'annotate it with the type that it points to: "{where.new_place}": element(TYPE)',
+            f'annotate it with the type that it points to: "{where.new_place}": element({example})',
         )
 
     def length_changed(self, where: Where, old: int, new: int, code: str) -> None:

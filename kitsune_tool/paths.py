@@ -109,16 +109,19 @@ class Binding:
 
     `kind` is "opaque" (a word to keep), "parameter" (`name` has its @), "record" or "enum" (`name`
     is `struct s`, `union u`, `enum e`) or "named" (a typedef or an arithmetic type). `stars` counts
-    the pointers around it.
+    the pointers around it. `unit` is the file whose type of that name is meant, if several have one.
     """
 
     kind: Literal["opaque", "parameter", "record", "enum", "named"]
     name: str = ""
     arguments: tuple[Binding, ...] = ()
     stars: int = 0
+    unit: str = ""
 
 
-_TOKEN = re.compile(r"\s*(@\w+|\[\s*opaque\s*\]|[A-Za-z_$][\w$]*|[<>,*()])")
+_TOKEN = re.compile(
+    r"\s*((?:[\w.+-]+/)+(?=\s*(?:struct|union|enum)\b)|@\w+|\[\s*opaque\s*\]|[A-Za-z_$][\w$]*|[<>,*()])"
+)
 
 
 def parse_bindings(text: str) -> tuple[Binding, ...]:
@@ -158,6 +161,9 @@ def _binding(tokens: list[str]) -> Binding:
     if not tokens:
         raise ValueError("a type is missing")
     head = tokens.pop(0)
+    unit = ""
+    if head.endswith("/") and tokens:
+        unit, head = head[:-1], tokens.pop(0)
     if head.startswith("@"):
         found = Binding("parameter", head)
     elif head.startswith("["):
@@ -168,7 +174,7 @@ def _binding(tokens: list[str]) -> Binding:
     while tokens and tokens[0] == "*":
         tokens.pop(0)
         stars += 1
-    return Binding(found.kind, found.name, found.arguments, stars)
+    return Binding(found.kind, found.name, found.arguments, stars, unit)
 
 
 _WORDS = frozenset(

@@ -1052,7 +1052,7 @@ class _Planner:
                 case Words(members=members, functions=functions):
                     self._check_union(pair, members, functions, moves)
                 case Point(style="word") if moves:
-                    self.diagnoses.unexplained(pair.where)
+                    self.diagnoses.unexplained(pair.where, *self._meant(pair))
                 case Fields(steps=steps):
                     self._check_flexible(pair, steps)
         self._find_allocators()
@@ -1120,6 +1120,12 @@ class _Planner:
             expressions.translate(text, scope, at)
         except KitsuneError as error:
             self.diagnoses.keep(error)
+
+    def _meant(self, pair: Pair) -> tuple[str, tuple[str, ...]]:
+        """Return what an unexplained pointer is declared to point to, and which units define it."""
+        view = None if pair.new.stars else self.new.node(pair.new)
+        name = self.new.spell(Instance(view.to)) if isinstance(view, Pointer) else "void"
+        return name, self.new.candidates(name) if name != "void" else ()
 
     def _check_union(
         self, pair: Pair, members: tuple[Step, ...], functions: bool, moves: bool

@@ -432,7 +432,7 @@ class World:
     def _ref(self, instance: Instance, target: Instance, notes: Annotations) -> View:
         element = _note(notes, "element")
         if element is not None:
-            bound = self.bind(element.text, instance.bindings, element.at)
+            bound = self.bind(element.text, instance.bindings, element.at, instance.type)
             if bound is None:
                 return Bits(POINTER_BYTES)
             target = bound
@@ -521,31 +521,82 @@ class World:
         text: str,
         bindings: tuple[tuple[str, Instance | None], ...],
         at: Location | None,
+        context: TypeIndex | None = None,
     ) -> list[Instance | None]:
-        """Return what the bindings in `text` mean, None for an opaque one. Raises K103."""
+        """Return what the bindings in `text` mean, None for an opaque one. `context` is the type
+        that is annotated: if several units have a type of a name, its units' is meant. Raises K103.
+        """
         try:
             parsed = paths.parse_bindings(text)
         except ValueError as error:
             raise KitsuneError("K103", f"binding cannot be read: {error}", at=at) from error
-        return [self._bound(each, bindings, at) for each in parsed]
+        return [self._bound(each, bindings, at, context) for each in parsed]
 
     def bind(
         self,
         text: str,
         bindings: tuple[tuple[str, Instance | None], ...] = (),
         at: Location | None = None,
+        context: TypeIndex | None = None,
     ) -> Instance | None:
         """Return what one binding means, None for an opaque one. Raises K103."""
-        bound = self.bind_all(text, bindings, at)
+        bound = self.bind_all(text, bindings, at, context)
         if len(bound) != 1:
             raise KitsuneError("K103", f"'{text}' is not one type", at=at)
         return bound[0]
+
+    def _find_bound(
+        self, binding: paths.Binding, at: Location | None, context: TypeIndex | None
+    ) -> TypeIndex:
+        """Return the type that a binding names, where several units may have one of that name."""
+        name = binding.name
+        found = [i for i in self._shared(name) if self._is_in(i, binding.unit)]
+        if not found:
+            where = f"'{binding.unit}' has" if binding.unit else "this program has"
+            near = did_you_mean(name, self._named)
+            raise KitsuneError("K103", f"{where} no type '{name}'{near}", at=at)
+        if len(found) > 1 and context is not None:
+            near = set(self._units(context))
+            found = [i for i in found if near.issuperset(self._units(i))] or found
+        if len(found) > 1 and isinstance(self.types[found[0]], Record):
+            files = sorted({self._source(i) for i in found})
+            if len(files) == len(found):
+                raise KitsuneError(
+                    "K103",
+                    f"{len(found)} units have a '{name}' of their own: {', '.join(files)}",
+                    at=at,
+                    hint=f"name the one that is meant: {files[0]}/{name}",
+                )
+        return found[0]
+
+    def _units(self, index: TypeIndex) -> tuple[int, ...]:
+        known = self.program.type_units
+        return known[index] if index < len(known) else ()
+
+    def _source(self, index: TypeIndex) -> str:
+        """Return the first unit that knows a type."""
+        units = self._units(index)
+        return self.program.sources[units[0]] if units else ""
+
+    def _is_in(self, index: TypeIndex, unit: str) -> bool:
+        names = [self.program.sources[each] for each in self._units(index)]
+        return not unit or any(name == unit or name.endswith("/" + unit) for name in names)
+
+    def candidates(self, name: str) -> tuple[str, ...]:
+        """Return the units that have a struct or union of their own of this name."""
+        return tuple(dict.fromkeys(self._source(i) for i in self._shared(name)))
+
+    def _shared(self, name: str) -> list[TypeIndex]:
+        """Return the types of that name, those of functions left out if there are others."""
+        found = list(self.find_all(name))
+        return [i for i in found if not getattr(self.types[i], "scope", "")] or found
 
     def _bound(
         self,
         binding: paths.Binding,
         bindings: tuple[tuple[str, Instance | None], ...],
         at: Location | None,
+        context: TypeIndex | None,
     ) -> Instance | None:
         if binding.kind == "opaque":
             return None
@@ -557,11 +608,7 @@ class World:
             if found is None:
                 return None
             return Instance(found.type, found.stars + binding.stars, found.bindings, found.outside)
-        index = self.find(binding.name)
-        if index is None:
-            near = did_you_mean(binding.name, self._named)
-            message = f"this program has no type '{binding.name}'{near}"
-            raise KitsuneError("K103", message, at=at)
+        index = self._find_bound(binding, at, context)
         outside: Annotations = ()
         if binding.arguments:
             outside = (Annotation("g", ", ".join(map(_text, binding.arguments)), at),)
@@ -633,7 +680,7 @@ def _text(binding: paths.Binding) -> str:
     """Return the binding as text again."""
     if binding.kind == "opaque":
         return "[opaque]"
-    text = binding.name
+    text = f"{binding.unit}/{binding.name}" if binding.unit else binding.name
     if binding.arguments:
         text += f"<{', '.join(map(_text, binding.arguments))}>"
     return text + "*" * binding.stars

@@ -1,0 +1,2 @@
+struct node { int a; };
+struct node *nodes;

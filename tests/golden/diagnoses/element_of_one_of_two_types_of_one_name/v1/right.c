@@ -1,0 +1,2 @@
+struct node { long b; struct node *next; };
+struct node *tree;

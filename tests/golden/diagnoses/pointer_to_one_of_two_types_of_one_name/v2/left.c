@@ -1,0 +1,2 @@
+struct node { int a, more; };
+struct node *nodes;

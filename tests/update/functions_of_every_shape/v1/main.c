@@ -1,0 +1,3 @@
+#define STEP 1
+#define EXTRA
+#include "../body.h"

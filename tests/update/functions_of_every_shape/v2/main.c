@@ -1,0 +1,3 @@
+#define STEP 10
+#define EXTRA long extra;
+#include "../body.h"

@@ -1,0 +1,7 @@
+struct item {
+    int number;
+};
+
+#include "../types.h"
+
+#include "../body.h"

@@ -1,0 +1,8 @@
+struct item {
+    long weight;
+    int number;
+};
+
+#include "../types.h"
+
+#include "../body.h"

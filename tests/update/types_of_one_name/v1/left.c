@@ -1,0 +1,2 @@
+#define LEFT_EXTRA 
+#include "../left.h"

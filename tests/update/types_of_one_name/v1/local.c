@@ -1,0 +1,3 @@
+#define LEFT_EXTRA 
+#define RIGHT_EXTRA 
+#include "../local.h"

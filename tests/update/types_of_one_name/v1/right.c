@@ -1,0 +1,2 @@
+#define RIGHT_EXTRA 
+#include "../right.h"

@@ -1,0 +1,2 @@
+#define LEFT_EXTRA long extra;
+#include "../left.h"

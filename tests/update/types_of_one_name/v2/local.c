@@ -1,0 +1,3 @@
+#define LEFT_EXTRA long extra;
+#define RIGHT_EXTRA double more;
+#include "../local.h"

@@ -1,0 +1,2 @@
+#define RIGHT_EXTRA double more;
+#include "../right.h"
