@@ -232,9 +232,9 @@ class TypeTable:
         return Definitions(
             self.version,
             self.world.program.version,
-            tuple(self.name_of(i) for i in forwards if not self._is_inline(i)),
+            tuple(self.name_of(i) for i in forwards if not self.is_inline(i)),
             tuple(self._enum(i) for i in enums),
-            tuple(self._record(i) for i in records if not self._is_inline(i)),
+            tuple(self._record(i) for i in records if not self.is_inline(i)),
             tuple(self._typedef(n, i) for n, i in sorted(self._typedefs.items())),
         )
 
@@ -254,7 +254,7 @@ class TypeTable:
                 self._place(field.type, done)
             done[index] = None
 
-    def _is_inline(self, index: TypeIndex) -> bool:
+    def is_inline(self, index: TypeIndex) -> bool:
         """Whether a record is only a nameless member of another one, printed within it."""
         node = self.world.types[index]
         return (

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from kitsune_tool.declare import declare
 from kitsune_tool.definitions import TypeTable
 from kitsune_tool.errors import KitsuneError, Location
-from kitsune_tool.model import Enum, Typedef, Variable
+from kitsune_tool.model import Array, Enum, Typedef, Variable
 from kitsune_tool.nearest import did_you_mean
 from kitsune_tool.pairs import Each, Op, Point, Tagged
 from kitsune_tool.resolve import Compound, Instance, World
@@ -189,7 +189,8 @@ def _variable(world: World, name: str) -> Variable | None:
 def _load(variable: Variable, scope: Scope) -> str:
     if scope.table is None:
         return variable.name
-    pointer = scope.table.spell(Instance(variable.type), "*", const=True)
+    is_array = isinstance(scope.world.node(Instance(variable.type)), Array)
+    pointer = scope.table.spell(Instance(variable.type), "(*)" if is_array else "*", const=True)
     return f'(*({pointer})kitsune__launcher->lookup_key(0, "{variable.key}"))'
 
 

@@ -109,7 +109,7 @@ class Binding:
 
     `kind` is "opaque" (a word to keep), "parameter" (`name` has its @), "record" or "enum" (`name`
     is `struct s`, `union u`, `enum e`) or "named" (a typedef or an arithmetic type). `stars` counts
-    the pointers around it. `unit` is the file whose type of that name is meant, if several have one.
+    the pointers around it. `unit` is the file whose type is meant, if several have one.
     """
 
     kind: Literal["opaque", "parameter", "record", "enum", "named"]

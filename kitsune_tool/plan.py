@@ -819,7 +819,7 @@ class _Planner:
         where: Where,
         places: tuple[str, ...],
     ) -> Pair:
-        if before.field.bits != after.field.bits:
+        if self._are_other_bits(before, after):
             op = self._bits(before, after, where)
             return self._pair(before.instance, after.instance, where, op)
         new = records.new
@@ -842,13 +842,24 @@ class _Planner:
             self.nested.add(pair.number)
         return pair
 
+    def _are_other_bits(self, before: Member, after: Member) -> bool:
+        """Tell whether a bit-field changed: its width, or the type that it has the width of."""
+        if before.field.bits is None or before.field.bits != after.field.bits:
+            return before.field.bits != after.field.bits
+        return self.old.spell(before.instance) != self.new.spell(after.instance)
+
     def _bits(self, before: Member, after: Member, where: Where) -> Op:
         old_bits, new_bits = before.field.bits, after.field.bits
         one, other = self.old.node(before.instance), self.new.node(after.instance)
-        if self.options.widen and isinstance(one, Scalar) and isinstance(other, Scalar):
+        if self.options.widen and isinstance(one, Scalar | Enum) and isinstance(other, type(one)):
             old_width = old_bits if old_bits is not None else one.size * 8
             new_width = new_bits if new_bits is not None else other.size * 8
-            if one.kind in {other.kind, "bool"} and old_width <= new_width:
+            if isinstance(one, Enum) and isinstance(other, Enum) and old_width <= new_width:
+                views = self.old.resolve(before.instance), self.new.resolve(after.instance)
+                both = _Both(before.instance, after.instance, *views)
+                mapped = self._enum(both, one, other, where)
+                return mapped if isinstance(mapped, MapEnum) else Convert()
+            if _holds(one, old_width, other, new_width):
                 return Convert()
         self.diagnoses.type_changed(
             where,
@@ -1356,6 +1367,17 @@ _WIDENING = {
     ("unsigned", "signed"),
     ("float", "float"),
 }
+
+
+def _holds(one: Scalar | Enum, old_width: int, other: Scalar | Enum, new_width: int) -> bool:
+    """Tell whether all values of so many bits of the one type are values of the other."""
+    if not isinstance(one, Scalar) or not isinstance(other, Scalar):
+        return False
+    if one.kind == other.kind:
+        return old_width <= new_width
+    if one.kind == "bool":
+        return other.kind == "unsigned" or (other.kind == "signed" and new_width > 1)
+    return (one.kind, other.kind) == ("unsigned", "signed") and old_width < new_width
 
 
 def _is_widening(one: Scalar | Enum, other: Scalar | Enum) -> bool:

@@ -553,10 +553,31 @@ class _Maker:
         """Yield the statements for a member whose value is carried over."""
         assert step.pair is not None
         if mode == "move" and step.new.field.bits is not None:
-            value = self._as_new(step.new.instance, _dotted(around.old, _old_name(step)))
-            yield Statement("assign", _dotted(around.new, step.new.name), value)
+            yield self._bits(step, step.pair, around)
             return
         yield from self.value(step.pair, around.member(step), mode, depth, owner)
+
+    def _bits(self, step: Step, pair: Pair, around: _Place) -> Statement:
+        """Return the statement for a bit-field, which has no address."""
+        old, new = (
+            _dotted(around.old, _old_name(step)),
+            _dotted(around.new, step.new.name),
+        )
+        if isinstance(pair.op, MapEnum | LeftAlone):
+            return self.plain_value(pair, _Place(old, new, "", ""))
+        if not isinstance(pair.op, Coded):
+            return Statement("assign", new, self._as_new(step.new.instance, old))
+        name = self.rule(pair.op.rule, None, pair.old, pair.new, (pair.old, pair.new))
+        declared = (self.old.spell(pair.old, "value_in"), self.new.spell(pair.new, "value_out"))
+        return Statement(
+            "through",
+            body=(
+                Statement("assign", declared[0], old),
+                Statement("assign", declared[1], "0"),
+                Statement("call", "xf, NULL, &value_in, &value_out", name),
+                Statement("assign", new, "value_out"),
+            ),
+        )
 
     def value(
         self, pair: Pair, place: _Place, mode: Mode, depth: int, owner: Compound | None
@@ -947,7 +968,9 @@ class _Maker:
             if pair.moved or (pair.visited and closed.has_pointers(pair)):
                 transform = self.function(mode, pair)
         visit = ""
-        is_part = isinstance(pair.op, Tagged) and self._needs_owner(pair.op)
+        is_part = isinstance(pair.op, Tagged) and (
+            self._needs_owner(pair.op) or self._is_inline(pair)
+        )
         if self.plan.discover and not is_part and any(True for _ in self.whole(pair, "visit")):
             visit = self.function("visit", pair)
         table = tuple(self._parts(pair))
@@ -971,6 +994,10 @@ class _Maker:
                 pair.allocator,
             )
         )
+
+    def _is_inline(self, pair: Pair) -> bool:
+        """Whether generated code has no name for a type: it stands within another one's."""
+        return self.new.is_inline(self.plan.new.stripped(pair.new))
 
     def _needs_owner(self, op: Tagged) -> bool:
         """Whether a union can only be looked at as a member, so that it is no object of its own."""
@@ -1019,7 +1046,7 @@ class _Maker:
 
     def _member_part(self, pair: Pair, step: Step, source: Member) -> PartView:
         old, new = str(source.offset), str(step.new.offset)
-        if step.new.name:
+        if step.new.name and not self._is_inline(pair):
             old = f"offsetof({self.old.spell(pair.old)}, {source.name})"
             new = f"offsetof({self.new.spell(pair.new)}, {step.new.name})"
         if step.pair is not None and isinstance(step.pair.op, Each):
