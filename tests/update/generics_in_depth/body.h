@@ -23,6 +23,7 @@ static void fill(void)
 
     for (int i = 0; i < 3; i++)
         items[i] = new_item(i + 1);
+    left_alone = followed = items[0];
     map = calloc(1, sizeof *map);
     map->count = 2;
     map->notes = calloc(2, sizeof *map->notes);
@@ -66,8 +67,9 @@ static void answer(const char *word, const char *rest)
     struct triple *inner = triple.b;
     printf("%d %d %d %ld %d\n", triple.a == items[0], *(int *)inner->a, inner->b == items[2],
            (long)inner->c, *(struct item **)triple.c == items[1]);
-    printf("%d %d %d\n", ((struct item *)chained->value)->number, chained->next->value == items[2],
-           items[2]->number);
+    printf("%d %d %d %d %d\n", ((struct item *)chained->value)->number,
+           chained->next->value == items[2], items[2]->number, followed == items[0],
+           left_alone == followed);
 }
 
 int main(void)

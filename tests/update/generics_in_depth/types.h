@@ -28,3 +28,4 @@ static struct map E_G(struct item *, struct cell<struct item>, struct item) *map
 static struct map E_G([opaque], struct item, int) *words;
 static struct triple E_G(struct item, struct triple<int, struct item, [opaque]>, struct item **) triple;
 static chain E_G(struct item) chained;
+static struct item * E_OPAQUE left_alone, * E_AUTO followed; /* each with its own */
