@@ -10,7 +10,9 @@ errors only.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from kitsune_tool.declare import declare
 from kitsune_tool.definitions import TypeTable
@@ -30,6 +32,7 @@ _KEYWORDS = _CALLS | frozenset(
 )
 _SPACED = frozenset("+/%<>?:|^*-&") | {"&&", "||", "==", "!=", "<=", ">=", "<<", ">>"}
 MACRO_PREFIX = "_kitsune_macro_"
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +160,10 @@ def _of_program(token: str, scope: Scope) -> str | None:
     variable = _variable(world, token)
     if variable is not None:
         return _load(variable, scope)
+    functions = world.functions
+    function = functions.get(token) or _only(f for f in functions.values() if f.name == token)
+    if function is not None and function.registered:
+        return f'kitsune__launcher->lookup_key(0, "{function.key}")' if scope.table else token
     index = world.find(re.sub(r"\s+", " ", token))
     if index is not None and (" " in token or isinstance(world.types[index], Typedef)):
         if scope.table is None:
@@ -177,13 +184,17 @@ def enumerator(world: World, name: str) -> int | None:
     return None
 
 
+def _only(found: Iterable[_T]) -> _T | None:
+    known = list(found)
+    return known[0] if len(known) == 1 else None
+
+
 def _variable(world: World, name: str) -> Variable | None:
     """Return the variable of this name: the global, or the only static there is."""
-    found = [v for v in world.program.variables if v.key == name]
-    found = found or [
-        v for v in world.program.variables if v.name == name and v.storage == "static"
-    ]
-    return found[0] if len(found) == 1 else None
+    variables = world.program.variables
+    return _only(v for v in variables if v.key == name) or _only(
+        v for v in variables if v.name == name and v.storage == "static"
+    )
 
 
 def _load(variable: Variable, scope: Scope) -> str:

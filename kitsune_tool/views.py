@@ -738,7 +738,7 @@ class _Maker:
     def _condition(self, op: Tagged, case: Case, place: _Place, owner: Compound | None) -> str:
         what = "label" if op.by else "condition"
         texts = [self.expression(each, what, op.at, owner, place.old) for each in case.labels]
-        return " || ".join(f"tag == {text}" if op.by else text for text in texts)
+        return " || ".join(f"tag == {_number(text)}" if op.by else text for text in texts)
 
     def _unknown(self, pair: Pair, op: Tagged) -> Statement:
         name = type_place(self.plan.new, pair.new) or pair.where.new_place
@@ -1237,6 +1237,11 @@ def _type_reason(pair: Pair) -> str:
     if pair.visited:
         return "holds pointers that change: rewritten in place"
     return "stays as it is"
+
+
+def _number(label: str) -> str:
+    """Return a label as a number: it may be the address of something."""
+    return label if re.fullmatch(r"-?\d+|\w+", label) else f"(long long)({label})"
 
 
 def _kept(step: Step) -> Statement:

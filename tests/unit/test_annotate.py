@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 
@@ -129,6 +130,32 @@ def test_lengths(text: str, code: str) -> None:
     owner = world.resolve(Instance(0))
     assert isinstance(owner, Compound)
     assert expressions.translate(text, expressions.Scope(world, owner), HERE) == code
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("n", "in->n"),
+        ("$in.kind & (F_A | F_B)", "(*in).u.kind & (_kitsune_macro_F_A | _kitsune_macro_F_B)"),
+        ("self.n == 'x' && self.n<=3 || !self.n", "in->n == 'x' && in->n <= 3 || !in->n"),
+        ("self.n << 2", "in->n << 2"),
+    ],
+)
+def test_tags(text: str, code: str) -> None:
+    world = World(PROGRAM)
+    owner = world.resolve(Instance(0))
+    assert isinstance(owner, Compound)
+    macros: set[str] = set()
+    scope = expressions.Scope(world, owner, None, "tag", "(*in).u", bare=True, macros=macros)
+    assert expressions.translate(text, scope, HERE).replace("in->u", "(*in).u") == code
+    assert macros == set(re.findall(r"F_\w", text))
+
+
+def test_a_macro_needs_a_preamble() -> None:
+    world = World(PROGRAM)
+    with pytest.raises(KitsuneError, match="no variable, enumerator or type 'LIMIT'") as caught:
+        expressions.translate("LIMIT", expressions.Scope(world, None), HERE)
+    assert "macros need a 'preamble'" in (caught.value.hint or "")
 
 
 def test_self_is_for_members_only() -> None:

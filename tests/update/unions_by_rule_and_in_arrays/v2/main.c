@@ -1,0 +1,3 @@
+#include <kitsune.h>
+#include "types.h"
+#include "../body.h"

@@ -1,0 +1,6 @@
+struct pair {
+    int key, value;
+    struct pair *next;
+};
+
+#include "../body.h"

@@ -1,0 +1,6 @@
+struct pair {
+    int value, key;
+    struct pair *next;
+};
+
+#include "../body.h"
