@@ -75,6 +75,8 @@ def translate(text: str, scope: Scope, at: Location | None) -> str:
         before = token
     if not parts:
         raise _wrong(text, "it is empty", scope, at)
+    if scope.table and scope.owner and "->" in text:
+        scope.table.need_reachable(scope.owner.index)
     return _joined(parts)
 
 
@@ -200,6 +202,7 @@ def _variable(world: World, name: str) -> Variable | None:
 def _load(variable: Variable, scope: Scope) -> str:
     if scope.table is None:
         return variable.name
+    scope.table.need_reachable(variable.type)
     is_array = isinstance(scope.world.node(Instance(variable.type)), Array)
     pointer = scope.table.spell(Instance(variable.type), "(*)" if is_array else "*", const=True)
     return f'(*({pointer})kitsune__launcher->lookup_key(0, "{variable.key}"))'

@@ -556,8 +556,8 @@ class World:
             near = did_you_mean(name, self._named)
             raise KitsuneError("K103", f"{where} no type '{name}'{near}", at=at)
         if len(found) > 1 and context is not None:
-            near = set(self._units(context))
-            found = [i for i in found if near.issuperset(self._units(i))] or found
+            units = set(self._units(context))
+            found = [i for i in found if units.issuperset(self._units(i))] or found
         if len(found) > 1 and isinstance(self.types[found[0]], Record):
             files = sorted({self._source(i) for i in found})
             if len(files) == len(found):

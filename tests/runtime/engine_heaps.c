@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 
 #include "blocks.h"
+#include "claims.h"
 #include "registry.h"
 #include "transform.h"
 
@@ -625,6 +626,61 @@ static void outside_heap(void) {
     CHECK(fails_with("moves, but it is in memory that malloc did not give"));
 }
 
+/* Objects of a pool: the start of a block is the pool's. */
+static char pool[4096];
+static uint64_t pool_used;
+static void *given_back;
+static void *pool_get(uint64_t size_bytes) {
+    pool_used += 64;
+    return size_bytes <= 64 ? pool + pool_used - 64 + 16 : NULL;
+}
+static void pool_put(void *object) {
+    given_back = object;
+}
+static const struct kitsune_type pooled_type = {
+    .name = "struct inner",
+    .old_size = sizeof(struct old_inner),
+    .new_size = sizeof(struct new_inner),
+    .new_align = 8,
+    .how = KITSUNE_MOVE,
+    .visit = visit_inner,
+    .transform = transform_inner,
+    .embedded = 1,
+    .allocate = pool_get,
+    .release = pool_put,
+};
+
+static void allocator_of_its_own(void) {
+    struct old_inner *inner = (void *)((char *)calloc(1, 256) + 64);
+    inner->value = 42;
+    head_type = &pooled_type;
+    old_image.head = inner;
+    CHECK(migrate());
+    CHECK((char *)new_image.head == pool + 16);
+    CHECK(((struct new_inner *)new_image.head)->value == 42);
+    struct kitsune__retired *retired = kitsune__xf_end(xf);
+    uint64_t index = kitsune__retired_find(retired, (uintptr_t)inner);
+    CHECK(index != UINT64_MAX && kitsune__retired_allocator(retired, index) == pool_put);
+    CHECK(!given_back);
+    kitsune__retired_leave_returned(retired); /* the version that has the pool is gone, too */
+    CHECK(kitsune__retired_at(retired, index, NULL) == 0);
+    while (kitsune__retired_release(retired, UINT64_MAX))
+        continue;
+}
+
+static void union_that_went_apart(void) {
+    static const struct kitsune_part parts[] = {{0, 0, 1, 1, 8, NULL}, {0, 0, 2, 4, 4, NULL}};
+    static const struct kitsune_type type = {.name = "union u",
+                                             .old_size = 8,
+                                             .new_size = 16,
+                                             .how = KITSUNE_MOVE,
+                                             .parts = parts,
+                                             .part_count = 2};
+    uint64_t offset = 99;
+    CHECK(kitsune__type_locate(&type, 1, 0, NULL, 0, &offset) && offset == 0);
+    CHECK(!kitsune__type_locate(&type, 1, 3, NULL, 0, &offset)); /* 3 of the one, 5 of the other */
+}
+
 static void slack_is_no_rest(void) {
     /* Every size that malloc may round up, and reallocated blocks, are whole. */
     struct old_node *last = NULL;
@@ -1091,6 +1147,8 @@ static const struct {
     SCENARIO(literals),
     SCENARIO(shared_text),
     SCENARIO(unnamed_object),
+    SCENARIO(allocator_of_its_own),
+    SCENARIO(union_that_went_apart),
     SCENARIO(slack_is_no_rest),
     SCENARIO(aligned_blocks),
     SCENARIO(large_aligned_array),

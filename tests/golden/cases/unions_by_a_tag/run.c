@@ -10,14 +10,18 @@ int main(void) {
     first.message.with_item.kind = 1;
     first.message.with_item.item = &one;
     first.data = &two;
+    first.owner = &(struct _kitsune_old_rename_owner){1};
+    first.owned.item = &one;
     _kitsune_migrate_record(engine(), &old, &new);
     engine_settle(engine());
     printf("%d %d %ld\n", new->kind, new->values[0].item->number, new->values[1].item->weight);
+    printf("%d\n", new->owned.item == new->values[0].item);
     printf("%d %d %d %d\n", new->hidden == new->values[1].item, new->data == (void *)new->hidden,
            new->message.with_item.item == new->values[0].item, engine_moved);
     struct _kitsune_old_rename_record second = {.flags = 1, .real = 1.5};
     second.data = "text";
     second.kind = 1;
+    second.owner = &(struct _kitsune_old_rename_owner){0};
     second.values[0].text = second.data;
     old = &second;
     _kitsune_migrate_record(engine(), &old, &new);

@@ -20,7 +20,9 @@ union _kitsune_old_rename_value;
 struct _kitsune_old_rename_value_pair;
 union _kitsune_old_rename_message;
 struct _kitsune_old_rename_message_with_item;
+struct _kitsune_old_rename_owner;
 struct _kitsune_old_rename_record;
+union _kitsune_old_rename_record_owned;
 
 /* enum kind (main.c:2) */
 enum _kitsune_old_rename_kind {
@@ -76,7 +78,23 @@ _Static_assert(sizeof(union _kitsune_old_rename_message) == 16, "layout of union
 _Static_assert(offsetof(union _kitsune_old_rename_message, kind) == 0, "layout of union message, version 1");
 _Static_assert(offsetof(union _kitsune_old_rename_message, with_item) == 0, "layout of union message, version 1");
 
-/* struct record (main.c:6) */
+/* struct owner (main.c:6) */
+struct _kitsune_old_rename_owner {
+    int kind;
+};
+_Static_assert(sizeof(struct _kitsune_old_rename_owner) == 4, "layout of struct owner, version 1");
+_Static_assert(offsetof(struct _kitsune_old_rename_owner, kind) == 0, "layout of struct owner, version 1");
+
+/* anonymous union (main.c:15) */
+union _kitsune_old_rename_record_owned {
+    long bits;
+    struct _kitsune_old_rename_item *item;
+};
+_Static_assert(sizeof(union _kitsune_old_rename_record_owned) == 8, "layout of anonymous union, version 1");
+_Static_assert(offsetof(union _kitsune_old_rename_record_owned, bits) == 0, "layout of anonymous union, version 1");
+_Static_assert(offsetof(union _kitsune_old_rename_record_owned, item) == 0, "layout of anonymous union, version 1");
+
+/* struct record (main.c:7) */
 struct _kitsune_old_rename_record {
     enum _kitsune_old_rename_kind kind;
     union _kitsune_old_rename_value values[2];
@@ -84,13 +102,17 @@ struct _kitsune_old_rename_record {
     union { double real; struct _kitsune_old_rename_item *hidden; };
     union _kitsune_old_rename_message message;
     void *data;
+    struct _kitsune_old_rename_owner *owner;
+    union _kitsune_old_rename_record_owned owned;
 };
-_Static_assert(sizeof(struct _kitsune_old_rename_record) == 64, "layout of struct record, version 1");
+_Static_assert(sizeof(struct _kitsune_old_rename_record) == 80, "layout of struct record, version 1");
 _Static_assert(offsetof(struct _kitsune_old_rename_record, kind) == 0, "layout of struct record, version 1");
 _Static_assert(offsetof(struct _kitsune_old_rename_record, values) == 8, "layout of struct record, version 1");
 _Static_assert(offsetof(struct _kitsune_old_rename_record, flags) == 24, "layout of struct record, version 1");
 _Static_assert(offsetof(struct _kitsune_old_rename_record, message) == 40, "layout of struct record, version 1");
 _Static_assert(offsetof(struct _kitsune_old_rename_record, data) == 56, "layout of struct record, version 1");
+_Static_assert(offsetof(struct _kitsune_old_rename_record, owner) == 64, "layout of struct record, version 1");
+_Static_assert(offsetof(struct _kitsune_old_rename_record, owned) == 72, "layout of struct record, version 1");
 
 /* ---- version 2 ---- */
 struct _kitsune_new_rename_item;
@@ -98,7 +120,9 @@ union _kitsune_new_rename_value;
 struct _kitsune_new_rename_value_pair;
 union _kitsune_new_rename_message;
 struct _kitsune_new_rename_message_with_item;
+struct _kitsune_new_rename_owner;
 struct _kitsune_new_rename_record;
+union _kitsune_new_rename_record_owned;
 
 /* enum kind (main.c:2) */
 enum _kitsune_new_rename_kind {
@@ -156,7 +180,16 @@ _Static_assert(sizeof(union _kitsune_new_rename_message) == 16, "layout of union
 _Static_assert(offsetof(union _kitsune_new_rename_message, kind) == 0, "layout of union message, version 2");
 _Static_assert(offsetof(union _kitsune_new_rename_message, with_item) == 0, "layout of union message, version 2");
 
-/* struct record (main.c:6) */
+/* anonymous union (main.c:15) */
+union _kitsune_new_rename_record_owned {
+    long bits;
+    struct _kitsune_new_rename_item *item;
+};
+_Static_assert(sizeof(union _kitsune_new_rename_record_owned) == 8, "layout of anonymous union, version 2");
+_Static_assert(offsetof(union _kitsune_new_rename_record_owned, bits) == 0, "layout of anonymous union, version 2");
+_Static_assert(offsetof(union _kitsune_new_rename_record_owned, item) == 0, "layout of anonymous union, version 2");
+
+/* struct record (main.c:7) */
 struct _kitsune_new_rename_record {
     enum _kitsune_new_rename_kind kind;
     union _kitsune_new_rename_value values[2];
@@ -164,13 +197,17 @@ struct _kitsune_new_rename_record {
     union { double real; struct _kitsune_new_rename_item *hidden; };
     union _kitsune_new_rename_message message;
     void *data;
+    struct _kitsune_new_rename_owner *owner;
+    union _kitsune_new_rename_record_owned owned;
 };
-_Static_assert(sizeof(struct _kitsune_new_rename_record) == 80, "layout of struct record, version 2");
+_Static_assert(sizeof(struct _kitsune_new_rename_record) == 96, "layout of struct record, version 2");
 _Static_assert(offsetof(struct _kitsune_new_rename_record, kind) == 0, "layout of struct record, version 2");
 _Static_assert(offsetof(struct _kitsune_new_rename_record, values) == 8, "layout of struct record, version 2");
 _Static_assert(offsetof(struct _kitsune_new_rename_record, flags) == 40, "layout of struct record, version 2");
 _Static_assert(offsetof(struct _kitsune_new_rename_record, message) == 56, "layout of struct record, version 2");
 _Static_assert(offsetof(struct _kitsune_new_rename_record, data) == 72, "layout of struct record, version 2");
+_Static_assert(offsetof(struct _kitsune_new_rename_record, owner) == 80, "layout of struct record, version 2");
+_Static_assert(offsetof(struct _kitsune_new_rename_record, owned) == 88, "layout of struct record, version 2");
 
 /* ---- pairs of types ---- */
 extern const struct kitsune_type _kitsune_type_record_ptr;

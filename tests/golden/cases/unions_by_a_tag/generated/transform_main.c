@@ -77,6 +77,18 @@ void _kitsune_move_record(struct kitsune_xf *xf, const void *old, void *new) {
             kitsune__launcher->fail(xf, "the tag of 'struct record.data' is %lld, for which there is no case", tag);
         }
     }
+    out->owner = kitsune__launcher->plain(xf, in->owner, 4);
+    memcpy(&out->owned, &in->owned, 8);
+    {
+        long long tag = (long long)(in->owner->kind);
+        if (tag == 0) { /* 0: bits */
+            /* nothing to do */
+        } else if (tag == 1) { /* 1: item */
+            out->owned.item = kitsune__launcher->object(xf, in->owned.item, &_kitsune_type_item);
+        } else {
+            kitsune__launcher->fail(xf, "the tag of 'struct record.owned' is %lld, for which there is no case", tag);
+        }
+    }
 }
 
 /* struct record * holds pointers that change: rewritten in place */
@@ -149,18 +161,20 @@ static const struct kitsune_part _kitsune_parts_record[] = {
     { 32, 48, 8, 8, 1, NULL }, /*  */
     { offsetof(struct _kitsune_old_rename_record, message), offsetof(struct _kitsune_new_rename_record, message), 16, 16, 1, NULL }, /* message */
     { offsetof(struct _kitsune_old_rename_record, data), offsetof(struct _kitsune_new_rename_record, data), 8, 8, 1, NULL }, /* data */
+    { offsetof(struct _kitsune_old_rename_record, owner), offsetof(struct _kitsune_new_rename_record, owner), 8, 8, 1, NULL }, /* owner */
+    { offsetof(struct _kitsune_old_rename_record, owned), offsetof(struct _kitsune_new_rename_record, owned), 8, 8, 1, NULL }, /* owned */
 };
 
 /* struct record changed: objects get new blocks */
 const struct kitsune_type _kitsune_type_record = {
     .name = "struct record",
-    .old_size = 64,
-    .new_size = 80,
+    .old_size = 80,
+    .new_size = 96,
     .new_align = 8,
     .how = KITSUNE_MOVE,
     .transform = _kitsune_move_record,
     .parts = _kitsune_parts_record,
-    .part_count = 6,
+    .part_count = 8,
     .embedded = 0,
 };
 

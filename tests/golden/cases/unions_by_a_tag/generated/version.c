@@ -23,7 +23,7 @@ static int _kitsune_keep_initial(struct kitsune_xf *xf, const void *old, void *n
 }
 
 static const struct kitsune_migration migrations[] = {
-    /* record (main.c:14): copied, its pointers redirected */
+    /* record (main.c:17): copied, its pointers redirected */
     { .new_key = "record", .old_key = "record",
       .type = &_kitsune_type_record_ptr, .migrate = _kitsune_migrate_record,
       .flags = KITSUNE_MIGRATION_AUTO },
@@ -45,7 +45,7 @@ extern void _kitsune_mainupdate_xform(void) __attribute__((weak)) KITSUNE__LOCAL
 static const struct kitsune_plan plan = {
     .abi = KITSUNE_ABI,
     .size = sizeof(struct kitsune_plan),
-    .old_layout_digest = 0x05c83c65eef697c8ull,
+    .old_layout_digest = 0x7ca0fc4e42aa918full,
     .migrations = migrations,
     .migration_count = 1,
     .flags = 0,
@@ -57,4 +57,4 @@ static const struct kitsune_plan plan = {
     .mainupdate = _kitsune_mainupdate_xform,
 };
 
-KITSUNE_DEFINE_RELEASE(&identity, 0x67b30dfaf2f38c78ull, &plan);
+KITSUNE_DEFINE_RELEASE(&identity, 0x4ee9e400bab2fc3bull, &plan);

@@ -3,6 +3,7 @@ enum kind { ITEM, NUMBER, TEXT };
 struct item { long weight; int number; };
 union value { long number; char *text; struct item *item; struct { long low, high; } pair; };
 union message { int kind; struct { int kind; struct item *item; } with_item; };
+struct owner { int kind; };
 struct record {
     enum kind kind;
     union value values[2];
@@ -10,5 +11,7 @@ struct record {
     union { double real; struct item *hidden; };
     union message message;
     void *data;
+    struct owner *owner;
+    union { long bits; struct item *item; } owned;
 };
 struct record *record;
