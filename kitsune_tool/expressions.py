@@ -69,7 +69,11 @@ def translate(text: str, scope: Scope, at: Location | None) -> str:
                 _check_member(parts, token, text, scope, at)
                 parts.append(token)
         elif match.group("word") or match.group("tagged"):
-            parts.append(_name(token, text, scope, at))
+            known = _name(token, text, scope, at)
+            if known.startswith(MACRO_PREFIX) and text[position:].lstrip().startswith("("):
+                why = f"'{token}' is called, but a macro must be a number, without arguments"
+                raise _wrong(text, why, scope, at)
+            parts.append(known)
         else:
             parts.append(token)
         before = token

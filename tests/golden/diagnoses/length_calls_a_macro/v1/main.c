@@ -1,0 +1,2 @@
+struct item { int a; };
+struct list { int n; struct item *items; } list;
