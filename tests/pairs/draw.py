@@ -56,6 +56,8 @@ from pairs.oracle import is_wider
 _T = TypeVar("_T")
 NUMBERS = (*INTEGERS, *FLOATS)
 LONG_LIST = 400
+HEAVY = 24
+"""Numbers and pointers in one value, so that what is made of it stays small."""
 
 
 STRICT = Options()
@@ -166,6 +168,10 @@ class _Maker:
             self.records.append(self._record(index))
         if self.chance(30):
             self._typedef(count)
+
+    def _common_number(self) -> str:
+        """Return a number's type, often the same one: so pointers find something to lead to."""
+        return self.r.choice(("int", "int", "long", self.r.choice(NUMBERS)))
 
     def _enum(self, index: int) -> EnumType:
         count = self.r.randrange(1, 5)
@@ -305,7 +311,7 @@ class _Maker:
 
     def _inline(self, index: int) -> Type:
         """Return a type that can be a member's own."""
-        choices: list[Type] = [Num(self.r.choice(NUMBERS)) for _ in range(3)]
+        choices: list[Type] = [Num(self._common_number()) for _ in range(3)]
         choices += [EnumUse(i) for i in range(len(self.enums))]
         for i, typedef in enumerate(self.typedefs):
             if not isinstance(typedef.type, Use) or typedef.type.record not in self.flexible:
@@ -313,7 +319,19 @@ class _Maker:
         for i in range(min(index, len(self.records))):
             if i not in self.flexible:
                 choices.append(Use(i, self._bindings(self.planned[i])))
-        return self.r.choice(choices)
+        return self.r.choice([each for each in choices if self._weight(each) <= HEAVY])
+
+    def _weight(self, of: Type) -> int:
+        """Return how many numbers and pointers are in a value."""
+        match of:
+            case Use(record):
+                return sum(self._weight(each.type) for each in self.records[record].members)
+            case Named(typedef):
+                return self._weight(self.typedefs[typedef].type)
+            case Array(inner, count):
+                return count * self._weight(inner)
+            case _:
+                return 1
 
     def _bindings(self, parameters: tuple[bool, ...]) -> tuple[Type, ...]:
         return tuple(self._word() if each else self._binding() for each in parameters)
@@ -359,7 +377,7 @@ class _Maker:
         if kind == 9:
             return self._array(index)
         if kind == 10:
-            to: Type = Pointer(Num(self.r.choice(NUMBERS)))
+            to: Type = Pointer(Num(self._common_number()))
             return self.r.choice(
                 (
                     Pointer(None, "opaque", None, self.chance(50)),
@@ -378,12 +396,14 @@ class _Maker:
         if self.flavour.options.grow and self.changes(30):
             new_count += self.r.randrange(1, 3)
         of: Type = self._inline(index)
+        if self._weight(of) > HEAVY // 4:
+            of = Num("int")
         choice = self.r.randrange(4)
         if choice == 1:
             of = Num("char")
         elif choice == 2:
             of = Pointer(self._target(index))
-        elif choice == 3:
+        elif choice == 3 and self._weight(of) <= HEAVY // 4:
             of = Array(of, 2, 2)
         return Array(of, count, new_count)
 
@@ -684,6 +704,10 @@ class _Heap:
     blocks: list[_Block] = field(default_factory=list)
     slots: list[_Slot] = field(default_factory=list)
     budget: int = 12
+    by_type: dict[Type, list[int]] = field(default_factory=dict)
+    """Blocks by their type, of the first `sorted`."""
+    sorted: int = 0
+    norms: dict[Type, Type] = field(default_factory=dict)
     chain: Type | None = None
 
     def objects(self) -> tuple[Object, ...]:
@@ -841,7 +865,9 @@ class _Heap:
         if 2 <= choice <= 5:
             value = self._known(slot)
         elif choice >= 6:
-            value = self._inside(slot.to) if choice == 6 and self._may_be_inside(slot) else None
+            is_number = isinstance(plain(self.made, slot.to), Num)
+            wanted = choice == 6 or (is_number and choice <= 8)
+            value = self._inside(slot.to) if wanted and self._may_be_inside(slot) else None
             value = value or self._new(slot) or self._known(slot)
         if value is None and slot.ended:
             return
@@ -858,11 +884,14 @@ class _Heap:
 
     def _known(self, slot: _Slot) -> Value:
         to = self._norm(slot.to)
-        fits = [i for i, block in enumerate(self.blocks) if self._fits(block, slot, to)]
+        for block in self.blocks[self.sorted :]:
+            self.by_type.setdefault(self._norm(block.type), []).append(self.sorted)
+            self.sorted += 1
+        fits = [i for i in self.by_type.get(to, ()) if self._fits(self.blocks[i], slot)]
         return To(self.r.choice(fits)) if fits else None
 
-    def _fits(self, block: _Block, slot: _Slot, to: Type) -> bool:
-        if self._norm(block.type) != to or block.ended != slot.ended:
+    def _fits(self, block: _Block, slot: _Slot) -> bool:
+        if block.ended != slot.ended:
             return False
         if block.live != slot.live:
             return False
@@ -873,6 +902,12 @@ class _Heap:
         return len(block.elements) - block.ended == slot.count
 
     def _norm(self, of: Type) -> Type:
+        """Return the type without typedefs."""
+        if of not in self.norms:
+            self.norms[of] = self._without_typedefs(of)
+        return self.norms[of]
+
+    def _without_typedefs(self, of: Type) -> Type:
         found = plain(self.made, of)
         match found:
             case Pointer(to=to) if to is not None:
