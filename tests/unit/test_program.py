@@ -140,6 +140,18 @@ def test_two_statics_of_one_key_are_an_error() -> None:
     )
 
 
+def test_locals_of_two_functions_of_one_name_are_an_error_only_if_somebody_asks() -> None:
+    def noted(source: str, *requests: str) -> Unit:
+        made = unit(source, INT, v=0)
+        local = dataclasses.replace(made.variables[0], key="f#v", storage="local", function="f")
+        return dataclasses.replace(made, variables=(local,), requests=requests)
+
+    assert merged(noted("a.c"), noted("b.c")).variables == ()
+    assert [v.key for v in merged(noted("a.c"), noted("a.c")).variables] == ["f#v"]  # a header's
+    with pytest.raises(KitsuneErrors, match=r"K101.*'f#v'"):
+        merged(noted("a.c"), noted("b.c", "f#v"))
+
+
 def test_a_function_is_best_known_where_it_is_defined() -> None:
     taken = FunctionSymbol("f", "f", "global", None, defined=False, registered=True)
     made = FunctionSymbol("f", "f", "global", 0, defined=True, registered=False)
