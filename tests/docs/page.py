@@ -89,7 +89,7 @@ def run_page(page: str, place: Path, path: str) -> None:
 def source_tree(place: Path) -> Path:
     """Copy what an installation is made from: building one must not write into the checkout."""
     copy = place / "kitsune"
-    for name in ("kitsune_tool", "runtime", "templates", "examples"):
+    for name in ("docs", "kitsune_tool", "runtime", "templates", "examples"):
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(ROOT / name, copy / name, ignore=ignored)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
