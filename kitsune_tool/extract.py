@@ -22,6 +22,7 @@ from kitsune_tool.errors import KitsuneError, Location
 from kitsune_tool.frames import Frame, FrameFinder, LocalVariable, NotedFunction
 from kitsune_tool.index import FunctionInfo, Index, VariableInfo, live
 from kitsune_tool.model import (
+    OWN_HEADERS,
     UNKNOWN,
     Annotations,
     Array,
@@ -170,7 +171,8 @@ class _Extraction:
 
     def run(self) -> Extracted:
         for entry in self.index.roots:
-            self.graph.declare(entry)
+            if not self.locate(entry.external.start).file.startswith(OWN_HEADERS):
+                self.graph.declare(entry)
         if not self.said.registers:
             self.named_by_hand = self._named_by_hand()
         for info in self.index.variables.values():

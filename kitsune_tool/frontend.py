@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location, unmoved
 from kitsune_tool.extract import Extracted, Said, extract
 from kitsune_tool.insert import apply, declarations_in_front, labelled_statics, tables
-from kitsune_tool.model import EditMatch, Unit, to_json
+from kitsune_tool.model import OWN_HEADERS, EditMatch, Unit, to_json
+from kitsune_tool.resources import include_dir
 from kitsune_tool.scan import Scan, scan
 from kitsune_tool.switches import DEFAULT, Switches
 
@@ -97,6 +98,9 @@ def relative(path: str, config: FrontendConfig) -> str:
     if not path or path.startswith("<"):
         return path
     whole = os.path.abspath(os.path.join(config.directory, path))  # noqa: PTH100, PTH118 - hot
+    ours = _below(whole, str(include_dir()))
+    if ours is not None:  # wherever the tool is installed
+        return OWN_HEADERS + ours
     below = _below(whole, os.path.abspath(config.root))  # noqa: PTH100
     if below is None:  # one of the two may go through a symbolic link
         below = _below(os.path.realpath(whole), os.path.realpath(config.root))

@@ -19,6 +19,8 @@ from typing import Any, Literal, TypeAlias
 from kitsune_tool.errors import Location
 
 SCHEMA = 2
+OWN_HEADERS = "<kitsune>/"
+"""In front of the names of Kitsune's own headers, whose types are known only where used."""
 UNKNOWN = -1
 """A size, alignment or offset that is not known, or does not exist (bit-fields have no offset)."""
 

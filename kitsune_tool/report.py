@@ -19,6 +19,7 @@ from kitsune_tool.compare import type_place
 from kitsune_tool.definitions import place_text
 from kitsune_tool.errors import Location
 from kitsune_tool.model import (
+    OWN_HEADERS,
     UNKNOWN,
     Enum,
     FunctionSymbol,
@@ -52,7 +53,6 @@ FORMAT = 1
 
 Data: TypeAlias = dict[str, Any]
 
-_OF_KITSUNE = re.compile(r" kitsune_")
 _SPELLED = re.compile(r"\\U([0-9a-fA-F]{8})")
 _DRASTIC = ("rule", "transformed", "left-alone", "in-place", "copied")
 _ADDRESSES = frozenset(("uintptr_t", "intptr_t"))
@@ -438,13 +438,18 @@ def _rule_name(rule: Rule) -> Data:
     return {"rule": rule.label, "place": place_text(rule.at)}
 
 
+def _is_ours(at: Location) -> bool:
+    """Tell whether a type is of Kitsune's own headers, and so nobody's state."""
+    return at.file.startswith(OWN_HEADERS)
+
+
 def _named_types(world: World) -> dict[str, Instance]:
     """Return the program's own records and enums by their places, the first of a name."""
     found: dict[str, Instance] = {}
     for index, node in enumerate(world.types):
         if isinstance(node, Record | Enum) and node.complete and not getattr(node, "system", False):
             place = type_place(world, Instance(index))
-            if place is not None and node.at is not None and not _OF_KITSUNE.search(place):
+            if place is not None and node.at is not None and not _is_ours(node.at):
                 found.setdefault(place, Instance(index))
     return found
 

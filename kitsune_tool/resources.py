@@ -26,6 +26,7 @@ def templates_dir() -> Path:
     return _data_dir("templates")
 
 
+@functools.cache
 def include_dir() -> Path:
     """Return the directory of `kitsune.h` and the other public headers."""
     return _data_dir("runtime") / "include"

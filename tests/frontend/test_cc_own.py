@@ -179,6 +179,7 @@ def test_edit_that_fits_nothing_is_an_error_and_leaves_no_object(tree: Path) -> 
     assert done.stderr == (
         "src/prog.c:14: error[K071]: edit 1 (guard 'SETUP(&conn)' in main) matches nothing: no"
         " statement of 'main' holds 'SETUP(&conn)'\n"
+        "    int main(void)\n"
     )
     assert not (tree / "prog.o").exists()
 
@@ -189,7 +190,8 @@ def test_edit_that_does_not_compile(tree: Path) -> None:
     assert "src/prog.c:15:" in done.stderr
     assert "'nosuch' undeclared" in done.stderr
     assert done.stderr.endswith(
-        "kitsune: error[K054]: src/prog.c does not compile with the manifest's edits made in it\n"
+        "src/prog.c:15: error[K054]: src/prog.c does not compile with the manifest's edits made in"
+        " it\n"
         "hint: the compiler's messages above are about the inserted text, or about what it\n"
         "      does to the statements around it\n"
     )
@@ -235,7 +237,7 @@ def test_configuration_that_is_none(tree: Path, text: str | None, why: str) -> N
         (tree / "c.json").write_text(text)
     done = run(tree, "--kitsune-config=c.json", "gcc", "-c", "src/prog.c", status=1)
     assert done.stderr == (
-        f"kitsune: error[K053]: cannot use the front-end's configuration c.json: {why}\n"
+        f"c.json: error[K053]: cannot use it as the front-end's configuration: {why}\n"
         "hint: make it with 'kitsune config -o FILE'\n"
     )
 

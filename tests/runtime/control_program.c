@@ -50,7 +50,7 @@ static void say(const char *format, ...) {
 
 static void take_update(void) {
     struct kitsune__request request;
-    struct kitsune__outcome outcome = {.committed = 1, .objects = 7, .pause_ns = 1000};
+    struct kitsune__outcome outcome = {.committed = 1, .begun = 1, .objects = 7, .pause_ns = 1000};
 
     if (!kitsune__request_take(&request))
         return;
