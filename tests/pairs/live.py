@@ -108,6 +108,7 @@ class Live:
         ]
         done = subprocess.run(
             command,
+            cwd=self._built.directory,
             env=self._built.tool.environment(self._built.directory),
             capture_output=True,
             text=True,
@@ -209,6 +210,7 @@ def _launcher(built: Built) -> list[str]:
         code = "from kitsune_tool import launcher; print(launcher.launcher_path())"
         done = subprocess.run(
             [sys.executable, "-c", code],
+            cwd=built.directory,  # not where another copy of the tool may be
             env=built.tool.environment(built.directory),
             capture_output=True,
             text=True,
