@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pairs.faults import FAULTS, Fault, found, planted
+from pairs.draw import FLAVOURS, drawn
+from pairs.faults import FAULTS, Fault, found, planted, shown
+from pairs.oracle import refusals
+from pairs.run import Failure
 
 
 def _name(fault: Fault) -> str:
@@ -34,3 +37,20 @@ def test_there_is_something_wrong_in_each(tmp_path: Path) -> None:
     for number, fault in enumerate(FAULTS):
         root = planted(fault, tmp_path / str(number)).root
         assert fault.wrong in (root / fault.file).read_text()
+
+
+def test_what_fails_for_another_reason_finds_no_fault() -> None:
+    wrong = FLAVOURS[-1]
+    cases = [case for case in drawn(wrong, 16, 1) if refusals(case, wrong.options)]
+    group = tuple(enumerate(cases[:4]))
+
+    def failures(what: str, count: int) -> list[Failure]:
+        return [Failure(number, case, what) for number, case in group[:count]]
+
+    missing = failures("the build must say ['K121'], says []\n", 4)
+    assert shown(missing[:1], group, wrong) == missing[:1]
+    assert not shown(missing, group, wrong)  # the tool itself ended
+    for what in ("compile: k0_", "build: refused", "update: K353 k0_"):
+        assert not shown(failures(what, 1), group, wrong)
+    heap = failures("v1: is 1, must be 2", 4)
+    assert shown(heap, group, wrong) == heap
