@@ -184,6 +184,7 @@ class Layout:
                     self._put_member(image, at, found, index, inner)
             case Array(inner) | Flexible(inner), Row(elements):
                 size = self.size(inner)
+                image.grow(at + len(elements) * size)
                 for index, each in enumerate(elements):
                     self._put(image, at + index * size, inner, each)
             case ((Pointer() | Code()), (To() | ToText() | ToCode())):
