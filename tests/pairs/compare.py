@@ -153,7 +153,34 @@ class Comparison:
                 if data is None:
                     self.wrong(where, "is no memory")
                     return
-                self.pointer(where, int.from_bytes(data, "little"), value)
+                got = int.from_bytes(data, "little")
+                if not self.is_left(found, got, value):
+                    self.pointer(where, got, value)
+
+    def is_left(self, of: Type, got: int, value: Value) -> bool:
+        """Tell whether a pointer to bytes still leads into the old version's own variable.
+
+        Such pointers count as closed: those in objects that nobody has to visit are not looked at,
+        whether they lead to a constant or to a variable; what they lead to stays mapped.
+        """
+        if not self.updated or not isinstance(value, To) or not self.is_to_bytes(of):
+            return False
+        if self.old.case.objects[value.object].variable < 0 or self.live.read(got, 1) is None:
+            return False
+        return got == self.old_place(value)
+
+    def is_to_bytes(self, of: Type) -> bool:
+        """Tell whether a type is a pointer to single bytes."""
+        if not isinstance(of, Pointer) or of.to is None:
+            return False
+        to = plain(self.old.case, of.to)
+        return isinstance(to, Num) and self.old.size(to) == 1
+
+    def old_place(self, value: To) -> int:
+        """Return where a way into a variable led before the update."""
+        thing = self.old.case.objects[value.object]
+        address = self.old.meta.places["variable", self.old.number, thing.variable]
+        return address + self.old.way_in(thing, value.path)
 
     def record(self, where: str, address: int, of: Use, value: Value) -> None:
         """Compare the members of a record."""
@@ -172,8 +199,8 @@ class Comparison:
                 kind = member_type(member, self.new.side, of.bound)
                 place = address + self.new.offset(of.record, index)
                 self.value(name, place, kind, inner)
-                if isinstance(inner, ToText) and self.updated:
-                    self.pooled(name, place, inner, of)
+                if isinstance(inner, To | ToText) and self.updated:
+                    self.looked_at(name, place, inner, of)
 
     def pointer(self, where: str, got: int, value: Value) -> None:
         """Compare a pointer."""
@@ -199,13 +226,18 @@ class Comparison:
         if data != wanted:
             self.wrong(where, f"is {data!r}, must be {wanted!r}")
 
-    def pooled(self, where: str, place: int, value: ToText, of: Use) -> None:
-        """What is in a new object was looked at: it is no longer the old version's own text."""
-        old = Use(of.record, of.bound)
-        data = self.live.read(place, 8) or b""
-        before = self.old.meta.places["literal", self.old.number, value.literal] + value.offset
-        changed = is_changed(self.old, self.new, old, old)
-        if changed and int.from_bytes(data, "little") == before:
+    def looked_at(self, where: str, place: int, value: To | ToText, of: Use) -> None:
+        """What is in a new object was looked at: it leads to nothing of the old version's."""
+        if not is_changed(self.old, self.new, of, of):
+            return
+        if isinstance(value, ToText):
+            places = self.old.meta.places
+            before = places["literal", self.old.number, value.literal] + value.offset
+        elif self.old.case.objects[value.object].variable >= 0:
+            before = self.old_place(value)
+        else:
+            return
+        if int.from_bytes(self.live.read(place, 8) or b"", "little") == before:
             self.wrong(where, "still points into the old version")
 
     def overlaps(self) -> None:
