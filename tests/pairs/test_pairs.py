@@ -1,7 +1,7 @@
 """Random pairs of versions with random heaps are updated for real, and are what the oracle says.
 
-A bounded number of each flavour: those that once failed (`fixed/`), and some of a fixed seed, so that
-the same cases are tried each time. `./kit pairs` does as many as asked for, of new seeds.
+A bounded number of each flavour: those that once failed (`fixed/`), and some of a fixed seed, so
+that the same cases are tried each time. `./kit pairs` does as many as asked for, of new seeds.
 """
 
 from __future__ import annotations
