@@ -85,7 +85,8 @@ class Comparison:
     def added_variables(self) -> None:
         """Compare what the old version did not have with its initial value or rule."""
         for index, what in enumerate(self.old.case.variables):
-            if what.old or not self.updated or not isinstance(what.new_type, Num):
+            is_added = what.new and not what.old
+            if not is_added or not self.updated or not isinstance(what.new_type, Num):
                 continue
             address = self.new.meta.places["variable", self.new.number, index]
             wanted = what.rule.plus if what.rule is not None else what.new_initial
