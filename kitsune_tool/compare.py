@@ -57,6 +57,8 @@ class Comparison:
     """Places that lead to the place of a rule further down."""
     removed: frozenset[str] = frozenset()
     """Old keys and places that a rename took away from their namesakes."""
+    spoken: frozenset[str] = frozenset()
+    """Places that rules give values for, in both versions."""
 
     def value_rule(self, places: Iterable[str]) -> PlacedRule | None:
         """Return the rule that gives the value at one of `places` of the new version."""
@@ -117,6 +119,9 @@ def compare(old: World, new: World, rules: RuleSet, *, strict: bool = False) -> 
     if errors:
         raise KitsuneErrors(tuple(errors))
     comparison.borders = _borders(comparison)
+    comparison.spoken = frozenset(
+        place for p in comparison.values.values() for place in (p.old, p.new) if place is not None
+    )
     comparison.removed = frozenset(p.old for p in comparison.renames.values() if p.old is not None)
     return comparison
 

@@ -32,6 +32,7 @@ from kitsune_tool.compare import (
 )
 from kitsune_tool.diagnose import Diagnoses, SourceLine, no_source
 from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location, Note
+from kitsune_tool.identity import identity
 from kitsune_tool.likely import Guess, Likely
 from kitsune_tool.model import (
     UNKNOWN,
@@ -418,7 +419,12 @@ class _Planner:
         Called when all else is known, so that a type has one pair however it is reached.
         """
         silent = _Planner(
-            Comparison(self.old, self.new, renames=self.comparison.renames),
+            Comparison(
+                self.old,
+                self.new,
+                renames=self.comparison.renames,
+                spoken=self.comparison.spoken,
+            ),
             self.rules,
             self.options,
             Diagnoses(no_source),
@@ -676,7 +682,9 @@ class _Planner:
     def _records(self, both: _Both, where: Where, follow: tuple[str, ...]) -> Pair:
         old_view, new_view = both.old_view, both.new_view
         assert isinstance(old_view, Compound) and isinstance(new_view, Compound)
-        key = ("record", old_view, new_view, follow)
+        spoken = self.comparison.spoken
+        one = identity(self.old, old_view, spoken)
+        key = (one, identity(self.new, new_view, spoken), follow)
         pair = self.known.get(key)
         if pair is not None:
             return pair

@@ -364,6 +364,8 @@ def _is_record_changed(  # noqa: PLR0911 - one per kind of change
     for index, member in enumerate(record.members):
         if member.old != member.new or member.rule is not None or member.ignore:
             return True
+        if not member.old:
+            continue  # of a case made smaller
         if member.group != member.new_group:
             return True
         if member.bits is not None or member.new_bits is not None:
