@@ -157,8 +157,7 @@ def _value(unit: Unit, namer: Namer, slot: Slot) -> str | None:
 
 _FRAMES = """\
 struct __kt_slot { const void *symbol; const volatile void *address; };
-struct __kt_frame { struct __kt_frame *outer, **head; unsigned long long count; }
-  __attribute__((__may_alias__));
+struct __kt_frame { struct __kt_frame *outer, **head; unsigned long long count; };
 extern void kitsune__enter(struct __kt_frame *) __attribute__((__weak__, __visibility__("hidden")));
 static __inline__ __attribute__((__unused__, __no_instrument_function__)) void *
 __kt_enter(struct __kt_frame *frame) {

@@ -68,7 +68,7 @@ struct kitsune_frame {
     struct kitsune_frame *outer, **head; /* the thread's list */
     uint64_t count;
     struct kitsune_slot slots[];
-} __attribute__((may_alias));
+};
 
 #define KITSUNE_SYMBOLS_SECTION "kitsune_symbols"
 #define KITSUNE_RECORDS_SECTION ".kitsune"         /* not loaded: the units' records, as text */

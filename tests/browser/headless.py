@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -106,7 +107,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @contextlib.contextmanager
 def started(directory: Path) -> Iterator[Browser]:
     """Start a browser that keeps its files in a directory, and end it."""
-    environment = os.environ | {"HOME": str(directory), "TMPDIR": str(directory)}
+    # It puts a socket there, whose path may have 107 bytes: pytest's directories can be too long.
+    short = tempfile.mkdtemp(prefix="chromium-")
+    environment = os.environ | {"HOME": str(directory), "TMPDIR": short}
     driver = subprocess.Popen(
         ["chromedriver", "--port=0"], stdout=subprocess.PIPE, text=True, env=environment
     )
@@ -127,6 +130,7 @@ def started(directory: Path) -> Iterator[Browser]:
         driver.wait(30)
         assert driver.stdout is not None
         driver.stdout.close()
+        shutil.rmtree(short, ignore_errors=True)
 
 
 _PORT = re.compile(r"successfully on port (\d+)")

@@ -39,7 +39,7 @@ def test_a_question_that_the_old_version_does_not_keep_is_answered_when_it_is_re
 
 def output_of(*options: str) -> str:
     """Run the scenario and return what it prints."""
-    command = [sys.executable, ROOT / "examples/dnsmasq/scenario.py", "--cflags=-O1", *options]
+    command = [sys.executable, str(ROOT / "examples/dnsmasq/scenario.py"), "--cflags=-O1", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
     if done.returncode == NOT_HERE:
         pytest.skip(done.stderr.strip().splitlines()[0])

@@ -7,6 +7,7 @@ struct list {
 
 static struct list E_G(int) *numbers;
 static struct list *any;
+int count;
 
 int main(void)
 {
