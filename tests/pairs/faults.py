@@ -136,7 +136,7 @@ FAULTS = (
         "self.diagnoses.field_added(",
         "_ = (",
         "wrong",
-        first=9,
+        first=13,
     ),
     Fault(
         "an enumerator that is gone needs no rule",

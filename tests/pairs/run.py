@@ -98,7 +98,7 @@ def _messages(complaints: str) -> list[str]:
     """Return the errors, each with what belongs to it."""
     lines = complaints.splitlines()
     starts = [i for i, line in enumerate(lines) if "error[" in line]
-    ends = [*starts[1:], len(lines)]
+    ends = [*starts, len(lines)][1:]
     return ["\n".join(lines[a:b]) for a, b in zip(starts, ends, strict=True)]
 
 
