@@ -72,7 +72,7 @@ def _try_refused(
             built = build(Group(tuple(cases), options), Path(name), compiler, tool)
         except BuildError as error:
             return _blamed(cases, "compile: " + str(error))
-        said = _codes(built.complaints)
+        said = codes(built.complaints)
         failures = []
         for number, case in cases:
             wanted, got = refusals(case, options), said.get(number, frozenset())
@@ -84,7 +84,8 @@ def _try_refused(
         return failures
 
 
-def _codes(complaints: str) -> dict[int, frozenset[str]]:
+def codes(complaints: str) -> dict[int, frozenset[str]]:
+    """Return the codes of errors by the cases that they name."""
     found: dict[int, frozenset[str]] = {}
     for text in _messages(complaints):
         code, name = _ERROR.search(text), _NAME.search(text)
@@ -123,7 +124,7 @@ def _built(
         return _blamed(cases, "compile: " + str(error))
     if not built.complaints:
         return built
-    said = _codes(built.complaints)
+    said = codes(built.complaints)
     refused = [
         Failure(n, case, f"build: refused\n{_about(built.complaints, n)}")
         for n, case in cases

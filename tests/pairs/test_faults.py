@@ -9,7 +9,7 @@ import pytest
 from pairs.draw import FLAVOURS, drawn
 from pairs.faults import FAULTS, Fault, found, planted, shown
 from pairs.oracle import refusals
-from pairs.run import Failure
+from pairs.run import Failure, codes
 
 
 def _name(fault: Fault) -> str:
@@ -54,3 +54,9 @@ def test_what_fails_for_another_reason_finds_no_fault() -> None:
         assert not shown(failures(what, 1), group, wrong)
     heap = failures("v1: is 1, must be 2", 4)
     assert shown(heap, group, wrong) == heap
+
+
+def test_a_build_that_says_nothing_has_no_codes() -> None:
+    assert not codes("")
+    both = "a.h:1:2: error[K121]: 'k3_a'\n  text\nb.h:1:2: error[K122]: 'k4_b'\n"
+    assert codes(both) == {3: {"K121"}, 4: {"K122"}}
