@@ -23,7 +23,7 @@ from pairs.memory import Layout
 from pairs.oracle import refusals
 
 _ERROR = re.compile(r"error\[(K\d+)\]")
-_NAME = re.compile(r"\bk(\d+)_")
+_NAME = re.compile(r"(?<![A-Za-z0-9])k(\d+)_")
 Numbered = tuple[int, Case]
 _STOPS = "update: "
 _KINDS = ("compile", "build", "update", "the build must say")
