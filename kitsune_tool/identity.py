@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import assert_never
 
+from kitsune_tool.errors import KitsuneError
 from kitsune_tool.resolve import (
     Atom,
     Bits,
@@ -27,7 +28,7 @@ from kitsune_tool.resolve import (
 
 
 def identity(world: World, view: Compound, spoken: frozenset[str]) -> Hashable:
-    """Return what is equal for views of the same record. Raises `KitsuneError`."""
+    """Return what is equal for views of the same record."""
     bound = tuple(
         (name, None if each is None else _bound(world, each, spoken))
         for name, each in view.bindings
@@ -42,7 +43,10 @@ def _bound(world: World, instance: Instance, spoken: frozenset[str]) -> Hashable
 
 
 def _view(world: World, instance: Instance, spoken: frozenset[str]) -> Hashable:
-    view = world.resolve(instance)
+    try:
+        view = world.resolve(instance)
+    except KitsuneError:  # whoever looks at such values says so; perhaps nobody does
+        return instance
     match view:
         case Atom(index):
             return ("atom", index)
