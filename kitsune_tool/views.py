@@ -329,6 +329,7 @@ class _Maker:
         self.pair_idents: dict[Any, str] = {}
         self.types: dict[Any, str] = {}
         self.functions: set[tuple[str, Any]] = set()
+        self.misplaced = self._find_misplaced()
         self.pointed = {self.shape(p): p for p in plan.pairs if p.pointed and self._is_object(p)}
         self.pointed_types = {
             self._types(p): p for p in self.pointed.values() if isinstance(p.op, Words | Tagged)
@@ -483,6 +484,33 @@ class _Maker:
             self.macros.setdefault(name, MacroView(name, place.file, place.line))
         return translated
 
+    def _find_misplaced(self) -> set[object]:
+        """Return the shapes of values that a packed struct holds at a place not fit for them."""
+        found: set[int] = set()
+        queue = [part for pair in self.plan.pairs for part in self._ill_placed(pair)]
+        shapes = set()
+        while queue:
+            pair = queue.pop()
+            if pair.number not in found:
+                found.add(pair.number)
+                shapes.add(self.shape(pair))
+                queue += parts(pair.op)
+        return shapes
+
+    def _ill_placed(self, pair: Pair) -> Iterable[Pair]:
+        steps = pair.op.steps if isinstance(pair.op, Fields) else ()
+        for step in steps:
+            if step.pair is None:
+                continue
+            sides = [(self.plan.new, pair.new, step.pair.new, step.new)]
+            if step.old is not None:
+                sides.append((self.plan.old, pair.old, step.pair.old, step.old))
+            for world, around, of, member in sides:
+                align = world.align(of)
+                if member.offset % align or world.align(around) < align:
+                    yield step.pair
+                    break
+
     # -- functions --------------------------------------------------------------------------------
 
     def function(self, mode: Mode, pair: Pair) -> str:
@@ -501,14 +529,25 @@ class _Maker:
     def _function(
         self, name: str, pair: Pair, body: tuple[Statement, ...], reason: str
     ) -> FunctionView:
+        pointer_to = self._pointer_to
+        if self.shape(pair) in self.misplaced:
+            pointer_to = self._unaligned_pointer_to
         return FunctionView(
             name,
             f"{self.plan.new.spell(pair.new)}: {reason}",
-            self._pointer_to(self.old, pair.old, "in", const=True),
-            self._pointer_to(self.new, pair.new, "out"),
+            pointer_to(self.old, pair.old, "in", const=True),
+            pointer_to(self.new, pair.new, "out"),
             body,
             _names_used(body),
         )
+
+    def _unaligned_pointer_to(
+        self, table: TypeTable, instance: Instance, name: str, *, const: bool = False
+    ) -> str:
+        """Declare a pointer to what a packed struct may hold, where the compiler expects it not."""
+        named = table.spell(instance, f"{name}_type")
+        typedef = f"typedef {named} __attribute__((aligned(1)))"
+        return f"{typedef}; {'const ' if const else ''}{name}_type *{name}"
 
     def _pointer_to(
         self, table: TypeTable, instance: Instance, name: str, *, const: bool = False
