@@ -42,7 +42,9 @@ def _bound(world: World, instance: Instance, spoken: frozenset[str]) -> Hashable
     return (names, _view(world, instance, spoken))
 
 
-def _view(world: World, instance: Instance, spoken: frozenset[str]) -> Hashable:
+def _view(  # noqa: PLR0911 - one case per kind of view
+    world: World, instance: Instance, spoken: frozenset[str]
+) -> Hashable:
     try:
         view = world.resolve(instance)
     except KitsuneError:  # whoever looks at such values says so; perhaps nobody does
