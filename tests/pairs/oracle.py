@@ -102,8 +102,9 @@ class _Walk:
                     self.codes.add("K125")
 
     def _alike(self, name: str, new_name: str) -> bool:
-        if name in INTEGERS and INTEGERS[name] == INTEGERS.get(new_name):
-            return "_Bool" not in (name, new_name)
+        is_same = name in INTEGERS and INTEGERS[name] == INTEGERS.get(new_name)
+        if is_same and "_Bool" not in (name, new_name):
+            return True
         return self.options.widen and is_wider(name, new_name)
 
     def _enum(self, index: int) -> None:
