@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from kitsune_tool.frontend import FrontendConfig, Processed, process
 from kitsune_tool.insert import apply
 from kitsune_tool.model import Enum, Record, Type, Typedef, Unit, Variable
 
-HEADERS = Path(__file__).parents[2] / "runtime" / "include"
+sys.path.insert(0, str(Path(__file__).parent))
+
+from preprocessed import preprocess
 
 DUMP = r"""
 #include <stdio.h>
@@ -111,13 +114,6 @@ def run(*command: object) -> str:
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def preprocess(source: Path, *flags: str) -> str:
-    command = ["gcc", "-E", "-D__KT__", f"-I{HEADERS}", *flags, source.name]
-    done = subprocess.run(command, cwd=source.parent, capture_output=True, check=False, timeout=60)
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode("latin-1")
 
 
 def compile_text(text: str, target: Path, *flags: str) -> str:

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from preprocessed import preprocess
 
 from kitsune_tool.errors import KitsuneErrors
 from kitsune_tool.frontend import FrontendConfig, process
 from kitsune_tool.switches import Settings, Switches, UnitSettings
-
-from .conftest import preprocess
 
 RUNTIME = r"""
 #include <stdio.h>

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from preprocessed import preprocess
 
 from kitsune_tool.frontend import FrontendConfig, process
-
-from .conftest import preprocess
 
 SAMPLES = {
     "int f(void) { static _Thread_local int x = 5; return x++; }": {"unit.c/f#x": 4},
