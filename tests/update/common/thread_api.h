@@ -8,6 +8,7 @@
 #ifndef THREAD_API_H
 #define THREAD_API_H
 
+#include <errno.h>
 #include <ktthreads.h>
 #include <signal.h>
 #include <stdint.h>
@@ -113,22 +114,35 @@ static void *ask_for_update(void *path)
     return path;
 }
 
-/* Ends all threads; prints what they return. */
-static void stop(void)
+/* Once is not enough: a signal that comes just before the sleep does not end it. */
+static void *rouse_until_joined(pthread_t thread)
 {
-    stopping = 1;
-    for (int i = 0; i < thread_count; i++) {
-        void *result;
+    void *result = NULL;
 
-        pthread_cond_broadcast(&condition);
+    while (pthread_tryjoin_np(thread, &result) == EBUSY) {
         wake_by_line(&line_pipe[1]);
         if (write(byte_pipe[1], "x", 1) != 1)
             perror("write");
-        pthread_kill(threads[i], SIGUSR1);
-        if (ktthreads_pthread_join(threads[i], &result) != 0)
-            perror("join");
-        printf("%ld ", (long)result % 100);
+        pthread_kill(thread, SIGUSR1);
+        usleep(1000);
     }
+    return result;
+}
+
+/* Ends all threads; prints what they return. */
+static void stop(void)
+{
+    void *result;
+
+    pthread_mutex_lock(&mutex); /* or a thread could look at it before, and wait behind */
+    stopping = 1;
+    pthread_cond_broadcast(&condition);
+    pthread_mutex_unlock(&mutex);
+    if (ktthreads_pthread_join(threads[0], &result) != 0)
+        perror("join");
+    printf("%ld ", (long)result % 100);
+    for (int i = 1; i < thread_count; i++)
+        printf("%ld ", (long)rouse_until_joined(threads[i]) % 100);
     printf("%d\n", rounds);
 }
 
