@@ -65,6 +65,13 @@ def add_parsers(parsers: _Parsers) -> None:
 
 def _add_run(parsers: _Parsers) -> None:
     parser = parsers.add_parser("run", help="start a program from one of its releases")
+    parser.add_argument(
+        "--public-key",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="accept only releases that this key of minisign has signed (several: one of them)",
+    )
     _add_release(parser)
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENTS")
     parser.set_defaults(run=_guarded(_run), json=False)
@@ -149,8 +156,9 @@ def _run(options: argparse.Namespace) -> int:
     program = launcher.launcher_path()
     sys.stdout.flush()
     sys.stderr.flush()
+    keys = [word for key in options.public_key for word in ("--public-key", key)]
     try:
-        os.execv(program, [str(program), "--", str(release), *options.arguments])
+        os.execv(program, [str(program), *keys, "--", str(release), *options.arguments])
     except OSError as error:
         raise KitsuneError(
             "K305",

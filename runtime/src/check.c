@@ -4,7 +4,6 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
@@ -12,6 +11,8 @@
 #include <unistd.h>
 
 #include "platform.h"
+#include "safe_file.h"
+#include "trust.h"
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010u
@@ -25,16 +26,8 @@
 #error "unknown machine"
 #endif
 
-__attribute__((format(printf, 3, 4))) static enum kitsune__acceptance
-refuse(struct kitsune__problem *problem, enum kitsune__code code, const char *format, ...) {
-    va_list arguments;
-
-    problem->code = code;
-    va_start(arguments, format);
-    kitsune__formatv(problem->text, sizeof problem->text, format, arguments);
-    va_end(arguments);
-    return KITSUNE__RELEASE_REFUSED;
-}
+/* Fills the problem. */
+#define REFUSE(...) (kitsune__refuse(__VA_ARGS__), KITSUNE__RELEASE_REFUSED)
 
 /* ---- the bytes ----------------------------------------------------------------------------- */
 
@@ -155,15 +148,15 @@ static enum kitsune__acceptance read_identity(const struct image *image, const E
 
     if (section->sh_size < prefix || !fetch(image, section->sh_offset, identity, prefix) ||
         identity->magic != KITSUNE_MAGIC)
-        return refuse(problem, KITSUNE__NOT_A_RELEASE,
+        return REFUSE(problem, KITSUNE__NOT_A_RELEASE,
                       "not a release: its section kitsune_identity is damaged");
     if (identity->abi < KITSUNE_ABI)
-        return refuse(problem, KITSUNE__ABI_OLDER,
+        return REFUSE(problem, KITSUNE__ABI_OLDER,
                       "the release was built for interface %u, older than the launcher's %u; "
                       "build it again with the installed kitsune",
                       identity->abi, KITSUNE_ABI);
     if (identity->abi > KITSUNE_ABI)
-        return refuse(problem, KITSUNE__ABI_NEWER,
+        return REFUSE(problem, KITSUNE__ABI_NEWER,
                       "the release was built for interface %u, newer than the launcher's %u; "
                       "install that kitsune and start the program with its launcher",
                       identity->abi, KITSUNE_ABI);
@@ -172,7 +165,7 @@ static enum kitsune__acceptance read_identity(const struct image *image, const E
         !is_text(identity->program, sizeof identity->program) ||
         !is_text(identity->version, sizeof identity->version) ||
         identity->parent_count > sizeof identity->parents / sizeof identity->parents[0])
-        return refuse(problem, KITSUNE__NOT_A_RELEASE,
+        return REFUSE(problem, KITSUNE__NOT_A_RELEASE,
                       "not a release: its section kitsune_identity is damaged");
     return KITSUNE__RELEASE_ACCEPTED;
 }
@@ -189,13 +182,13 @@ static enum kitsune__acceptance compare_with_running(const struct kitsune_identi
                                                      const struct kitsune__running *release,
                                                      struct kitsune__problem *problem) {
     if (strcmp(release->program, running->program) != 0)
-        return refuse(problem, KITSUNE__WRONG_PROGRAM,
+        return REFUSE(problem, KITSUNE__WRONG_PROGRAM,
                       "the release is of program '%s'; '%s' is running", release->program,
                       running->program);
     if (memcmp(release->build_id, running->build_id, sizeof running->build_id) == 0)
         return KITSUNE__RELEASE_IS_RUNNING;
     if (!is_parent(identity, running->build_id))
-        return refuse(problem, KITSUNE__WRONG_PARENT,
+        return REFUSE(problem, KITSUNE__WRONG_PARENT,
                       "version %s does not follow what is running: it was built against other "
                       "releases than this build of version %s",
                       release->version, running->version);
@@ -213,13 +206,13 @@ enum kitsune__acceptance kitsune__check_image(const void *bytes, size_t size,
     const char *wrong;
 
     if (!is_shared_object(&image, &header))
-        return refuse(problem, KITSUNE__NOT_A_RELEASE,
+        return REFUSE(problem, KITSUNE__NOT_A_RELEASE,
                       "not a release: no shared object of this machine");
     wrong = check_segments(&image, &header, release->build_id);
     if (wrong)
-        return refuse(problem, KITSUNE__NOT_A_RELEASE, "not a release: %s", wrong);
+        return REFUSE(problem, KITSUNE__NOT_A_RELEASE, "not a release: %s", wrong);
     if (!find_identity(&image, &header, &section))
-        return refuse(problem, KITSUNE__NOT_A_RELEASE,
+        return REFUSE(problem, KITSUNE__NOT_A_RELEASE,
                       "not a release: it has no section kitsune_identity");
     if (read_identity(&image, &section, &identity, problem) != KITSUNE__RELEASE_ACCEPTED)
         return KITSUNE__RELEASE_REFUSED;
@@ -230,49 +223,6 @@ enum kitsune__acceptance kitsune__check_image(const void *bytes, size_t size,
 }
 
 /* ---- the file ------------------------------------------------------------------------------ */
-
-static enum kitsune__acceptance check_file(const struct stat *status, uid_t owner,
-                                           struct kitsune__problem *problem) {
-    if (!S_ISREG(status->st_mode))
-        return refuse(problem, KITSUNE__UNSAFE_FILE, "the release is no regular file");
-    if (status->st_uid != 0 && status->st_uid != owner)
-        return refuse(
-            problem, KITSUNE__UNSAFE_FILE,
-            "the release belongs to uid %u; it must belong to root or to uid %u, as which "
-            "the program was started",
-            status->st_uid, owner);
-    /* A group of its own is what many systems give each user, with a mask of 002. */
-    if ((status->st_mode & S_IWOTH) || ((status->st_mode & S_IWGRP) && status->st_gid != getegid()))
-        return refuse(problem, KITSUNE__UNSAFE_FILE,
-                      "the release can be written by others (mode 0%u%u%u)",
-                      status->st_mode >> 6 & 7, status->st_mode >> 3 & 7, status->st_mode & 7);
-    if (status->st_size > KITSUNE__RELEASE_SIZE_LIMIT)
-        return refuse(problem, KITSUNE__UNSAFE_FILE, "the release is larger than %ld bytes",
-                      (long)KITSUNE__RELEASE_SIZE_LIMIT);
-    return KITSUNE__RELEASE_ACCEPTED;
-}
-
-/* Opens for reading what `path` names itself; a fifo must not block, a link must not lead elsewhere. */
-static int open_release(const char *path, uid_t owner, struct stat *status,
-                        struct kitsune__problem *problem) {
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-
-    if (file < 0) {
-        if (errno == ELOOP)
-            refuse(problem, KITSUNE__UNSAFE_FILE,
-                   "the release is a symbolic link; name the file itself");
-        else
-            refuse(problem, KITSUNE__NO_FILE, "the release cannot be opened: %s",
-                   strerrordesc_np(errno));
-        return -1;
-    }
-    if (fstat(file, status) < 0)
-        refuse(problem, KITSUNE__NO_FILE, "the release cannot be read: %s", strerrordesc_np(errno));
-    else if (check_file(status, owner, problem) == KITSUNE__RELEASE_ACCEPTED)
-        return file;
-    close(file);
-    return -1;
-}
 
 static int make_memory_file(void) {
     int copy = memfd_create("kitsune-release", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
@@ -315,7 +265,8 @@ static int copy_privately(int file) {
     return -1;
 }
 
-static enum kitsune__acceptance check_copy(int copy, const struct kitsune__running *running,
+static enum kitsune__acceptance check_copy(const char *path, uid_t owner, int copy,
+                                           const struct kitsune__running *running,
                                            struct kitsune__running *release,
                                            struct kitsune__problem *problem) {
     struct stat status;
@@ -323,15 +274,17 @@ static enum kitsune__acceptance check_copy(int copy, const struct kitsune__runni
     void *bytes;
 
     if (fstat(copy, &status) < 0)
-        return refuse(problem, KITSUNE__NO_FILE, "the release's copy cannot be read: %s",
+        return REFUSE(problem, KITSUNE__NO_FILE, "the release's copy cannot be read: %s",
                       strerrordesc_np(errno));
     if (status.st_size == 0)
-        return refuse(problem, KITSUNE__NOT_A_RELEASE, "not a release: the file is empty");
+        return REFUSE(problem, KITSUNE__NOT_A_RELEASE, "not a release: the file is empty");
     bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, copy, 0);
     if (bytes == MAP_FAILED)
-        return refuse(problem, KITSUNE__NO_FILE, "the release's copy cannot be read: %s",
+        return REFUSE(problem, KITSUNE__NO_FILE, "the release's copy cannot be read: %s",
                       strerrordesc_np(errno));
-    acceptance = kitsune__check_image(bytes, (size_t)status.st_size, running, release, problem);
+    acceptance = KITSUNE__RELEASE_REFUSED;
+    if (kitsune__trust_check_signature(path, owner, bytes, (size_t)status.st_size, problem) == 0)
+        acceptance = kitsune__check_image(bytes, (size_t)status.st_size, running, release, problem);
     munmap(bytes, (size_t)status.st_size);
     return acceptance;
 }
@@ -340,21 +293,22 @@ enum kitsune__acceptance kitsune__check_release(const char *path, uid_t owner,
                                                 const struct kitsune__running *running,
                                                 struct kitsune__running *release, int *fd,
                                                 struct kitsune__problem *problem) {
-    struct stat status;
     enum kitsune__acceptance acceptance;
-    int file = open_release(path, owner, &status, problem), copy;
+    int file =
+        kitsune__open_safely(path, "the release", owner, KITSUNE__RELEASE_SIZE_LIMIT, problem);
+    int copy;
 
     *fd = -1;
     if (file < 0)
         return KITSUNE__RELEASE_REFUSED;
     copy = copy_privately(file);
     if (copy < 0)
-        refuse(problem, KITSUNE__NO_FILE, "the release cannot be copied: %s",
-               strerrordesc_np(errno));
+        kitsune__refuse(problem, KITSUNE__NO_FILE, "the release cannot be copied: %s",
+                        strerrordesc_np(errno));
     close(file);
     if (copy < 0)
         return KITSUNE__RELEASE_REFUSED;
-    acceptance = check_copy(copy, running, release, problem);
+    acceptance = check_copy(path, owner, copy, running, release, problem);
     if (acceptance == KITSUNE__RELEASE_ACCEPTED)
         *fd = copy;
     else

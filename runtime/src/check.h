@@ -25,15 +25,11 @@ enum kitsune__acceptance {
     KITSUNE__RELEASE_REFUSED
 };
 
-struct kitsune__problem {
-    uint32_t code; /* enum kitsune__code */
-    char text[640];
-};
-
 /*
  * Copies the release at `path` into a sealed memory file and checks it: a regular file that belongs to
  * root or `owner` and is not writable by others, a shared object of this machine with an identity, of
  * this interface, and, if `running` is given, of its program and with its build-id among the parents.
+ * What trust.h asks for comes first.
  *
  * On KITSUNE__RELEASE_ACCEPTED `*fd` is the copy, close-on-exec, the caller's; else it is -1. `release`
  * is filled unless the answer is KITSUNE__RELEASE_REFUSED; then `problem` is.

@@ -12,11 +12,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "log.h"
 #include "platform.h"
 #include "plugins.h"
 #include "request.h"
 #include "table.h"
+#include "trust.h"
 
 static struct kitsune__image *images; /* newest first */
 static struct kitsune__image *current, *incoming;
@@ -224,6 +226,24 @@ static int connect(const struct kitsune__image *image) {
     return kitsune__request_gate_add(image->release->gate);
 }
 
+/* Loads a checked copy of the release, as updates do. */
+static uint32_t open_checked(const char *path, struct kitsune__image **opened, char *reason,
+                             size_t size) {
+    struct kitsune__problem problem;
+    struct kitsune__running release;
+    char load_path[128];
+    int copy;
+    if (kitsune__check_release(path, geteuid(), NULL, &release, &copy, &problem) !=
+        KITSUNE__RELEASE_ACCEPTED) {
+        snprintf(reason, size, "%s", problem.text);
+        return problem.code;
+    }
+    kitsune__check_load_path(copy, load_path, sizeof load_path);
+    uint32_t code = open_image(load_path, path, opened, reason, size);
+    close(copy);
+    return code;
+}
+
 uint32_t kitsune__load_first(const char *path, char *reason, size_t reason_size) {
     struct kitsune__image *image;
     char *absolute = realpath(path, NULL);
@@ -231,7 +251,9 @@ uint32_t kitsune__load_first(const char *path, char *reason, size_t reason_size)
         snprintf(reason, reason_size, "%s: %m", path);
         return KITSUNE__NO_FILE;
     }
-    uint32_t code = open_image(absolute, absolute, &image, reason, reason_size);
+    uint32_t code = kitsune__trust_is_asked()
+                        ? open_checked(absolute, &image, reason, reason_size)
+                        : open_image(absolute, absolute, &image, reason, reason_size);
     free(absolute);
     if (code != 0)
         return code;

@@ -1,7 +1,8 @@
 /*
- * kitsune-launcher [--] RELEASE.so [ARGUMENTS…]
+ * kitsune-launcher [--public-key FILE]… [--] RELEASE.so [ARGUMENTS…]
  *
  * Loads the first release of a program and calls its main; all later versions run in this process.
+ * Releases must be signed by one of the keys, if there are any; $KITSUNE_PUBLIC_KEY names one more.
  * Exit status: the program's; 127 if the release cannot be started.
  */
 #define _GNU_SOURCE
@@ -17,6 +18,7 @@
 #include "request.h"
 #include "thread.h"
 #include "trial.h"
+#include "trust.h"
 #include "wrap_exit.h"
 
 #define EXIT_NOT_STARTED 127
@@ -41,16 +43,38 @@ static void start_channel(void) {
         kitsune__log("%s cannot be updated from outside: %s", identity->program, why);
 }
 
+static int refuse_file(const char *path, uint32_t code, const char *reason) {
+    fprintf(stderr, "kitsune: %s: error[K%u]: %s\n", path, code, reason);
+    return EXIT_NOT_STARTED;
+}
+
+/* Takes the options in front; returns the index of the release, or 0 after saying what is wrong. */
+static int read_options(int count, char **arguments) {
+    const char *named = getenv("KITSUNE_PUBLIC_KEY");
+    struct kitsune__problem problem;
+    int at = 1;
+    if (kitsune__trust_start(&problem) != 0)
+        return refuse("trust", problem.text), 0;
+    if (named != NULL && named[0] != '\0' && kitsune__trust_add_key(named, &problem) != 0)
+        return refuse_file(named, problem.code, problem.text), 0;
+    for (; at + 1 < count && strcmp(arguments[at], "--public-key") == 0; at += 2)
+        if (kitsune__trust_add_key(arguments[at + 1], &problem) != 0)
+            return refuse_file(arguments[at + 1], problem.code, problem.text), 0;
+    kitsune__trust_settle();
+    return at < count && strcmp(arguments[at], "--") == 0 ? at + 1 : at;
+}
+
 int main(int count, char **arguments) {
     char reason[KITSUNE__REASON_SIZE];
-    int first = 1;
-    if (count > first && strcmp(arguments[first], "--") == 0)
-        first++;
+    kitsune__platform_start();
+    int first = read_options(count, arguments);
+    if (first == 0)
+        return EXIT_NOT_STARTED;
     if (count <= first) {
-        fprintf(stderr, "usage: %s [--] RELEASE.so [ARGUMENT…]\n", arguments[0]);
+        fprintf(stderr, "usage: %s [--public-key FILE]… [--] RELEASE.so [ARGUMENT…]\n",
+                arguments[0]);
         return 2;
     }
-    kitsune__platform_start();
     kitsune__log_open();
     kitsune__threads_start();
     if (kitsune__request_prepare() != 0)
@@ -61,10 +85,8 @@ int main(int count, char **arguments) {
     if (kitsune__arguments_keep(count - first, arguments + first) != 0)
         return refuse(arguments[first], "out of memory");
     uint32_t code = kitsune__load_first(arguments[first], reason, sizeof reason);
-    if (code != 0) {
-        fprintf(stderr, "kitsune: %s: error[K%u]: %s\n", arguments[first], code, reason);
-        return EXIT_NOT_STARTED;
-    }
+    if (code != 0)
+        return refuse_file(arguments[first], code, reason);
     start_channel();
     kitsune__quiesce_set_base(__builtin_frame_address(0));
     return kitsune__image_current()->release->main(count - first, arguments + first, environ);

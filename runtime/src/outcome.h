@@ -39,7 +39,14 @@
     X(BAD_REQUEST,        364, "the request cannot be understood") \
     X(NOT_PERMITTED,      365, "only root and the user that started the program may ask") \
     X(HELPER_FAILED,      366, "the helper process cannot serve the request") \
-    X(PLUGIN,             367, "a plugin uses what the new version does not have")
+    X(PLUGIN,             367, "a plugin uses what the new version does not have") \
+    /* of trust, as it was asked for when the program was started (trust.c, signature.c) */ \
+    X(NO_KEY,             306, "the public key cannot be used") \
+    X(NO_SODIUM,          307, "libsodium is not installed") \
+    X(UNSIGNED,           383, "the release is not signed") \
+    X(WRONG_SIGNATURE,    384, "the signature is not of this release") \
+    X(OTHER_KEY,          385, "the release is signed by a key that is not trusted") \
+    X(NO_SIGNATURE,       386, "the signature cannot be read")
 /* clang-format on */
 
 enum kitsune__code {
@@ -74,5 +81,15 @@ struct kitsune__verdict {
 
 /* The general text of a code; for an unknown one "unknown". */
 const char *kitsune__outcome_text(uint32_t code);
+
+/* What is wrong with a file or a request. */
+struct kitsune__problem {
+    uint32_t code; /* enum kitsune__code */
+    char text[640];
+};
+
+/* Fills the problem and returns -1. Uses nothing of libc. */
+int kitsune__refuse(struct kitsune__problem *problem, enum kitsune__code code, const char *format,
+                    ...) __attribute__((format(printf, 3, 4)));
 
 #endif
