@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kitsune_tool import channel
+from kitsune_tool import channel, lines
 from kitsune_tool.channel import Answer
 from kitsune_tool.errors import EXIT_BUG, EXIT_DONE, EXIT_INPUT_WRONG, KitsuneError
 
@@ -202,6 +202,7 @@ def _update(options: argparse.Namespace) -> int:
     limit_s = (options.wait_ms + (options.limit_ms or _DEFAULT_LIMIT_MS)) / 1000 + _MARGIN_S
     words = ["update", os.fspath(release), str(options.limit_ms), str(options.wait_ms)]
     answer = channel.ask(program, words, limit_s, _print_json if options.json else _show_progress)
+    lines.add_lines(answer)
     if options.json:
         _print_json(answer)
     else:
@@ -242,7 +243,27 @@ def _show_outcome(answer: Answer, release: Path) -> None:
         print(f"{_who(answer)}: {_failure_line(answer)}", file=sys.stderr)
         error = KitsuneError(str(answer.get("code", "K303")), str(answer.get("reason")))
         print(f"{release}: {error.report().partition(': ')[2]}", file=sys.stderr)
+        _show_stacks(answer)
         _show_not_undone(answer)
+
+
+def _show_stacks(answer: Answer) -> None:
+    """Print where the new version failed, or where the threads are that did not come."""
+    if answer.get("stack"):
+        _show_stack("the new version was in", answer["stack"])
+    for thread in answer.get("threads", []):
+        _show_stack(f"thread {thread['tid']} '{thread['name']}' is in", thread["stack"])
+        if holder := thread.get("holder"):
+            who = f"thread {holder['tid']} '{holder['name']}', which holds the lock, is in"
+            _show_stack(who, holder["stack"])
+
+
+def _show_stack(title: str, stack: list[lines.Frame]) -> None:
+    if stack:
+        print(f"  {title}", file=sys.stderr)
+    for frame in stack:
+        for line in lines.text_of(frame).splitlines():
+            print(f"    {line}", file=sys.stderr)
 
 
 def _failure_line(answer: Answer) -> str:

@@ -27,6 +27,7 @@
 
 #include "outcome.h"
 #include "request.h"
+#include "trace.h"
 
 enum kitsune__state {
     KITSUNE__IDLE = 0,
@@ -65,6 +66,9 @@ struct kitsune__candidate {
 
 #define KITSUNE__CANDIDATES 64
 
+/* The main thread, asked by a kick, tells in the report what the kick interrupted. */
+enum kitsune__look { KITSUNE__LOOK_NONE = 0, KITSUNE__LOOK_WANTED, KITSUNE__LOOK_DONE };
+
 /* States of `ready`, a futex. */
 enum { KITSUNE__STARTING = 0, KITSUNE__LISTENING, KITSUNE__FAILED };
 
@@ -92,6 +96,13 @@ struct kitsune__control {
     char path[PATH_MAX];
     struct kitsune__running release;
     struct kitsune__outcome outcome;
+    struct kitsune__report
+        report;            /* more of `outcome`, or of a request that the helper withdraws */
+    _Atomic uint32_t look; /* enum kitsune__look */
+
+    /* What is mapped, the newest first. Written by the program alone; only shown. */
+    uint32_t image_count;
+    struct kitsune__mapped images[KITSUNE__IMAGES];
 
     _Atomic uint64_t past_count; /* entries ever written; entry n lies at n % KITSUNE__HISTORY */
     struct kitsune__past past[KITSUNE__HISTORY];

@@ -23,7 +23,6 @@
 #define LAST_KICK_NS (10 * NS_PER_MS)
 /* A thread that has ended is still listed for a moment. */
 #define ENDING_NS (500 * NS_PER_MS)
-#define NAMED_MAX 4 /* threads, in a reason */
 #define SAMPLE_NS (50 * NS_PER_MS)
 
 /* Shared, so that parked threads may write it; NULL: there never was another thread. */
@@ -60,8 +59,8 @@ int kitsune__gather_is_kick(const void *information, void *context) {
     const siginfo_t *info = information;
     if (info->si_code != SI_QUEUE || info->si_ptr != &kick_mark)
         return 0;
-    if (kitsune__self != NULL)
-        kitsune__self->sample = kitsune__interrupted_at(context);
+    if (kitsune__self != NULL && kitsune__self->sampled == KITSUNE__SAMPLE_WANTED)
+        kitsune__stuck_sample(kitsune__self, context);
     if (kitsune__request_pending() & (KITSUNE__PENDING_GATHER | KITSUNE__PENDING_UPDATE))
         kitsune__wait_interrupt(context);
     return 1;
@@ -190,45 +189,57 @@ static pid_t await_ending(uint64_t deadline) {
     return found;
 }
 
+static int is_sampling(void) {
+    struct kitsune__thread *thread = kitsune__threads();
+    while (thread != NULL && thread->sampled != KITSUNE__SAMPLE_WANTED)
+        thread = thread->next;
+    return thread != NULL;
+}
+
 /* Has those that run the program's code say where. A signal would end a call that the kernel does not
  * restart, so others get none. */
 static void sample_running(void) {
     uint64_t end = kitsune__now_ns() + SAMPLE_NS;
-    int is_missing = 1;
     kitsune__threads_lock();
     for (struct kitsune__thread *thread = kitsune__threads(); thread != NULL;
          thread = thread->next) {
-        thread->sample = NULL;
-        if (!is_parked(thread) && thread->tid != 0 && kitsune__stuck_is_running(thread->tid))
-            kick(thread->tid);
-        else
-            thread->sample = &kick_mark;
+        thread->sampled = KITSUNE__NOT_SAMPLED;
+        if (is_parked(thread) || thread->tid == 0 || !kitsune__stuck_is_running(thread->tid))
+            continue;
+        thread->sampled = KITSUNE__SAMPLE_WANTED;
+        kick(thread->tid);
     }
-    while (is_missing && kitsune__now_ns() < end) {
-        is_missing = 0;
-        for (struct kitsune__thread *thread = kitsune__threads(); thread != NULL;
-             thread = thread->next)
-            is_missing |= thread->sample == NULL;
+    while (is_sampling() && kitsune__now_ns() < end)
         wait_for_arrival(__atomic_load_n(arrivals, __ATOMIC_SEQ_CST), NS_PER_MS);
-    }
     kitsune__threads_unlock();
 }
 
-static void describe_missing(char *reason, size_t size) {
-    size_t length = 0;
+/* Fills the report; returns how many threads are missing. */
+static unsigned look_at_missing(struct kitsune__report *report) {
     unsigned missing = 0;
     sample_running();
     kitsune__threads_lock();
-    for (struct kitsune__thread *thread = kitsune__threads(); thread != NULL;
-         thread = thread->next) {
-        if (is_parked(thread) || missing++ >= NAMED_MAX)
-            continue;
-        length += kitsune__format(reason + length, size - length, "%s", length ? "; " : "");
-        length += kitsune__stuck_describe(thread->tid, thread, reason + length, size - length);
-    }
+    for (struct kitsune__thread *thread = kitsune__threads(); thread != NULL; thread = thread->next)
+        if (!is_parked(thread) && missing++ < KITSUNE__NAMED)
+            kitsune__stuck_look(&report->threads[report->thread_count++], thread->tid, thread);
     kitsune__threads_unlock();
-    if (missing > NAMED_MAX)
-        kitsune__format(reason + length, size - length, "; and %u more", missing - NAMED_MAX);
+    return missing;
+}
+
+static void describe_missing(char *reason, size_t size) {
+    struct kitsune__report *report = kitsune__request_report();
+    unsigned missing = look_at_missing(report);
+    size_t length = 0;
+    for (uint32_t i = 0; i < report->thread_count; i++) {
+        const struct kitsune__stuck *stuck = &report->threads[i];
+        length += kitsune__format(reason + length, size - length,
+                                  stuck->tid ? "%sthread %d '%s' did not reach an update point: "
+                                             : "%sa thread was created: ",
+                                  i ? "; " : "", stuck->tid, stuck->name);
+        length += kitsune__stuck_text(stuck, reason + length, size - length);
+    }
+    if (missing > KITSUNE__NAMED)
+        kitsune__format(reason + length, size - length, "; and %u more", missing - KITSUNE__NAMED);
 }
 
 static uint32_t refuse_untracked(pid_t tid, char *reason, size_t size) {

@@ -27,6 +27,7 @@
 #include "check.h"
 #include "control.h"
 #include "platform.h"
+#include "stuck.h"
 
 #define MAX_CLIENTS 16
 #define LINE_LIMIT 65536 /* bytes of a request, without its end */
@@ -37,6 +38,8 @@
 #define LAST_KICK_NS 20000000ull
 /* How long a call that can only be ended by EINTR is given to end by itself. */
 #define INTERRUPT_NS 50000000ull
+/* How long a program that does not come may take to say where it is. */
+#define LOOK_LIMIT_NS (SECOND / 5)
 #define LOOK_NS 1000000ull    /* how often a running transaction is looked at */
 #define ORPHAN_NS 10000000ull /* how often children of a program that ended are looked at */
 #define ORPHAN_LIMIT_NS (30 * SECOND)
@@ -60,6 +63,7 @@ struct flight {
     int told_taken;
     uint64_t serial, started, until, next_kick, kick_wait;
     uint64_t wait_ms;
+    uint64_t look_until;
 };
 
 struct helper {
@@ -359,8 +363,8 @@ static int blocks_kick(int32_t pid) {
     return mask >> (SIGURG - 1) & 1;
 }
 
-/* "it is sleeping in read, ..." */
-static void describe(int32_t pid, char *text, size_t size) {
+/* "it is sleeping in read, ...": returns the length. */
+static size_t describe(int32_t pid, char *text, size_t size) {
     char wchan[64];
     const char *call = blocking_call(pid);
     size_t used = kitsune__format(text, size, "it is %s", state_name(process_state(pid)));
@@ -371,7 +375,8 @@ static void describe(int32_t pid, char *text, size_t size) {
     if (wchan[0] && wchan[0] != '0')
         used += kitsune__format(text + used, size - used, " (kernel: %s)", wchan);
     if (blocks_kick(pid))
-        kitsune__format(text + used, size - used, " and blocks SIGURG");
+        used += kitsune__format(text + used, size - used, " and blocks SIGURG");
+    return used;
 }
 
 /* ---- the history and the state ------------------------------------------------------------- */
@@ -423,6 +428,25 @@ static void put_history(struct helper *helper) {
     put_text(helper, "]");
 }
 
+static void put_images(struct helper *helper) {
+    const struct kitsune__control *control = helper->control;
+
+    put_name(helper, "images");
+    put_text(helper, "[");
+    for (uint32_t i = 0; i < control->image_count && i < KITSUNE__IMAGES; i++) {
+        const struct kitsune__mapped *image = &control->images[i];
+
+        put_text(helper, i ? ", {" : "{");
+        MEMBER_ARRAY(helper, "version", image->version);
+        member_hex(helper, "build_id", image->build_id, sizeof image->build_id);
+        MEMBER_ARRAY(helper, "file", image->path);
+        member_number(helper, "start", image->start);
+        member_number(helper, "end", image->end);
+        put_text(helper, "}");
+    }
+    put_text(helper, "]");
+}
+
 static void answer_status(struct helper *helper, int index) {
     static const char *const states[] = {"idle", "checking", "requested", "updating", "updated"};
     struct kitsune__control *control = helper->control;
@@ -440,8 +464,76 @@ static void answer_status(struct helper *helper, int index) {
     member_number(helper, "started", (uint64_t)control->started);
     member_number(helper, "since", (uint64_t)control->running_since);
     member_text(helper, "state", states[state < 5 ? state : 0], 64);
+    put_images(helper);
     put_history(helper);
     send_answer(helper, index);
+}
+
+/* ---- what kept an update from being made ----------------------------------------------------- */
+
+static void member_release(struct helper *helper, const uint8_t *build_id) {
+    struct kitsune__control *control = helper->control;
+
+    if (memcmp(control->release.build_id, build_id, KITSUNE_BUILD_ID_SIZE) == 0)
+        MEMBER_ARRAY(helper, "release", control->path);
+    for (uint32_t i = 0; i < control->image_count && i < KITSUNE__IMAGES; i++)
+        if (memcmp(control->images[i].build_id, build_id, KITSUNE_BUILD_ID_SIZE) == 0) {
+            MEMBER_ARRAY(helper, "release", control->images[i].path);
+            return;
+        }
+}
+
+static void member_trace(struct helper *helper, const char *name,
+                         const struct kitsune__trace *trace) {
+    put_name(helper, name);
+    put_text(helper, "[");
+    for (uint32_t i = 0; i < trace->count && i < KITSUNE__FRAMES; i++) {
+        const struct kitsune__frame *frame = &trace->frames[i];
+
+        put_text(helper, i ? ", {" : "{");
+        MEMBER_ARRAY(helper, "function", frame->function);
+        member_number(helper, "offset", frame->offset);
+        member_hex(helper, "build_id", frame->build_id, sizeof frame->build_id);
+        member_release(helper, frame->build_id);
+        put_text(helper, "}");
+    }
+    put_text(helper, "]");
+}
+
+static void put_stuck(struct helper *helper, const struct kitsune__stuck *stuck) {
+    put_text(helper, "{");
+    member_number(helper, "tid", (uint64_t)stuck->tid);
+    MEMBER_ARRAY(helper, "name", stuck->name);
+    MEMBER_ARRAY(helper, "does", stuck->does);
+    MEMBER_ARRAY(helper, "point", stuck->point);
+    member_trace(helper, "stack", &stuck->trace);
+    if (stuck->holder != 0) {
+        put_name(helper, "holder");
+        put_text(helper, "{");
+        member_number(helper, "tid", (uint64_t)stuck->holder);
+        MEMBER_ARRAY(helper, "name", stuck->holder_name);
+        MEMBER_ARRAY(helper, "point", stuck->holder_point);
+        member_trace(helper, "stack", &stuck->holder_trace);
+        put_text(helper, "}");
+    }
+    put_text(helper, "}");
+}
+
+/* What is known besides the reason: the threads that did not come, or where the new version failed. */
+static void member_report(struct helper *helper) {
+    const struct kitsune__report *report = &helper->control->report;
+
+    if (report->thread_count) {
+        put_name(helper, "threads");
+        put_text(helper, "[");
+        for (uint32_t i = 0; i < report->thread_count && i < KITSUNE__NAMED; i++) {
+            put_text(helper, i ? ", " : "");
+            put_stuck(helper, &report->threads[i]);
+        }
+        put_text(helper, "]");
+    }
+    if (report->crash.count)
+        member_trace(helper, "stack", &report->crash);
 }
 
 /* ---- an update ----------------------------------------------------------------------------- */
@@ -463,22 +555,50 @@ static int withdraw(struct helper *helper, const char *reason) {
     return 1;
 }
 
+static void kick(int32_t pid) {
+    syscall(SYS_tgkill, pid, pid, SIGURG);
+}
+
 static void give_up_waiting(struct helper *helper) {
-    char reason[512];
+    struct kitsune__control *control = helper->control;
+    char reason[1024];
     size_t used = kitsune__format(reason, sizeof reason,
                                   "the program did not reach an update point within %lu ms: ",
                                   (unsigned long)helper->flight.wait_ms);
     int client = helper->flight.client;
 
-    describe(helper->control->owner, reason + used, sizeof reason - used);
+    used += describe(control->owner, reason + used, sizeof reason - used);
+    if (control->look == KITSUNE__LOOK_DONE) {
+        used += kitsune__format(reason + used, sizeof reason - used, "; ");
+        kitsune__stuck_text(&control->report.threads[0], reason + used, sizeof reason - used);
+    }
     if (!withdraw(helper, reason))
         return;
     end_flight(helper);
-    answer_problem(helper, client, "withdrawn", KITSUNE__NOT_REACHED, reason);
+    begin(helper, "done");
+    member_text(helper, "outcome", "withdrawn", 64);
+    member_code(helper, KITSUNE__NOT_REACHED);
+    MEMBER_ARRAY(helper, "reason", reason);
+    if (control->look == KITSUNE__LOOK_DONE)
+        member_report(helper);
+    member_versions(helper, &control->running);
+    send_answer(helper, client);
 }
 
-static void kick(int32_t pid) {
-    syscall(SYS_tgkill, pid, pid, SIGURG);
+/* The time is over. The program is asked what it does, and given a little time to answer; one that blocks
+ * the kick does not. */
+static void end_waiting(struct helper *helper, uint64_t now) {
+    struct kitsune__control *control = helper->control;
+
+    if (control->look == KITSUNE__LOOK_NONE) {
+        control->report.thread_count = 0;
+        control->look = KITSUNE__LOOK_WANTED;
+        kick(control->owner);
+        helper->flight.look_until = now + LOOK_LIMIT_NS;
+        helper->flight.next_kick = helper->flight.look_until;
+    } else if (control->look == KITSUNE__LOOK_DONE || now >= helper->flight.look_until) {
+        give_up_waiting(helper);
+    }
 }
 
 /* Sets the gate again too: the program may have cleared it on behalf of a request before this one. */
@@ -526,6 +646,7 @@ static void answer_outcome(struct helper *helper, int index, const struct kitsun
     if (!outcome->committed) {
         MEMBER_ARRAY(helper, "code", outcome->code);
         MEMBER_ARRAY(helper, "reason", outcome->reason);
+        member_report(helper);
     }
     MEMBER_ARRAY(helper, "not_undone", outcome->not_undone);
     member_number(helper, "pause_ns", outcome->pause_ns);
@@ -577,7 +698,7 @@ static void follow_flight(struct helper *helper) {
                withdraw(helper, "the client that asked went away")) {
         end_flight(helper);
     } else if (state == KITSUNE__PENDING && now >= flight->until) {
-        give_up_waiting(helper);
+        end_waiting(helper, now);
     } else if (state == KITSUNE__PENDING && now >= flight->next_kick) {
         kick_again(helper, now);
     }
@@ -628,6 +749,8 @@ static void start_update(struct helper *helper, int index, const char *path, uin
     control->wait_ms = wait_ms;
     memcpy(control->path, path, strlen(path) + 1);
     memset(&control->release, 0, sizeof control->release);
+    memset(&control->report, 0, sizeof control->report);
+    control->look = KITSUNE__LOOK_NONE;
     switch (kitsune__check_release(path, helper->user, &control->running, &control->release, &copy,
                                    &problem)) {
     case KITSUNE__RELEASE_ACCEPTED:
@@ -1070,8 +1193,9 @@ static int64_t next_wait(struct helper *helper, uint64_t now) {
     if (helper->owner_fd < 0)
         until = now + ABSENT_PIDFD_NS;
     if (helper->flight.client >= 0) {
-        uint64_t look =
-            helper->control->state == KITSUNE__PENDING ? helper->flight.next_kick : now + LOOK_NS;
+        uint64_t look = helper->control->state == KITSUNE__PENDING && !helper->control->look
+                            ? helper->flight.next_kick
+                            : now + LOOK_NS;
         if (look < until)
             until = look;
     }

@@ -71,6 +71,9 @@ struct journal {
     int kernel_timers[KERNEL_TIMERS_MAX];
     /* Why it was given up. */
     const void *fault_pc;
+    uint32_t
+        frame_count; /* functions of the new version that it happened in, the innermost first */
+    const void *frames[KITSUNE__FRAMES];
     uintptr_t code_start, code_end; /* of the new version; zero while it is loaded */
     siginfo_t resend; /* a signal from outside that was taken for a fault; si_signo 0: none */
     struct kitsune__restored restored;
@@ -307,24 +310,46 @@ static const struct kitsune__stack *stack_of(const struct journal *of) {
     return of->running != NULL ? &of->running->stack : &of->stack;
 }
 
+static int64_t distance(const struct journal *of, const void *address) {
+    return (int64_t)((uintptr_t)address - (uintptr_t)of->fault_pc);
+}
+
+static void tell_frames(struct journal *of) {
+    struct kitsune__verdict *verdict = &of->verdict;
+    verdict->frame_count = of->frame_count;
+    for (uint32_t i = 0; i < of->frame_count; i++) {
+        const uint8_t *address = of->frames[i];
+        int is_call = i > 0 || verdict->fault_is_below;
+        const void *target = is_call ? kitsune__call_target(address + 1) : NULL;
+        verdict->frames[i] = distance(of, address);
+        verdict->calls[i] = target != NULL ? distance(of, target) : 0;
+    }
+}
+
 /* The place to be named: where it happened, or, outside the new version's code, the nearest word on
- * the stack that is a return address into that. */
+ * the stack that is a return address into that; and the callers, as far as such words tell them. */
 KITSUNE__UNCHECKED static void locate(struct journal *of, const void *ucontext) {
+    const struct kitsune__stack *stack = stack_of(of);
+    const uint8_t *at = kitsune__interrupted_stack(ucontext);
     of->fault_pc = kitsune__interrupted_at(ucontext);
+    of->frame_count = 0;
     if (is_own_code(of, (uintptr_t)of->fault_pc))
+        of->frames[of->frame_count++] = of->fault_pc;
+    if (kitsune__stack_in_guard(stack, at))
+        at = stack->start;
+    if (at < stack->start || (uintptr_t)at % sizeof(uintptr_t) != 0)
         return;
-    const uintptr_t *word = kitsune__interrupted_stack(ucontext);
-    const uintptr_t *end = (const uintptr_t *)stack_of(of)->end;
-    if ((const uint8_t *)word < stack_of(of)->start || word >= end ||
-        (uintptr_t)word % sizeof *word != 0)
+    for (; at < stack->end && of->frame_count < KITSUNE__FRAMES; at += sizeof(uintptr_t)) {
+        uintptr_t word = *(const uintptr_t *)at;
+        if (is_own_code(of, word - 7) && is_own_code(of, word) &&
+            kitsune__is_return_address((const void *)word))
+            of->frames[of->frame_count++] = (const void *)(word - 1); /* inside the call */
+    }
+    if (of->frame_count == 0)
         return;
-    for (; word < end; word++)
-        if (is_own_code(of, *word - 7) && is_own_code(of, *word) &&
-            kitsune__is_return_address((const void *)*word)) {
-            of->fault_pc = (const void *)(*word - 1); /* inside the call, not behind it */
-            of->verdict.fault_is_below = 1;
-            return;
-        }
+    of->verdict.fault_is_below = of->fault_pc != of->frames[0];
+    of->fault_pc = of->frames[0];
+    tell_frames(of);
 }
 
 static void on_signal(int number, siginfo_t *info, void *ucontext) {

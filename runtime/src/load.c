@@ -43,12 +43,35 @@ struct kitsune__image *kitsune__image_at(const void *address) {
     return NULL;
 }
 
+static void tell_image(uint32_t index, uint32_t count, const struct kitsune__image *image) {
+    static struct kitsune__mapped told;
+    const struct kitsune_identity *identity = image->release->identity;
+    size_t length = strlen(image->path);
+    memset(&told, 0, sizeof told);
+    memcpy(told.version, identity->version, sizeof told.version);
+    memcpy(told.build_id, image->build_id, sizeof told.build_id);
+    if (length < sizeof told.path)
+        memcpy(told.path, image->path, length);
+    told.start = (uintptr_t)image->start;
+    told.end = (uintptr_t)image->end;
+    kitsune__request_image(index, count, &told);
+}
+
+void kitsune__load_tell(void) {
+    uint32_t count = 0, index = 0;
+    for (const struct kitsune__image *image = images; image != NULL; image = image->next)
+        count++;
+    for (const struct kitsune__image *image = images; image != NULL; image = image->next)
+        tell_image(index++, count, image);
+}
+
 void kitsune__image_forget(struct kitsune__image *image) {
     for (struct kitsune__image **link = &images; *link != NULL; link = &(*link)->next)
         if (*link == image) {
             *link = image->next;
             free(image->path);
             free(image);
+            kitsune__load_tell();
             return;
         }
 }
@@ -283,13 +306,29 @@ void kitsune__load_commit(void) {
         current->release->gate); /* its update points are never called again */
     current = incoming;
     incoming = NULL;
+    kitsune__load_tell();
 }
 
 /* ---- naming a place in a file --------------------------------------------------------------- */
 
-/* Finds the function symbol around a virtual address in a mapped file; every offset is checked. */
-static int find_symbol(const uint8_t *file, size_t size, uint64_t address, char *name,
-                       size_t name_size) {
+/* "main+0x1f"; a long name is cut. */
+static void put_name(struct kitsune__frame *frame, const char *name, size_t limit,
+                     uint64_t distance) {
+    size_t size = sizeof frame->function, room = size - sizeof "+0x0123456789abcdef";
+    size_t length = strnlen(name, limit < room ? limit : room);
+    memcpy(frame->function, name, length);
+    kitsune__format(frame->function + length, size - length, "+0x%lx", (unsigned long)distance);
+}
+
+/* A table of symbols in a mapped file, within whose bounds it was found to lie. */
+struct symbols {
+    const ElfW(Sym) * first;
+    size_t count;
+    const char *names;
+    size_t names_size;
+};
+
+static int read_symbols(const uint8_t *file, size_t size, struct symbols *symbols) {
     const ElfW(Ehdr) *header = (const void *)file;
     const ElfW(Shdr) *sections = (const void *)(file + header->e_shoff);
     if (header->e_shoff > size || (size - header->e_shoff) / sizeof *sections < header->e_shnum)
@@ -299,21 +338,44 @@ static int find_symbol(const uint8_t *file, size_t size, uint64_t address, char 
         if (table->sh_type != SHT_SYMTAB || table->sh_link >= header->e_shnum ||
             table->sh_offset > size || table->sh_size > size - table->sh_offset)
             continue;
-        const ElfW(Shdr) *strings = &sections[table->sh_link];
-        const ElfW(Sym) *symbol = (const void *)(file + table->sh_offset);
-        for (size_t left = table->sh_size / sizeof *symbol; left > 0; left--, symbol++) {
-            if (ELF64_ST_TYPE(symbol->st_info) != STT_FUNC || address < symbol->st_value ||
-                address - symbol->st_value >= symbol->st_size ||
-                symbol->st_name >= strings->sh_size || strings->sh_offset > size ||
-                strings->sh_size > size - strings->sh_offset)
-                continue;
-            snprintf(name, name_size, "%.*s+0x%lx", (int)(strings->sh_size - symbol->st_name),
-                     (const char *)file + strings->sh_offset + symbol->st_name,
-                     (unsigned long)(address - symbol->st_value));
-            return 1;
-        }
+        const ElfW(Shdr) *names = &sections[table->sh_link];
+        if (names->sh_offset > size || names->sh_size > size - names->sh_offset)
+            continue;
+        *symbols = (struct symbols){(const void *)(file + table->sh_offset),
+                                    table->sh_size / sizeof *symbols->first,
+                                    (const char *)file + names->sh_offset, names->sh_size};
+        return 1;
     }
     return 0;
+}
+
+static const ElfW(Sym) * function_around(const struct symbols *symbols, uint64_t address) {
+    for (size_t i = 0; i < symbols->count; i++) {
+        const ElfW(Sym) *symbol = &symbols->first[i];
+        if (ELF64_ST_TYPE(symbol->st_info) == STT_FUNC && address >= symbol->st_value &&
+            address - symbol->st_value < symbol->st_size && symbol->st_name < symbols->names_size)
+            return symbol;
+    }
+    return NULL;
+}
+
+/* Where the function is entered: compilers put rare parts of one elsewhere, as "main.cold". */
+static uint64_t entry_of(const struct symbols *symbols, const ElfW(Sym) * part) {
+    static const char rare[] = ".cold";
+    const char *name = symbols->names + part->st_name;
+    size_t length = strnlen(name, symbols->names_size - part->st_name);
+    if (length < sizeof rare || memcmp(name + length - (sizeof rare - 1), rare, sizeof rare - 1))
+        return part->st_value;
+    length -= sizeof rare - 1;
+    for (size_t i = 0; i < symbols->count; i++) {
+        const ElfW(Sym) *symbol = &symbols->first[i];
+        if (ELF64_ST_TYPE(symbol->st_info) == STT_FUNC && symbol->st_name < symbols->names_size &&
+            symbols->names_size - symbol->st_name > length &&
+            memcmp(symbols->names + symbol->st_name, name, length) == 0 &&
+            symbols->names[symbol->st_name + length] == '\0')
+            return symbol->st_value;
+    }
+    return part->st_value;
 }
 
 /* The virtual address that the file's offset is loaded at, or UINT64_MAX. */
@@ -329,34 +391,42 @@ static uint64_t virtual_address(const uint8_t *file, size_t size, uint64_t offse
     return UINT64_MAX;
 }
 
-int kitsune__load_function_at(const uint8_t *file, size_t size, uint64_t offset, char *name,
-                              size_t name_size) {
-    if (size < sizeof(ElfW(Ehdr)) || memcmp(file, ELFMAG, SELFMAG) != 0 ||
-        file[EI_CLASS] != ELFCLASS64)
-        return 0;
-    uint64_t address = virtual_address(file, size, offset);
-    return address != UINT64_MAX && find_symbol(file, size, address, name, name_size);
+static int is_object(const uint8_t *file, size_t size) {
+    return size >= sizeof(ElfW(Ehdr)) && memcmp(file, ELFMAG, SELFMAG) == 0 &&
+           file[EI_CLASS] == ELFCLASS64;
 }
 
-int kitsune__load_function_in(const struct kitsune__image *image, const void *address, char *name,
-                              size_t name_size) {
+uint64_t kitsune__load_address_at(const uint8_t *file, size_t size, uint64_t offset) {
+    return is_object(file, size) ? virtual_address(file, size, offset) : UINT64_MAX;
+}
+
+void kitsune__load_name_frame(const uint8_t *file, size_t size, struct kitsune__frame *frame) {
+    struct symbols symbols;
+    if (!is_object(file, size) || !read_symbols(file, size, &symbols))
+        return;
+    const ElfW(Sym) *found = function_around(&symbols, frame->offset);
+    if (found == NULL)
+        return;
+    put_name(frame, symbols.names + found->st_name, symbols.names_size - found->st_name,
+             frame->offset - found->st_value);
+    frame->start = entry_of(&symbols, found);
+}
+
+void kitsune__load_name_frame_in(const struct kitsune__image *image, struct kitsune__frame *frame) {
     struct stat status;
-    int file = open(image->path, O_RDONLY | O_CLOEXEC), found = 0;
+    int file = open(image->path, O_RDONLY | O_CLOEXEC);
     if (file < 0)
-        return 0;
+        return;
     if (fstat(file, &status) == 0 && S_ISREG(status.st_mode) && status.st_size > 0) {
         size_t size = (size_t)status.st_size;
         void *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
         if (bytes != MAP_FAILED) {
             /* Another build may lie there by now. */
-            found = size > sizeof(ElfW(Ehdr)) && memcmp(bytes, ELFMAG, SELFMAG) == 0 &&
-                    image->has_build_id &&
-                    memmem(bytes, size, image->build_id, sizeof image->build_id) != NULL &&
-                    find_symbol(bytes, size, (uintptr_t)address - (uintptr_t)image->start, name,
-                                name_size);
+            if (image->has_build_id &&
+                memmem(bytes, size, image->build_id, sizeof image->build_id) != NULL)
+                kitsune__load_name_frame(bytes, size, frame);
             munmap(bytes, size);
         }
     }
     close(file);
-    return found;
 }

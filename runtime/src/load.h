@@ -38,6 +38,9 @@ struct kitsune__image *kitsune__images(void);
 /* Takes an image out of the list and frees the structure; retire, after it has closed the handle. */
 void kitsune__image_forget(struct kitsune__image *image);
 
+/* Tells which images are mapped, for `status`; when the channel has begun, and at each change. */
+void kitsune__load_tell(void);
+
 /*
  * Loads the first release; its path may be loaded as it is. Returns 0 or a code with `reason`.
  * Afterwards the launcher's table and the gate are in place and `current` is set.
@@ -52,16 +55,12 @@ uint32_t kitsune__load_next(const char *file, const char *path, char *reason, si
 /* After the commit store: `incoming` becomes `current`. Cannot fail. */
 void kitsune__load_commit(void);
 
-/*
- * Names the function at an offset of an object file's bytes ("main+0x1f"), from its symbol table.
- * Returns non-zero if `name` was written. For the messages of crashes.
- */
-int kitsune__load_function_at(const uint8_t *file, size_t size, uint64_t offset, char *name,
-                              size_t name_size);
-
-/* The function of a loaded image at the address, from the file that the image came from: "main+0x1f".
- * Returns 0 if the file does not tell. */
-int kitsune__load_function_in(const struct kitsune__image *image, const void *address, char *name,
-                              size_t name_size);
+/* The virtual address that an offset of an object file's bytes is loaded at; UINT64_MAX if none is. */
+uint64_t kitsune__load_address_at(const uint8_t *file, size_t size, uint64_t offset);
+/* Fills `function` and `start` of a frame from its offset and the symbol table of the object file's
+ * bytes, if that tells. Any context. */
+void kitsune__load_name_frame(const uint8_t *file, size_t size, struct kitsune__frame *frame);
+/* The same from the file that a loaded image came from, if it is still that file. */
+void kitsune__load_name_frame_in(const struct kitsune__image *image, struct kitsune__frame *frame);
 
 #endif

@@ -41,6 +41,7 @@ static void start_channel(void) {
     memcpy(running.build_id, image->build_id, sizeof running.build_id);
     if (kitsune__request_start(&running, why, sizeof why) != 0)
         kitsune__log("%s cannot be updated from outside: %s", identity->program, why);
+    kitsune__load_tell();
 }
 
 static int refuse_file(const char *path, uint32_t code, const char *reason) {

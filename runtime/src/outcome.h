@@ -9,6 +9,8 @@
 
 #include <stdint.h>
 
+#include "trace.h"
+
 /* clang-format off */
 #define KITSUNE_OUTCOMES(X) \
     X(NO_FILE,            340, "the release cannot be read") \
@@ -77,6 +79,10 @@ struct kitsune__verdict {
     char fault_path[192];
     uint64_t fault_offset;
     uint32_t fault_is_below; /* non-zero: the place is a caller's; the fault was in a library */
+    /* The place and those that it was called from, the innermost first, and what each calls there (0:
+     * not known): the distance from the place. */
+    uint32_t frame_count;
+    int64_t frames[KITSUNE__FRAMES], calls[KITSUNE__FRAMES];
 };
 
 /* The general text of a code; for an unknown one "unknown". */

@@ -162,9 +162,26 @@ static void answer(const struct kitsune__verdict *verdict) {
     kitsune__trial_end(&outcome);
 }
 
-/* The function that crashed, from the file that the code was mapped from; to the reason's end. */
+/* Where it crashed, and from where that was called. */
+static void name_frames(const struct kitsune__verdict *verdict, const uint8_t *bytes, size_t size,
+                        struct kitsune__trace *trace) {
+    uint64_t address = kitsune__load_address_at(bytes, size, verdict->fault_offset);
+    if (address == UINT64_MAX)
+        return;
+    for (uint32_t i = 0; i == 0 || i < verdict->frame_count; i++) {
+        struct kitsune__frame *frame = &trace->frames[trace->count++];
+        memcpy(frame->build_id, update.request.release.build_id, sizeof frame->build_id);
+        frame->offset = address + (uint64_t)verdict->frames[i];
+        frame->calls = verdict->calls[i] ? address + (uint64_t)verdict->calls[i] : 0;
+        kitsune__load_name_frame(bytes, size, frame);
+    }
+    kitsune__trace_sift(trace);
+}
+
+/* The function that crashed, from the file that the code was mapped from; to the reason's end. Of the
+ * release, but not of another file, the places are told, too. */
 static void name_function(struct kitsune__verdict *verdict, const char *load_path) {
-    char name[200];
+    struct kitsune__trace trace = {0};
     struct stat status;
     size_t length = strlen(verdict->reason);
     int is_release = strncmp(verdict->fault_path, "/memfd:", 7) == 0;
@@ -177,13 +194,16 @@ static void name_function(struct kitsune__verdict *verdict, const char *load_pat
         size_t size = (size_t)status.st_size;
         void *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
         if (bytes != MAP_FAILED) {
-            if (kitsune__load_function_at(bytes, size, verdict->fault_offset, name, sizeof name))
-                snprintf(verdict->reason + length, sizeof verdict->reason - length, " (%s %s)",
-                         verdict->fault_is_below ? "called from" : "at", name);
+            name_frames(verdict, bytes, size, &trace);
             munmap(bytes, size);
         }
     }
     close(file);
+    if (trace.count > 0 && trace.frames[0].function[0] != '\0')
+        snprintf(verdict->reason + length, sizeof verdict->reason - length, " (%s %s)",
+                 verdict->fault_is_below ? "called from" : "at", trace.frames[0].function);
+    if (is_release)
+        kitsune__request_report()->crash = trace;
 }
 
 static void close_copy(void) {
@@ -533,6 +553,7 @@ static void update_now(const char *name) {
         return;
     memset(&verdict, 0, sizeof verdict);
     snprintf(update.old_point, sizeof update.old_point, "%s", name);
+    snprintf(kitsune__main_thread->point, sizeof kitsune__main_thread->point, "%s", name);
     finish_idle();
     verdict.code =
         kitsune__gather(wait_ns(), &update.places, verdict.reason, sizeof verdict.reason);

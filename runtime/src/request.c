@@ -20,6 +20,7 @@
 #include "control.h"
 #include "gather.h"
 #include "platform.h"
+#include "stuck.h"
 
 #define MAX_GATES 64
 #define START_LIMIT_MS 5000
@@ -381,6 +382,8 @@ static void take_over(void) {
     control->serial = former->serial;
     control->past_count = former->past_count;
     memcpy(control->past, former->past, sizeof control->past);
+    control->image_count = former->image_count;
+    memcpy(control->images, former->images, sizeof control->images);
     former_helper = former->helper;
     gate->pending = former_gate->pending & ~KITSUNE__PENDING_SERVICE;
     kitsune__control_gate = gate;
@@ -469,6 +472,15 @@ static int is_helper(int32_t pid) {
     return pid != 0 && control && (pid == control->helper || pid == former_helper);
 }
 
+/* The helper is about to give a request up. */
+static void look_if_wanted(const void *context) {
+    if (!kitsune__request_is_owner() || control->look != KITSUNE__LOOK_WANTED)
+        return;
+    kitsune__stuck_look_inside(&control->report.threads[0], context);
+    control->report.thread_count = 1;
+    control->look = KITSUNE__LOOK_DONE;
+}
+
 /* A kick, the helper's death, or the program's own. Pending signals of one number are one: a death may
  * hide behind a kick, so each looks after the helper. */
 static void on_sigurg(int number, siginfo_t *info, void *context) {
@@ -481,6 +493,7 @@ static void on_sigurg(int number, siginfo_t *info, void *context) {
     } else if ((is_kick || is_death) && is_helper(info->si_pid)) {
         if (helper_is_gone() || (is_child && control->heir == (int32_t)getpid()))
             kitsune__request_raise(KITSUNE__PENDING_SERVICE);
+        look_if_wanted(context);
         kitsune__wait_interrupt(context);
     } else {
         call_program_handler(number, info, context);
@@ -675,6 +688,18 @@ void kitsune__control_note(struct kitsune__control *to, const struct kitsune__ou
     to->past_count++;
 }
 
+struct kitsune__report *kitsune__request_report(void) {
+    return &control->report;
+}
+
+void kitsune__request_image(uint32_t index, uint32_t count, const struct kitsune__mapped *image) {
+    if (!control || !kitsune__request_is_owner())
+        return;
+    if (index < KITSUNE__IMAGES)
+        control->images[index] = *image;
+    control->image_count = count < KITSUNE__IMAGES ? count : KITSUNE__IMAGES;
+}
+
 void kitsune__request_outcome(const struct kitsune__outcome *outcome,
                               const struct kitsune__running *running) {
     if (!kitsune__request_is_owner() || control->state != KITSUNE__TAKEN)
@@ -724,6 +749,7 @@ int kitsune__request_inside(const char *path, uint64_t limit_ms, struct kitsune_
         return refuse_inside(outcome, KITSUNE__BUSY, "another update is under way");
     control->serial++;
     control->origin = KITSUNE__FROM_INSIDE;
+    memset(&control->report, 0, sizeof control->report);
     control->limit_ms = limit_ms;
     control->wait_ms = KITSUNE__DEFAULT_WAIT_MS;
     memcpy(control->path, path, strlen(path) + 1);

@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "kitsune_abi.h"
+#include "trace.h"
 
 /* What runs at the moment. Texts are zero-terminated. */
 struct kitsune__running {
@@ -64,6 +65,17 @@ struct kitsune__type_share {
     char name[64]; /* "struct entry"; cut off if longer */
     uint64_t moved, in_place;
 };
+
+/* An image of a version that is mapped. */
+struct kitsune__mapped {
+    char version[64];
+    uint8_t build_id[KITSUNE_BUILD_ID_SIZE];
+    char path[1024]; /* the file that it came from; "" if that is longer */
+    uint64_t start, end;
+};
+
+/* Images that are told of; the older ones beyond are not. */
+#define KITSUNE__IMAGES 32
 
 /* Types with their own share; the rest have the last one together. */
 #define KITSUNE__SHARES 64
@@ -125,6 +137,12 @@ void kitsune__request_outcome(const struct kitsune__outcome *,
 
 /* What became of the old image of the update `serial` ("unloaded", or what keeps it), for `status`. */
 void kitsune__request_retired(uint64_t serial, const char *state);
+
+/* Where the details of the present request's failure go; shared, so that no rollback undoes them. */
+struct kitsune__report *kitsune__request_report(void);
+
+/* Tells of an image that is mapped: the n-th of `count`, for `status`. */
+void kitsune__request_image(uint32_t index, uint32_t count, const struct kitsune__mapped *image);
 
 /* ---- requests from inside (kitsune_signal_update) ------------------------------------------ */
 

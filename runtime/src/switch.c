@@ -2,6 +2,7 @@
 #include "switch.h"
 
 #include <setjmp.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <ucontext.h>
@@ -80,6 +81,20 @@ void *kitsune__interrupted_stack(const void *ucontext) {
     return (void *)(uintptr_t)context->uc_mcontext.gregs[REG_RSP];
 #elif defined(__aarch64__)
     return (void *)(uintptr_t)context->uc_mcontext.sp;
+#endif
+}
+
+const void *kitsune__call_target(const void *return_address) {
+    const uint8_t *at = return_address;
+#if defined(__x86_64__)
+    int32_t distance;
+    if (at[-5] != 0xe8) /* call rel32 */
+        return NULL;
+    memcpy(&distance, at - sizeof distance, sizeof distance);
+    return at + distance;
+#else
+    (void)at;
+    return NULL;
 #endif
 }
 

@@ -54,6 +54,8 @@ uintptr_t kitsune__jump_target(const struct __jmp_buf_tag *environment);
 void *kitsune__interrupted_at(const void *ucontext);
 /* Non-zero if a call instruction ends at the address; the bytes before it must be readable code. */
 int kitsune__is_return_address(const void *address);
+/* Where that call goes if it names its target, else NULL. */
+const void *kitsune__call_target(const void *return_address);
 /* The stack pointer that it had. */
 void *kitsune__interrupted_stack(const void *ucontext);
 

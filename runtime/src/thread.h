@@ -19,8 +19,12 @@
 
 #include "kitsune_abi.h"
 #include "park.h"
+#include "trace.h"
 
 #define KITSUNE__POINT_SIZE 128
+
+/* Of a look at a thread: KITSUNE__SAMPLE_WANTED is its answer to the next kick. */
+enum { KITSUNE__NOT_SAMPLED = 0, KITSUNE__SAMPLE_WANTED, KITSUNE__SAMPLED };
 
 struct kitsune__thread {
     struct kitsune__thread *next;
@@ -42,7 +46,10 @@ struct kitsune__thread {
     /* The wrapped call that it is in (a constant; NULL: none), and the descriptor or address. */
     const char *volatile call;
     volatile long detail;
-    void *volatile sample; /* where a look at it found it */
+    /* Where a look at it found it, running. */
+    volatile uint32_t sampled; /* KITSUNE__NOT_SAMPLED … */
+    uint32_t sample_count;
+    const void *sample[KITSUNE__FRAMES];
     void (*callback)(void *);
     void *callback_argument;
     /* In a transaction: how it goes on in the new version. */

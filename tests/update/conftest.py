@@ -59,6 +59,7 @@ class Answer:
     pause_ns: int
     text: str
     types: dict[str, int]
+    last: dict[str, Any]
 
 
 class Server:
@@ -113,6 +114,10 @@ class Server:
         who = channel.Channel(self._directory / "run", self.pid)
         last = channel.ask(who, ["update", str(release), "0", "10000"], 60)
         return answer_from(last, json.dumps(last))
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of commands that are to find the server."""
+        return environment(self._directory)
 
     def is_running(self) -> bool:
         """Tell whether the process that was started is still there."""
@@ -201,6 +206,7 @@ def answer_from(last: dict[str, Any], text: str) -> Answer:
         int(last.get("pause_ns", 0)),
         text,
         {each["type"]: each["moved"] + each["in_place"] for each in last.get("types", [])},
+        last,
     )
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -230,6 +233,15 @@ def test_a_thread_that_waits_for_a_lock_is_named_with_who_holds_it(
         r"(\w+\+0x\w+ < )*serve_worker\+0x\w+$",
         answer.reason,
     ), answer.reason
+    (stuck,) = answer.last["threads"]
+    assert places(stuck["stack"])[:2] == [
+        ("wait_mutex", line_of("pthread_mutex_lock(&held)", "wait_mutex(void)")),
+        ("wait_for", line_of("return wait_mutex();")),
+    ]
+    assert places(stuck["stack"])[-1][0] == "serve_worker"
+    holder = stuck["holder"]
+    assert (holder["tid"], holder["point"]) == (server.pid, "serve")
+    assert places(holder["stack"])[-1] == ("main", line_of("    serve();"))
     assert server.ask("version") == "1"
     server.ask("poke")
     server.ask("unhold")
@@ -252,9 +264,122 @@ def test_a_thread_that_loops_is_named_with_its_function(
         r"(wait_for|serve_worker)\+0x\w+",
         answer.reason,
     ), answer.reason
+    (stuck,) = answer.last["threads"]
+    source, line = places(stuck["stack"])[0]
+    assert source == "wait_for"
+    assert line in (line_of(LOOP), line_of(LOOP) + 1)
     server.ask("poke")
     await_counts_of_read(server)
     assert server.ask("stop") == "2 of 2"
+
+
+LOOP = "for (volatile int forever = 1; forever && !__atomic_load_n(&stopping"
+
+
+def line_of(text: str, after: str = "") -> int:
+    """Return the line of the servers' source where `text` stands, behind the one with `after`."""
+    lines = (HERE / "common/workers.h").read_text(encoding="ascii").splitlines()
+    first = next((n for n, line in enumerate(lines) if after in line), 0)
+    return next(n for n, line in enumerate(lines, 1) if n > first and text in line)
+
+
+def places(stack: list[dict[str, Any]]) -> list[tuple[str, int]]:
+    """Return functions and lines of a stack, what was inlined into them too."""
+    every = [each for frame in stack for each in (frame, *frame.get("inlined", []))]
+    assert {Path(each["file"]).name for each in every} <= {"workers.h", "serve.h", "kitsune.h"}
+    return [(each["source"], each["line"]) for each in every]
+
+
+def test_a_main_thread_that_loops_is_told_with_its_line(
+    scenario: Any, start: Callable[..., Any]
+) -> None:
+    server = start(scenario.release("1"))
+    server.ask("entry loop")
+    server.send("wait")
+    assert server.line() == "waiting 0"
+    answer = server.update(scenario.release("2"), "--wait-ms", "300")
+    assert (answer.last["outcome"], answer.code) == ("withdrawn", "K361"), answer.text
+    assert re.search(r"; it runs in wait_for\+0x\w+", answer.reason), answer.reason
+    (stuck,) = answer.last["threads"]
+    assert stuck["tid"] == server.pid
+    source, line = places(stuck["stack"])[0]
+    assert source == "wait_for"
+    assert line in (line_of(LOOP), line_of(LOOP) + 1)
+    assert "main" in dict(places(stuck["stack"]))
+    os.kill(server.pid, signal.SIGKILL)
+
+
+def test_a_main_thread_that_waits_for_a_lock_is_told_with_the_holder(
+    scenario: Any, start: Callable[..., Any]
+) -> None:
+    server = start(scenario.release("1"))
+    server.ask("spawn keep")
+    while server.ask("held") == "0":
+        time.sleep(0.01)
+    server.send("wait")
+    assert server.line() == "waiting 0"
+    answer = server.update(scenario.release("2"), "--wait-ms", "300")
+    assert (answer.last["outcome"], answer.code) == ("withdrawn", "K361"), answer.text
+    (stuck,) = answer.last["threads"]
+    holder = stuck["holder"]
+    assert f"which thread {holder['tid']} '{holder['name']}' holds, in " in answer.reason
+    assert places(stuck["stack"])[0] == (
+        "keep_lock",
+        line_of("pthread_mutex_lock(&held)", "keep_lock"),
+    )
+    assert ("keep_lock", line_of("taken = take_byte(worker);", "keep_lock")) in places(
+        holder["stack"]
+    )
+    os.kill(server.pid, signal.SIGKILL)
+
+
+def test_a_crash_is_told_with_its_line(scenario: Any, start: Callable[..., Any]) -> None:
+    server = start(scenario.release("1"))
+    server.ask("spawn read")
+    server.ask("fail crash")
+    answer = server.update(scenario.release("2"))
+    assert answer.code == "K354", answer.text
+    assert places(answer.last["stack"])[0] == ("fail_now", line_of("*(volatile int *)16 = 1;"))
+    assert "serve_worker" in dict(places(answer.last["stack"]))
+    server.ask("fail abort")
+    answer = server.update(scenario.release("2"))
+    assert [frame["source"] for frame in answer.last["stack"]] == [
+        "fail_now",
+        "serve_until_stopped",
+    ]
+    server.ask("fail nothing")
+    shown = subprocess.run(
+        [sys.executable, "-m", "kitsune_tool.cli", "status", "--json", str(server.pid)],
+        env=server.environment(), capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    (program,) = json.loads(shown.stdout)["programs"]
+    assert [image["version"] for image in program["images"]] == ["1"]
+    assert server.ask("stop") == "1 of 1"
+
+
+@pytest.mark.parametrize("state", ["stripped", "another"])
+def test_without_debug_information_functions_are_told(
+    state: str, scenario: Any, start: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Also if another build lies where the release was: its lines would be wrong ones."""
+    release = tmp_path / "release.so"
+    shutil.copy(scenario.release("1"), release)
+    if state == "stripped":
+        subprocess.run(["strip", "--strip-debug", str(release)], check=True, timeout=60)
+    server = start(release)
+    server.ask("entry loop")
+    server.send("wait")
+    assert server.line() == "waiting 0"
+    if state == "another":
+        release.unlink()
+        shutil.copy(scenario.release("3"), release)
+    answer = server.update(scenario.release("2"), "--wait-ms", "300")
+    (stuck,) = answer.last["threads"]
+    expected = r"wait_for\+0x\w+" if state == "stripped" else ""
+    assert re.fullmatch(expected, stuck["stack"][0]["function"])
+    assert stuck["stack"][0]["offset"] > 0
+    assert "line" not in stuck["stack"][0]
+    os.kill(server.pid, signal.SIGKILL)
 
 
 def await_counts_of_read(server: Any) -> None:

@@ -6,6 +6,7 @@
  *   stop         has all threads end and joins them; prints the events that they returned
  *   fail HOW     what a new version's thread does before its update point; "main HOW": its main
  *   hold         the lock that threads of kind "mutex" take is held from now on
+ *   held         prints whether somebody else holds it
  *   library      a thread that libc makes
  *   cancel N     cancels a thread and joins it; prints whether its cleanup handler ran
  *   entry KIND   a way to wait without a thread
@@ -152,6 +153,17 @@ static unsigned long wait_mutex(void)
     return 0;
 }
 
+/* Holds the lock while it waits. */
+static __attribute__((noinline)) unsigned long keep_lock(struct worker *worker)
+{
+    unsigned long taken;
+
+    pthread_mutex_lock(&held);
+    taken = take_byte(worker);
+    pthread_mutex_unlock(&held);
+    return taken;
+}
+
 static void *live_shortly(void *argument)
 {
     return argument;
@@ -206,6 +218,8 @@ static unsigned long wait_for(struct worker *worker)
         return wait_signal();
     if (!strcmp(kind, "mutex"))
         return wait_mutex();
+    if (!strcmp(kind, "keep"))
+        return keep_lock(worker);
     if (!strcmp(kind, "churn"))
         return churn();
     if (!strcmp(kind, "fork"))
@@ -464,6 +478,8 @@ static void answer(const char *word, const char *rest)
         pthread_mutex_lock(&held);
     else if (!strcmp(word, "unhold"))
         pthread_mutex_unlock(&held);
+    else if (!strcmp(word, "held"))
+        printf("%d\n", pthread_mutex_trylock(&held) != 0 || pthread_mutex_unlock(&held) != 0);
     else if (!strcmp(word, "library"))
         make_library_thread();
     else if (!strcmp(word, "version"))
