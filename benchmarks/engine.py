@@ -18,7 +18,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNTIME = ROOT / "runtime"
-UNITS = ("registry", "blocks", "mappings", "side", "claims", "texts", "transform", "platform")
+UNITS = (
+    *("registry", "blocks", "mappings", "side", "claims", "texts", "transform", "frames", "switch"),
+    "platform",
+)
 KINDS = ("list", "tree", "table")
 ORDERS = ("sequential", "shuffled")
 _TIMEOUT_S = 600
