@@ -96,7 +96,7 @@ typedef void kitsune__signal_handler(int);
     X(int, fcntl, (int descriptor, int command, long argument), (descriptor, command, argument)) \
     X(int, fcntl64, (int descriptor, int command, long argument), (descriptor, command, argument)) \
     X(int, ioctl, (int descriptor, unsigned long request, void *argument), (descriptor, request, argument)) \
-    /* jumps over the frames of noted functions (frames.c) */ \
+    /* jumps (wrap_jump.c) */ \
     N(void, longjmp, (struct __jmp_buf_tag *environment, int value), (environment, value)) \
     N(void, _longjmp, (struct __jmp_buf_tag *environment, int value), (environment, value)) \
     N(void, siglongjmp, (struct __jmp_buf_tag *environment, int value), (environment, value)) \

@@ -2,11 +2,9 @@
 /* The locals of noted functions (frames.h). */
 #include "frames.h"
 
-#include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "calls.h"
 #include "switch.h"
 
 static __thread struct kitsune_frame *running;
@@ -37,6 +35,12 @@ static uint64_t sound_frames(const struct kitsune_frame *frame, uintptr_t start,
         count++;
     }
     return count;
+}
+
+void kitsune__frames_jump(const struct __jmp_buf_tag *environment) {
+    uintptr_t target = kitsune__jump_target(environment);
+    if (target > (uintptr_t)__builtin_frame_address(0))
+        drop_below(target);
 }
 
 void kitsune__frames_suspend(const void *stack_pointer, const void *stack_end) {
@@ -91,36 +95,4 @@ void *kitsune__frames_find(const char *key, int in_suspended) {
             if (is_named(frame->slots[i].symbol, key, length))
                 return (void *)(uintptr_t)frame->slots[i].address;
     return NULL;
-}
-
-/* ---- jumps over frames ----------------------------------------------------------------------- */
-
-/* Frames that are jumped over are still whole now; afterwards anything may be written there. A jump
- * to a lower address leads to another stack, of which nothing is known. */
-static void jump(const struct __jmp_buf_tag *environment) {
-    uintptr_t target = kitsune__jump_target(environment);
-    if (target > (uintptr_t)__builtin_frame_address(0))
-        drop_below(target);
-}
-
-void kitsune__call_longjmp(struct __jmp_buf_tag *environment, int value) {
-    jump(environment);
-    longjmp(environment, value);
-}
-
-void kitsune__call__longjmp(struct __jmp_buf_tag *environment, int value) {
-    jump(environment);
-    _longjmp(environment, value);
-}
-
-void kitsune__call_siglongjmp(struct __jmp_buf_tag *environment, int value) {
-    jump(environment);
-    siglongjmp(environment, value);
-}
-
-/* What _FORTIFY_SOURCE makes of each; it checks for itself that the jump leads outwards. */
-extern void __longjmp_chk(struct __jmp_buf_tag *environment, int value) __attribute__((noreturn));
-void kitsune__call___longjmp_chk(struct __jmp_buf_tag *environment, int value) {
-    jump(environment);
-    __longjmp_chk(environment, value);
 }

@@ -14,10 +14,15 @@
 #ifndef KITSUNE_FRAMES_H
 #define KITSUNE_FRAMES_H
 
+#include <setjmp.h>
+
 #include "kitsune_abi.h"
 
 /* Puts a frame in front of the calling thread's list. */
 void kitsune__frames_enter(struct kitsune_frame *frame);
+/* Before a jump: frames that are jumped over are still whole now; afterwards anything may be written
+ * there. A jump to a lower address leads to another stack, of which nothing is known. */
+void kitsune__frames_jump(const struct __jmp_buf_tag *environment);
 /* The frames so far are the old version's, on the suspended stack [stack_pointer, stack_end). */
 void kitsune__frames_suspend(const void *stack_pointer, const void *stack_end);
 /* The old version's frames are no more. */

@@ -27,6 +27,8 @@
 
 /* Shared, so that parked threads may write it; NULL: there never was another thread. */
 static uint32_t *arrivals;
+/* Threads that found no memory to park in. */
+static uint32_t unplaced;
 /* Address and value of a kick, which no other sender of SIGURG has. */
 static char kick_mark;
 
@@ -96,15 +98,28 @@ static void call_back(void) {
 
 /* ---- parking -------------------------------------------------------------------------------- */
 
+/* Takes a place back if the gathering ended before it was seen. Else somebody will give it a command. */
+static int was_too_late(struct kitsune__thread *thread) {
+    kitsune__threads_lock();
+    int is_late = !(kitsune__request_pending() & KITSUNE__PENDING_GATHER) && thread->place != NULL;
+    if (is_late)
+        thread->place = NULL;
+    kitsune__threads_unlock();
+    return is_late;
+}
+
 void kitsune__gather_park(const char *name) {
     struct kitsune__thread *thread = kitsune__self;
     struct kitsune__berth *place = kitsune__berth_map();
     snprintf(thread->point, sizeof thread->point, "%s", name);
-    if (place == NULL)
-        return; /* the gathering ends by its deadline */
+    if (place == NULL) {
+        __atomic_fetch_add(&unplaced, 1u, __ATOMIC_SEQ_CST);
+        return;
+    }
     kitsune__berth_take(place);
     __atomic_store_n(&thread->place, place, __ATOMIC_RELEASE);
-    kitsune__park(place, arrivals);
+    if (!was_too_late(thread))
+        kitsune__park(place, arrivals);
     kitsune__berth_unmap(place);
 }
 
@@ -143,12 +158,7 @@ static void let_go(struct kitsune__thread *thread) {
     kitsune__park_command(place, KITSUNE__GO_BACK);
 }
 
-void kitsune__gather_end(void) {
-    kitsune__request_lower(KITSUNE__PENDING_GATHER);
-}
-
 void kitsune__gather_undo(void) {
-    kitsune__gather_end();
     kitsune__threads_lock();
     for (struct kitsune__thread *thread = kitsune__threads(); thread != NULL; thread = thread->next)
         let_go(thread);
@@ -166,15 +176,17 @@ static void wait_for_arrival(uint32_t seen, uint64_t limit_ns) {
     KITSUNE__SYSCALL(SYS_futex, arrivals, FUTEX_WAIT, seen, &limit);
 }
 
-/* Returns non-zero if all came. */
-static int await_all(uint64_t deadline) {
+/* Returns 0 when all have come, else a code. */
+static uint32_t await_all(uint64_t deadline) {
     uint64_t pause = FIRST_KICK_NS;
     for (;;) {
         uint32_t seen = __atomic_load_n(arrivals, __ATOMIC_SEQ_CST);
         if (all_parked())
-            return 1;
-        if (kitsune__now_ns() >= deadline)
             return 0;
+        if (__atomic_load_n(&unplaced, __ATOMIC_SEQ_CST) > 0)
+            return KITSUNE__NO_MEMORY;
+        if (kitsune__now_ns() >= deadline)
+            return KITSUNE__NOT_REACHED;
         kick_all();
         wait_for_arrival(seen, pause);
         pause = pause * 2 > LAST_KICK_NS ? LAST_KICK_NS : pause * 2;
@@ -256,16 +268,19 @@ static uint32_t refuse_untracked(pid_t tid, char *reason, size_t size) {
 static uint32_t gather(uint64_t limit_ns, char *reason, size_t size) {
     uint64_t deadline = kitsune__now_ns() + limit_ns;
     pid_t untracked;
-    if (prepare() != 0) {
+    uint32_t code = KITSUNE__NO_MEMORY;
+    unplaced = 0;
+    if (prepare() == 0) {
+        kitsune__request_raise(KITSUNE__PENDING_GATHER);
+        call_back();
+        code = await_all(deadline);
+    }
+    if (code == KITSUNE__NO_MEMORY)
         kitsune__format(reason, size, "no memory to stop the threads");
-        return KITSUNE__NO_MEMORY;
-    }
-    kitsune__request_raise(KITSUNE__PENDING_GATHER);
-    call_back();
-    if (!await_all(deadline)) {
+    else if (code == KITSUNE__NOT_REACHED)
         describe_missing(reason, size);
-        return KITSUNE__NOT_REACHED;
-    }
+    if (code != 0)
+        return code;
     untracked = await_ending(deadline);
     return untracked != 0 ? refuse_untracked(untracked, reason, size) : 0;
 }
@@ -292,6 +307,8 @@ uint32_t kitsune__gather(uint64_t limit_ns, struct kitsune__berth **places, char
     uint32_t code = gather(limit_ns, reason, size);
     if (code == 0)
         code = list_places(places, reason, size);
+    /* Nobody is to park from here on, and no call of the new version is to end early. */
+    kitsune__request_lower(KITSUNE__PENDING_GATHER);
     if (code != 0)
         kitsune__gather_undo();
     return code;

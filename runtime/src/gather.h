@@ -23,8 +23,6 @@ uint32_t kitsune__gather(uint64_t limit_ns, struct kitsune__berth **places, char
                          size_t reason_size);
 /* All parked threads go on in the old version. */
 void kitsune__gather_undo(void);
-/* The threads are told to go on by others: from here on none is to park. */
-void kitsune__gather_end(void);
 /* What parked threads count up; not private memory. */
 uint32_t *kitsune__gather_arrivals(void);
 

@@ -63,6 +63,7 @@ struct journal {
     /* What the kernel had before. */
     uint64_t mask, pending;
     stack_t altstack;
+    struct kitsune__traits traits;
     struct kernel_action actions[CAUGHT];
     int timer; /* of the limit; -1: none */
     uint32_t has_timers, kernel_timer_count;
@@ -159,6 +160,10 @@ enum kitsune__phase kitsune__journal_phase(enum kitsune__phase phase, const char
     journal->phase = phase;
     journal->what = what;
     return before;
+}
+
+enum kitsune__phase kitsune__journal_current_phase(void) {
+    return journal == NULL ? KITSUNE__PHASE_NONE : journal->phase;
 }
 
 static size_t describe_phase(const struct journal *of, char *buffer, size_t size) {
@@ -402,6 +407,7 @@ static void save_signals(struct journal *of) {
     kernel_mask(SIG_SETMASK, &all, &of->mask);
     KITSUNE__SYSCALL(SYS_rt_sigpending, &of->pending, KERNEL_SET_SIZE);
     KITSUNE__SYSCALL(SYS_sigaltstack, 0, &of->altstack);
+    kitsune__traits_save(&of->traits);
     for (size_t index = 0; index < CAUGHT; index++)
         KITSUNE__SYSCALL(SYS_rt_sigaction, caught[index], 0, &of->actions[index], KERNEL_SET_SIZE);
 }
@@ -677,6 +683,7 @@ static void finish_rollback(struct journal *of, struct kitsune__verdict *verdict
     stop_limit(of); /* still runs if the snapshot failed */
     /* Another thread may have carried the rollback out. */
     KITSUNE__SYSCALL(SYS_sigaltstack, &of->altstack, 0);
+    kitsune__traits_restore(&of->traits);
     kitsune__stack_unmap(&of->stack);
     munmap(of, journal_size());
     journal = NULL;

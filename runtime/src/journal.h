@@ -5,8 +5,9 @@
  *
  * Invariants:
  *  - The snapshot is a clone of the process (fork-like, no exit signal, own copy of the descriptor
- *    table) that sleeps. It keeps memory, mappings, descriptors, working directory, umask, limits
- *    and name of the process as they were; after an abort the process is made equal to it.
+ *    table) that sleeps. It keeps memory, mappings, descriptors, working directory, umask and limits
+ *    of the process as they were; after an abort the process is made equal to it. Name, processors
+ *    and scheduling are each thread's own, which it puts back itself (park.h).
  *  - What must survive an abort lives in one shared mapping (struct journal in journal.c), which is
  *    no part of the snapshot's memory. The abort itself runs there, with all signals blocked, and
  *    uses neither an allocator nor a lock of libc, nor any memory that it restores.
@@ -90,6 +91,7 @@ void kitsune__journal_commit(void (*apply)(void), struct kitsune__verdict *verdi
 /* Sets the phase and returns the one before. `what` is named in messages if not NULL and must stay
  * valid (a hook's or variable's name). */
 enum kitsune__phase kitsune__journal_phase(enum kitsune__phase phase, const char *what);
+enum kitsune__phase kitsune__journal_current_phase(void);
 
 /* Where the new version's code lies: a crash in a library is then told by the function that called
  * it. */

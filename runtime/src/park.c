@@ -3,7 +3,10 @@
 
 #include <linux/futex.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include "platform.h"
@@ -20,6 +23,30 @@ void *kitsune__rseq_area(void) {
     if (&__rseq_offset == NULL || &__rseq_size == NULL || __rseq_size == 0)
         return NULL;
     return (uint8_t *)__builtin_thread_pointer() + __rseq_offset;
+}
+
+void kitsune__traits_save(struct kitsune__traits *traits) {
+    long size =
+        KITSUNE__SYSCALL(SYS_sched_getaffinity, 0, sizeof traits->cpus, (uint8_t *)traits->cpus);
+    traits->cpus_size = size > 0 ? size : 0;
+    KITSUNE__SYSCALL(SYS_prctl, PR_GET_NAME, traits->name);
+    traits->priority = 0;
+    traits->policy = KITSUNE__SYSCALL(SYS_sched_getscheduler, 0);
+    KITSUNE__SYSCALL(SYS_sched_getparam, 0, &traits->priority);
+    traits->nice = 20 - (int)KITSUNE__SYSCALL(SYS_getpriority, PRIO_PROCESS, 0);
+}
+
+void kitsune__traits_restore(const struct kitsune__traits *traits) {
+    struct kitsune__traits now;
+    kitsune__traits_save(&now);
+    if (memcmp(now.name, traits->name, sizeof now.name) != 0)
+        KITSUNE__SYSCALL(SYS_prctl, PR_SET_NAME, traits->name);
+    if (traits->cpus_size > 0 && memcmp(now.cpus, traits->cpus, (size_t)traits->cpus_size) != 0)
+        KITSUNE__SYSCALL(SYS_sched_setaffinity, 0, traits->cpus_size, traits->cpus);
+    if (now.policy != traits->policy || now.priority != traits->priority)
+        KITSUNE__SYSCALL(SYS_sched_setscheduler, 0, traits->policy, &traits->priority);
+    if (now.nice != traits->nice)
+        KITSUNE__SYSCALL(SYS_setpriority, PRIO_PROCESS, 0, traits->nice);
 }
 
 struct kitsune__berth *kitsune__berth_map(void) {
@@ -106,8 +133,10 @@ void kitsune__park(struct kitsune__berth *place, uint32_t *arrivals) {
     KITSUNE__SYSCALL(SYS_rt_sigprocmask, SIG_SETMASK, &all, &place->mask, KERNEL_SET_SIZE);
     KITSUNE__SYSCALL(SYS_rt_sigpending, &place->pending, KERNEL_SET_SIZE);
     KITSUNE__SYSCALL(SYS_sigaltstack, 0, &place->altstack);
+    kitsune__traits_save(&place->traits);
     kitsune__suspend(&place->old, kitsune__berth_stack(place), arrive, &arrival);
     uint64_t mask = place->mask;
+    kitsune__traits_restore(&place->traits);
     KITSUNE__SYSCALL(SYS_sigaltstack, &place->altstack, 0);
     KITSUNE__SYSCALL(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, KERNEL_SET_SIZE);
 }

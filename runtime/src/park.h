@@ -34,6 +34,19 @@ enum kitsune__command {
 
 #define KITSUNE__PARK_STACK_SIZE 32768u
 
+/* What the kernel keeps for each thread and a thread may change: name, processors, scheduling. */
+struct kitsune__traits {
+    char name[16];
+    uint64_t cpus[16];
+    long cpus_size; /* 0: not known */
+    long policy;
+    int priority, nice;
+};
+
+/* Of the calling thread. What is as it was is not set again. */
+void kitsune__traits_save(struct kitsune__traits *traits);
+void kitsune__traits_restore(const struct kitsune__traits *traits);
+
 struct kitsune__berth {
     uint32_t command; /* enum kitsune__command, a futex */
     uint32_t is_parked;
@@ -45,6 +58,7 @@ struct kitsune__berth {
     /* What the kernel had for the thread when it parked. */
     uint64_t mask, pending;
     stack_t altstack;
+    struct kitsune__traits traits;
     pid_t tid;
     void *rseq;                   /* the thread's area that the kernel writes; NULL: none */
     struct kitsune__berth *next;  /* of those that take part in a transaction */

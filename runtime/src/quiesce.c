@@ -586,18 +586,30 @@ static int is_incoming(const struct kitsune_release *site) {
            site == kitsune__image_incoming()->release;
 }
 
+/* At an update point of the new version: only its main and its threads' start functions get to one. */
+static void arrive(const char *name) {
+    enum kitsune__phase phase = kitsune__journal_current_phase();
+    if (phase != KITSUNE__PHASE_MAIN && phase != KITSUNE__PHASE_THREAD)
+        kitsune__journal_abort(KITSUNE__REFUSED_CALL, "kitsune_update(\"%s\") was called", name);
+    if (!kitsune__is_main())
+        kitsune__takeover_at_point(name);
+    else if (strcmp(name, update.new_point) == 0)
+        commit();
+}
+
 void kitsune__update(const struct kitsune_release *site, const char *name) {
     int saved = errno;
     if (kitsune__self == NULL)
         return;
-    if (is_incoming(site) && !kitsune__is_main()) {
-        kitsune__takeover_at_point(name);
-    } else if (is_incoming(site)) {
-        if (strcmp(name, update.new_point) == 0)
-            commit();
-    } else if (!kitsune__journal_active() && site == kitsune__image_current()->release) {
+    if (is_incoming(site))
+        arrive(name);
+    else if (site == kitsune__image_current()->release && kitsune__journal_active())
+        kitsune__journal_abort(KITSUNE__RETURNED,
+                               "the new version went back into the code of the old one, to its "
+                               "update point '%s'",
+                               name);
+    else if (site == kitsune__image_current()->release)
         work_at_point(name);
-    }
     errno = saved;
 }
 

@@ -111,7 +111,6 @@ struct kitsune__exchange {
     uint64_t cwd_inode, cwd_device;
     uint32_t file_mask;
     uint32_t user[3], group[3];
-    char name[16];
     struct rlimit limits[LIMITS];
     struct kernel_action actions[SIGNALS + 1];
     uint32_t range_count, descriptor_count;
@@ -433,7 +432,6 @@ static void describe_attributes(struct kitsune__exchange *exchange) {
     exchange->file_mask = (uint32_t)KITSUNE__SYSCALL(SYS_umask, 0);
     KITSUNE__SYSCALL(SYS_getresuid, &exchange->user[0], &exchange->user[1], &exchange->user[2]);
     KITSUNE__SYSCALL(SYS_getresgid, &exchange->group[0], &exchange->group[1], &exchange->group[2]);
-    KITSUNE__SYSCALL(SYS_prctl, PR_GET_NAME, exchange->name);
     for (int limit = 0; limit < LIMITS; limit++)
         KITSUNE__SYSCALL(SYS_prlimit64, 0, limit, 0, &exchange->limits[limit]);
     for (int number = 1; number <= SIGNALS; number++)
@@ -880,10 +878,31 @@ static int is_same_file(struct restoration *work, const struct descriptor *own,
     return result <= 0;
 }
 
+/* Closes whatever has a number that was free, without a list of them. */
+static void close_new_numbers(const struct kitsune__exchange *exchange) {
+    unsigned next = 0;
+    for (uint32_t index = 0; index < exchange->descriptor_count; index++) {
+        unsigned number = (unsigned)exchange->descriptors[index].number;
+        if (number > next)
+            KITSUNE__SYSCALL(SYS_close_range, next, number - 1, 0);
+        next = number + 1;
+    }
+    KITSUNE__SYSCALL(SYS_close_range, next, ~0u, 0);
+}
+
+static int list_own_descriptors(struct kitsune__exchange *exchange) {
+    return read_descriptors(exchange->own_descriptors, exchange->own_text,
+                            &exchange->own_descriptor_count);
+}
+
 static void restore_descriptors(struct restoration *work) {
     struct kitsune__exchange *exchange = work->exchange;
-    if (read_descriptors(exchange->own_descriptors, exchange->own_text,
-                         &exchange->own_descriptor_count) != 0) {
+    int is_listed = list_own_descriptors(exchange) == 0;
+    if (!is_listed) { /* where all numbers are taken there is none for the list */
+        close_new_numbers(exchange);
+        is_listed = list_own_descriptors(exchange) == 0;
+    }
+    if (!is_listed) {
         note_failure(work, "the open descriptors could not be listed");
         return;
     }
@@ -1058,7 +1077,6 @@ static void restore_attributes(struct restoration *work) {
     restore_limits(work);
     restore_directory(work);
     KITSUNE__SYSCALL(SYS_umask, work->exchange->file_mask);
-    KITSUNE__SYSCALL(SYS_prctl, PR_SET_NAME, work->exchange->name);
     restore_actions(work);
 }
 

@@ -325,7 +325,6 @@ static void release(struct kitsune__thread *thread) {
 }
 
 void kitsune__takeover_release(void) {
-    kitsune__gather_end();
     kitsune__threads_lock();
     for (struct kitsune__thread *thread = kitsune__threads(); thread != NULL; thread = thread->next)
         release(thread);

@@ -90,6 +90,8 @@ static void on_end(void *argument) {
     struct kitsune__thread *thread = argument;
     if (kitsune__journal_active())
         kitsune__journal_abort(KITSUNE__EXITED, "a thread of the new version ended");
+    if (thread == &first_thread) /* the process has others, or ends */
+        return;
     kitsune__self = NULL;
     kitsune__stack_unmap(&thread->stack);
     forget(thread);
@@ -268,7 +270,7 @@ void kitsune__threads_start(void) {
     first_thread.tid = (pid_t)KITSUNE__SYSCALL(SYS_gettid);
     first_thread.id = pthread_self();
     use_one_heap();
-    has_key = pthread_key_create(&key, on_end) == 0;
+    has_key = pthread_key_create(&key, on_end) == 0 && pthread_setspecific(key, &first_thread) == 0;
     if (!has_key)
         kitsune__log("threads cannot be followed to their end");
 }
