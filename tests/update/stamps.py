@@ -15,7 +15,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection
 
 ID_SIZE = 20
-_PARENT_COUNT, _PARENTS = 144, 152
+PARENT_COUNT, PARENTS = 144, 152
 """Offsets in `struct kitsune_identity`."""
 
 
@@ -36,8 +36,8 @@ def stamped(release: Path, number: int, parent: bytes, target: Path) -> Path:
         identity = int(section["sh_offset"])
     data = bytearray(release.read_bytes())
     data[own : own + ID_SIZE] = hashlib.sha1(f"link {number}".encode()).digest()
-    struct.pack_into("<I", data, identity + _PARENT_COUNT, 1)
-    data[identity + _PARENTS : identity + _PARENTS + ID_SIZE] = parent
+    struct.pack_into("<I", data, identity + PARENT_COUNT, 1)
+    data[identity + PARENTS : identity + PARENTS + ID_SIZE] = parent
     target.write_bytes(data)
     return target
 

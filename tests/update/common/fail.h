@@ -14,6 +14,11 @@
 /* Spoils the state of the running version in the scenario's own way. */
 static void spoil_old_state(void);
 
+#ifdef FAIL_OTHERWISE
+/* Fails in a way that is not among those below. */
+static void fail_otherwise(const char *way);
+#endif
+
 static volatile int fail_zero E_MANUAL_MIGRATE;
 
 static __attribute__((noinline)) int fail_deeper(volatile char *above)
@@ -70,6 +75,10 @@ static void fail_by(const char *way)
         exit(3);
     else if (strcmp(way, "_exit") == 0)
         _exit(3);
+#ifdef FAIL_OTHERWISE
+    else
+        fail_otherwise(way);
+#endif
 }
 
 /* Returns non-zero if this is the place and `way` was asked for, so that the caller does it. */
