@@ -150,6 +150,15 @@ def _find_embedded(pairs: tuple[Pair, ...], old: World) -> frozenset[Key]:
     return frozenset(into_moved)
 
 
+def inside_visited(pairs: Iterable[Pair], old: World) -> frozenset[Key]:
+    """Return the keys of what lies inside objects whose pointers are rewritten."""
+    found: set[Key] = set()
+    for pair in pairs:
+        if pair.pointed and pair.visited:
+            _add_inner(pair, old, found, set())
+    return frozenset(found)
+
+
 def _add_inner(pair: Pair, old: World, found: set[Key], seen: set[int]) -> None:
     """Add the keys of what lies inside objects of `pair`; lone bytes are not pointed to."""
     for part in parts(pair.op):

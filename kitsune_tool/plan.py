@@ -284,7 +284,7 @@ class _Planner:
             functions=functions,
             update_point_renames=renames,
             into_moved=into_moved,
-            discover=self._needs_discovery(into_moved),
+            discover=self._needs_discovery(into_moved, self._has_rounds(kept)),
             nothing_moves=not moves,
             old_layout_digest=layout_digest(self.old.program),
             closures=self.closures,
@@ -1180,13 +1180,32 @@ class _Planner:
             and view.node.kind in {"signed", "unsigned"}
         )[:_MOST_COUNTS]
 
-    def _needs_discovery(self, into_moved: frozenset[closed.Key]) -> bool:
+    def _has_rounds(self, migrations: Iterable[Migration]) -> bool:
+        """Tell whether some pointers may be rewritten before all objects are met: by a call that
+        asks for one variable, a rule or function that needs finished objects, each thread's own
+        variables, or those that wait for an allocator's state.
+        """
+        if self.requested or self.closures or self.by_hand or self.customs:
+            return True
+        return any(m.new is not None and m.new.thread_local for m in migrations)
+
+    def _needs_discovery(self, into_moved: frozenset[closed.Key], has_rounds: bool) -> bool:
+        """Tell whether all objects must be met before any is transformed: a pointer may lead into
+        the middle of one that moves, or of one that is met when that middle has been rewritten.
+        """
+        rewritten = closed.inside_visited(self.pairs, self.old) if has_rounds else frozenset()
         for pair in self.pairs:
-            if isinstance(pair.op, Point):
-                target = pair.op.target
-                if (pair.op.text and closed.BYTE in into_moved) or (target and target.into_moved):
-                    return True
+            if not isinstance(pair.op, Point):
+                continue
+            target = pair.op.target
+            if pair.op.text and closed.BYTE in into_moved:
+                return True
+            if target and (target.into_moved or self._is_rewritten(target, rewritten)):
+                return True
         return False
+
+    def _is_rewritten(self, target: Pair, inside: frozenset[closed.Key]) -> bool:
+        return target.visited and closed.key_of(self.old, target.old) in inside
 
     # -- functions and update points --------------------------------------------------------------
 

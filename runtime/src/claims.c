@@ -242,6 +242,13 @@ static int locate_in_part(const struct kitsune_part *part, uint64_t offset,
     return 1;
 }
 
+/* So many objects of `want` end within `count` objects of `type`, `offset` bytes behind their start. */
+static int fits(const struct kitsune_type *type, uint64_t count, uint64_t offset,
+                const struct kitsune_type *want, uint64_t want_count) {
+    uint64_t rest = type->old_size * count - offset;
+    return type->old_tail || !want->old_size || want_count <= rest / want->old_size;
+}
+
 static int locate(const struct kitsune_type *type, uint64_t count, uint64_t offset,
                   const struct kitsune_type *want, uint64_t want_count, uint64_t *new_offset,
                   int depth) {
@@ -270,7 +277,8 @@ static int locate(const struct kitsune_type *type, uint64_t count, uint64_t offs
     }
     *new_offset += within;
     if (want) /* an object that keeps its layout may leave its parts unsaid */
-        return type->how == KITSUNE_IN_PLACE && want->how == KITSUNE_IN_PLACE && !type->part_count;
+        return type->how == KITSUNE_IN_PLACE && want->how == KITSUNE_IN_PLACE &&
+               !type->part_count && fits(type, count, offset, want, want_count);
     return within == 0 || type->how == KITSUNE_IN_PLACE;
 }
 
