@@ -82,6 +82,8 @@ class Definitions:
     enums: tuple[EnumView, ...]
     records: tuple[RecordView, ...]
     typedefs: tuple[TypedefView, ...]
+    basic: tuple[LayoutCheck, ...]
+    """Of C's own types of which the program's compiler has not told the size."""
 
 
 class TypeTable:
@@ -236,7 +238,15 @@ class TypeTable:
             tuple(self._enum(i) for i in enums),
             tuple(self._record(i) for i in records if not self.is_inline(i)),
             tuple(self._typedef(n, i) for n, i in sorted(self._typedefs.items())),
+            tuple(self._basic(i) for i in known if self._has_basic_check(i)),
         )
+
+    def _has_basic_check(self, index: TypeIndex) -> bool:
+        return self.world.is_basic(index) and self.world.size(Instance(index)) != UNKNOWN
+
+    def _basic(self, index: TypeIndex) -> LayoutCheck:
+        name = user_name(self.world.types, strip(self.world.types, index))
+        return LayoutCheck(f"sizeof({name})", self.world.size(Instance(index)))
 
     def _in_order(self) -> list[TypeIndex]:
         """Return the complete records, each behind those that it holds by value."""

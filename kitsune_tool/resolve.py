@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from kitsune_tool import paths
+from kitsune_tool.basic import add_basic
 from kitsune_tool.declare import declare, strip, user_name
 from kitsune_tool.errors import KitsuneError, Location
 from kitsune_tool.model import (
@@ -151,7 +152,7 @@ class World:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.types: tuple[Type, ...] = program.types
+        self.types, self._basic = add_basic(program.types)
         self.variables = {variable.key: variable for variable in program.variables}
         self.functions = {f.key: f for f in program.functions if f.defined}
         self._named: dict[str, list[TypeIndex]] = {}
@@ -160,6 +161,10 @@ class World:
         for index, node in enumerate(program.types):
             for name in _names(node):
                 self._named.setdefault(name, []).append(index)
+
+    def is_basic(self, index: TypeIndex) -> bool:
+        """Tell whether a type is one of C's that the program's record lacks."""
+        return index >= len(self.program.types)
 
     def variable_instance(self, variable: Variable) -> Instance:
         """Return the instance of a variable's type."""
@@ -551,9 +556,11 @@ class World:
         """Return the type that a binding names, where several units may have one of that name."""
         name = binding.name
         found = [i for i in self._shared(name) if self._is_in(i, binding.unit)]
+        if not found and not binding.unit and name in self._basic:
+            return self._basic[name]
         if not found:
             where = f"'{binding.unit}' has" if binding.unit else "this program has"
-            near = did_you_mean(name, self._named)
+            near = did_you_mean(name, [*self._named, *self._basic])
             raise KitsuneError("K103", f"{where} no type '{name}'{near}", at=at)
         if len(found) > 1 and context is not None:
             units = set(self._units(context))

@@ -338,6 +338,7 @@ class _Maker:
     def run(self) -> Views:
         migrations = tuple(self._migration(each) for each in self.plan.migrations)
         closures = tuple(self._closures())
+        self._need_basic()
         return Views(
             old=self.old.definitions(),
             new=self.new.definitions(),
@@ -362,6 +363,13 @@ class _Maker:
                 if (shape := self.shape(pair)) in self.pair_idents
             },
         )
+
+    def _need_basic(self) -> None:
+        """Have the sizes checked that no compiler has told."""
+        for pair in self.plan.pairs:
+            for table, instance in ((self.old, pair.old), (self.new, pair.new)):
+                if not instance.stars and table.world.is_basic(instance.type):
+                    table.need(instance.type)
 
     def _flags(self) -> str:
         flags = ["KITSUNE_PLAN_DISCOVER"] if self.plan.discover else []

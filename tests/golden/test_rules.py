@@ -373,3 +373,12 @@ list -> list: { XF_INVOKE(XF_PTR($xform(struct xf, struct xf)), &$in, &$out); }
     plan = planned(versions, old, new, spec)
     assert not plan.unused_rules
     compiles(tmp_path, compiler)
+
+
+def test_the_size_of_a_type_that_only_a_binding_names_is_checked(
+    versions: Callable[..., Any],
+) -> None:
+    text = "void *number; int main(void) { return 0; }"
+    plan = versions(text, text, annotations={"number": "element(long double)"}).plan()
+    types = render_release(plan, Identity("sample", "2", (b"x" * 20,)))["kitsune_types.h"]
+    assert types.count("_Static_assert(sizeof(long double) == 16, ") == 2
