@@ -13,11 +13,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from kitsune_tool import bodies, frames, noted
+from kitsune_tool.casts import FoundCast, find_casts
+from kitsune_tool.declare import strip
 from kitsune_tool.errors import KitsuneError, Location
 from kitsune_tool.frames import Frame, FrameFinder, LocalVariable, NotedFunction
 from kitsune_tool.index import FunctionInfo, Index, VariableInfo, live
@@ -26,6 +28,7 @@ from kitsune_tool.model import (
     UNKNOWN,
     Annotations,
     Array,
+    Cast,
     Enum,
     FunctionSymbol,
     Pointer,
@@ -168,6 +171,8 @@ class _Extraction:
         """Where the definition of the function begins that is being looked into."""
         self.update_points: list[UpdatePoint] = []
         self.requests: list[str | None] = []
+        self.casts: dict[tuple[str, str, str], FoundCast] = {}
+        """By their types and function."""
 
     def run(self) -> Extracted:
         for entry in self.index.roots:
@@ -193,6 +198,7 @@ class _Extraction:
             update_points=tuple(self.update_points),
             namespace=self.namespace,
             requests=self._requested(),
+            casts=tuple(self._casts()),
         )
         return Extracted(
             unit,
@@ -339,11 +345,41 @@ class _Extraction:
             self.requests += bodies.migrated(self.text, *external.body)
             if not function.is_emitted_here:
                 continue
+            if not function.system:
+                self._look_for_casts(function.name, external.start, external.body)
             if self._is_noted(function, external.body):
                 self._add_noted(self._noted(function, external), external, seen)
             elif bodies.has_statics(self.text, *external.body):
                 for local in self._statics(function.name, external.body):
                     self._add_local(local, seen)
+
+    def _look_for_casts(self, function: str, start: int, body: tuple[int, int]) -> None:
+        for cast in find_casts(self.text, start, body, self.index.is_typedef):
+            self.casts.setdefault((cast.target, cast.source, function), cast)
+
+    def _casts(self) -> Iterator[Cast]:
+        """Yield the casts that may hide a pointer to a struct of the program's own."""
+        for (target, source, function), cast in self.casts.items():
+            from_own = self._is_own(source)
+            hides = from_own and target != "void *"
+            if cast.makes_number:
+                hides = from_own or not source
+            if target != source and (hides or self._is_own(target)):
+                yield Cast(target, source, function, self.locate(cast.offset))
+
+    def _is_own(self, text: str) -> bool:
+        """Tell whether a type is a pointer to a struct or union that no system header defines."""
+        name = text.rstrip(" *")
+        if name.startswith(("struct ", "union ")):
+            tag = self.index.tags.get(name)
+            return name != text and not (tag and tag.external.system)
+        entry, at = self.index.typedefs.get(name), self.graph.file.typedefs.get(name)
+        if entry is None or entry.external.system or at is None:
+            return False
+        node = self.graph.types[strip(self.graph.types, at)]
+        if name == text and isinstance(node, Pointer):
+            return isinstance(self.graph.types[strip(self.graph.types, node.to)], Record)
+        return name != text and isinstance(node, Record)
 
     def _is_noted(self, function: FunctionInfo, body: tuple[int, int]) -> bool:
         if function.system:

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 from kitsune_tool.errors import Location
 
-SCHEMA = 2
+SCHEMA = 3
 OWN_HEADERS = "<kitsune>/"
 """In front of the names of Kitsune's own headers, whose types are known only where used."""
 UNKNOWN = -1
@@ -242,6 +242,19 @@ class UpdatePoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Cast:
+    """A cast in a function's body that takes a pointer to a struct of the program's own for
+    something else, or something else for one. The types are as written (`struct item *`); `source`
+    is empty where it is not known. Of equal ones in a function the first.
+    """
+
+    target: str
+    source: str
+    function: str
+    at: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EditMatch:
     """Where an edit of the manifest was applied in this unit; `edit` is its index in the list."""
 
@@ -268,6 +281,7 @@ class Unit:
     compiler: str = ""
     requests: tuple[str | None, ...] = ()
     """Keys of variables that a `MIGRATE_*` asks for; None for one that is no string literal."""
+    casts: tuple[Cast, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +305,7 @@ class Program:
     """For each type, the indices into `sources` of the units that know it."""
     requests: tuple[str | None, ...] = ()
     """As in `Unit`, of all units."""
+    casts: tuple[Cast, ...] = ()
 
 
 _TYPES: dict[str, type] = {
@@ -401,5 +416,5 @@ def _decode_tuple(declared: str, items: list[Any]) -> tuple[Any, ...]:
 
 _PARTS: dict[str, type] = {
     cls.__name__: cls
-    for cls in (Parameter, Field, Variable, FunctionSymbol, UpdatePoint, EditMatch)
+    for cls in (Parameter, Field, Variable, FunctionSymbol, UpdatePoint, EditMatch, Cast)
 }

@@ -36,7 +36,6 @@ from kitsune_tool.model import (
     TypeIndex,
     TypeParameter,
     Unit,
-    UpdatePoint,
     Variable,
     children,
     with_children,
@@ -64,6 +63,7 @@ def merge(units: Sequence[Unit], name: str, version: str) -> Program:
         edits=_edits(units),
         sources=tuple(unit.source for unit in units),
         type_units=_type_units(graph, mapping, len(types)),
+        casts=_unique(cast for unit in units for cast in unit.casts),
         requests=tuple(dict.fromkeys(key for unit in units for key in unit.requests)),
     )
 
@@ -292,8 +292,8 @@ def _joined(one: FunctionSymbol, other: FunctionSymbol) -> FunctionSymbol:
     )
 
 
-def _unique(points: Iterable[UpdatePoint]) -> tuple[UpdatePoint, ...]:
-    return tuple(dict.fromkeys(points))
+def _unique(found: Iterable[_T]) -> tuple[_T, ...]:
+    return tuple(dict.fromkeys(found))
 
 
 def _edits(units: Sequence[Unit]) -> tuple[EditMatch, ...]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from kitsune_tool import closed
+from kitsune_tool.assumed import assumptions
 from kitsune_tool.compare import type_place
 from kitsune_tool.definitions import place_text
 from kitsune_tool.errors import Location
@@ -31,13 +32,11 @@ from kitsune_tool.model import (
 from kitsune_tool.pairs import (
     Coded,
     Convert,
-    Copy,
     Each,
     Fields,
     LeftAlone,
     MapEnum,
     Pair,
-    Point,
     Step,
     Tagged,
     Words,
@@ -55,7 +54,6 @@ Data: TypeAlias = dict[str, Any]
 
 _SPELLED = re.compile(r"\\U([0-9a-fA-F]{8})")
 _DRASTIC = ("rule", "transformed", "left-alone", "in-place", "copied")
-_ADDRESSES = frozenset(("uintptr_t", "intptr_t"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +188,7 @@ class _Report:
             "functions": list(self._functions()),
             "update_points": list(self._update_points()),
             "rules": list(self._rules()),
-            "assumed": list(_Assumptions(self.plan).all()),
+            "assumed": list(assumptions(self.plan, _changed(types))),
             "likely_renames": [
                 {"name": name, "was": guess.place, "likelihood": guess.likelihood}
                 for name, guesses in self.plan.likely_renames
@@ -372,6 +370,12 @@ class _Report:
 
 
 _OF_INTEREST = (Coded, LeftAlone, MapEnum, Tagged)
+
+
+def _changed(types: Iterable[Data]) -> dict[str, str]:
+    """Return the names of the old version's types that are others now, each with its new name."""
+    changed = (each for each in types if each["change"] in {"changed", "gone"})
+    return {str(each.get("was", each["name"])): str(each["name"]) for each in changed}
 
 
 def _carried_variable(  # noqa: PLR0911 - one way out per word
@@ -584,74 +588,3 @@ def _signature(world: World, function: FunctionSymbol) -> str:
 
 def _functions_of(places: Sequence[str]) -> list[str]:
     return sorted(place.partition(" (")[0] for place in places)
-
-
-@dataclass(frozen=True, slots=True)
-class _Assumptions:
-    """What is taken for granted, each with the way to it."""
-
-    plan: Plan
-
-    def all(self) -> Iterable[Data]:
-        """Yield them, each place once."""
-        seen: set[tuple[str, str]] = set()
-        for entry in (*self._of_pairs(), *self._addresses(), *self._dropped()):
-            key = (entry["kind"], entry["what"])
-            if key not in seen:
-                seen.add(key)
-                yield entry
-
-    def _of_pairs(self) -> Iterable[Data]:
-        for pair in self.plan.pairs:
-            what, at = pair.where.new_place, pair.where.new_at
-            if isinstance(pair.op, Fields) and pair.pointed:
-                yield from self._of_objects(pair, pair.op)
-            match pair.op:
-                case Copy(assumed="opaque"):
-                    yield _assumed("opaque", what, at, "its bits are copied, nothing behind them")
-                case Copy(assumed=text) if text:
-                    yield _assumed("library", what, at, f"kept as it is ({text})")
-                case Point(style="word"):
-                    text = "unexplained pointer; redirected if it is an address that is known"
-                    yield _assumed("word", what, at, text)
-                case Words(offsets=offsets, functions=False) if offsets:
-                    text = "union; its pointers are redirected if they are addresses that are known"
-                    yield _assumed("union", what, at, text)
-                case _:
-                    pass
-
-    def _of_objects(self, pair: Pair, fields: Fields) -> Iterable[Data]:
-        what = self.plan.new.spell(pair.new)
-        at = self.plan.new.place(pair.new)
-        if fields.extent is not None and (pair.moved or pair.visited):
-            text = f"each object is as large as 'bytes({fields.extent.length})' says"
-            yield _assumed("bytes", what, at, text)
-        if fields.pooled and pair.moved:
-            text = "objects share blocks (pooled); their old memory is not given back"
-            yield _assumed("pooled", what, at, text)
-
-    def _addresses(self) -> Iterable[Data]:
-        """Yield integers that are wide enough for an address, by the names of their types."""
-        for pair in self.plan.pairs:
-            found = _ADDRESSES.intersection(self.plan.new.typedefs(pair.new))
-            if found and not pair.new.stars:
-                text = f"a number to Kitsune, though {min(found)} may hold an address"
-                yield _assumed("integer", pair.where.new_place, pair.where.new_at, text)
-
-    def _dropped(self) -> Iterable[Data]:
-        """Yield the dropped variables to which pointers may lead: met, they stop the update."""
-        targets = {
-            closed.key_of(self.plan.old, pair.old)
-            for pair in self.plan.pairs
-            if pair.pointed and isinstance(pair.op, Fields)
-        }
-        for migration in self.plan.migrations:
-            old = migration.old
-            if migration.new is None and old is not None:
-                key = closed.key_of(self.plan.old, self.plan.old.variable_instance(old))
-                if key in targets:
-                    yield _assumed("dropped", old.key, old.at, "no pointer to it may be met")
-
-
-def _assumed(kind: str, what: str, at: Location | None, text: str) -> Data:
-    return {"kind": kind, "what": what, "place": place_text(at), "text": text}

@@ -14,9 +14,9 @@ from kitsune_tool.errors import KitsuneError
 
 _PACKAGE = Path(__file__).resolve().parent
 FRONT_END_MODULES = (
-    "bodies", "cc", "edits", "errors", "extract", "frames", "frontend", "index", "insert", "layout",
-    "model", "normalise", "noted", "parse", "paths", "preprocess", "recipe", "resources", "scan",
-    "statements", "switches", "toolchain", "typegraph",
+    "bodies", "casts", "cc", "declare", "edits", "errors", "extract", "frames", "frontend", "index",
+    "insert", "layout", "model", "normalise", "noted", "parse", "paths", "preprocess", "recipe",
+    "resources", "scan", "statements", "switches", "toolchain", "typegraph",
 )  # fmt: skip
 """The modules that decide what an object file contains."""
 

@@ -38,6 +38,7 @@ static int limit = 3;
 uintptr_t cookie;
 static int twice(int n) {{ return 2 * n; }}
 int (*callback)(int) = twice;
+int length(char *text) {{ return ((struct item *)text)->count; }}
 int main(void) {{ kitsune_update("{HOSTILE}"); return limit; }}
 """
 NEW = f"""
@@ -57,6 +58,7 @@ static int limit_now = 4;
 uintptr_t cookie;
 static int two_times(int n) {{ return 2 * n; }}
 int (*callback)(int) = two_times;
+int length(char *text) {{ return ((struct item *)text)->count; }}
 int main(void) {{ for (;;) kitsune_update("{HOSTILE}"); return limit_now; }}
 """
 MANIFEST = """
@@ -111,6 +113,7 @@ def test_hostile_names_are_only_text(browser: Browser, make_report: MakeReport) 
     assert {(each["kind"], each["what"]) for each in data["assumed"]} >= {
         ("opaque", "struct item.opaque_thing"),
         ("integer", "cookie"),
+        ("cast", "struct item"),
     }
     assert data["likely_renames"][0]["was"] == "main.c/limit"
     assert data["unchanged_types"] == []

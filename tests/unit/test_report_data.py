@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kitsune_tool import report, reportpage
+from kitsune_tool import assumed, reportpage
 from kitsune_tool.errors import Location
 from kitsune_tool.model import EditMatch, Program, UpdatePoint
 from kitsune_tool.report import EditText, first_report
@@ -38,7 +38,7 @@ def test_every_word_of_carried_is_explained() -> None:
 
 
 def test_every_kind_of_assumption_is_explained() -> None:
-    source = Path(report.__file__).read_text(encoding="utf-8")
+    source = Path(assumed.__file__).read_text(encoding="utf-8")
     kinds = set(re.findall(r'_assumed\("(\w+)"', source))
     table = DOCUMENT.partition("### What is assumed")[2].partition("## The data")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == kinds
