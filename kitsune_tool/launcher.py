@@ -23,8 +23,8 @@ from kitsune_tool.errors import KitsuneError
 
 LAUNCHER = "kitsune-launcher"
 PLAIN = "libkitsune-plain.a"
-_RELEASE_SIDE = ("by_hand.c", "release.c", "wrap.c", "closures.c", "published.c")
-_PLAIN_SIDE = ("plain.c", "closures.c", "published.c")
+_RELEASE_SIDE = ("by_hand.c", "release.c", "wrap.c", "closures.c", "published.c", "stackvars.c")
+_PLAIN_SIDE = ("plain.c", "closures.c", "published.c", "stackvars.c")
 _COMMON_FLAGS = ("-std=gnu11", "-O2", "-g", "-fvisibility=hidden", "-Wall", "-Wextra")
 _RELEASE_FLAGS = ("-fPIC", "-g0")
 """A release's bytes must not depend on where the tool is installed: no debug information."""

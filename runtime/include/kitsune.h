@@ -22,19 +22,13 @@
 #endif
 #endif
 
+#include "kitsune_hidden.h"
 #ifndef KITSUNE_NO_TRANSFORM
 #include "transform.h"
 #endif
 
 #ifdef __cplusplus
 extern "C" {
-#endif
-
-#if defined(KITSUNE__HIDDEN)
-#elif defined(__GNUC__)
-#define KITSUNE__HIDDEN __attribute__((visibility("hidden")))
-#else
-#define KITSUNE__HIDDEN
 #endif
 
 #include <registervars.h>

@@ -19,13 +19,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#ifndef KITSUNE__HIDDEN
-#if defined(__GNUC__)
-#define KITSUNE__HIDDEN __attribute__((visibility("hidden")))
-#else
-#define KITSUNE__HIDDEN
-#endif
-#endif
+#include "kitsune_hidden.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -11,16 +11,10 @@
 
 #include <stddef.h>
 
+#include "kitsune_hidden.h"
+
 #ifdef __cplusplus
 extern "C" {
-#endif
-
-#ifndef KITSUNE__HIDDEN
-#if defined(__GNUC__)
-#define KITSUNE__HIDDEN __attribute__((visibility("hidden")))
-#else
-#define KITSUNE__HIDDEN
-#endif
 #endif
 
 /* A transformer by hand: gives the new variable, whose address it gets, its value; its result is that

@@ -13,17 +13,10 @@
 #include <stdlib.h>
 
 #include "kitsune_annotations.h"
+#include "kitsune_hidden.h"
 
 #ifdef __cplusplus
 extern "C" {
-#endif
-
-#ifndef KITSUNE__HIDDEN
-#if defined(__GNUC__)
-#define KITSUNE__HIDDEN __attribute__((visibility("hidden")))
-#else
-#define KITSUNE__HIDDEN
-#endif
 #endif
 
 void stackvars_note_entry(const char *fun_name) KITSUNE__HIDDEN;

@@ -1,9 +1,7 @@
 /*
- * Linked into each release: variables that the program registers or notes by hand (registervars.h,
- * stackvars.h).
+ * Linked into each release: variables that the program registers by hand (registervars.h).
  *
  * Invariants:
- *  - Noting a local does nothing: the front-end has put it into a frame.
  *  - A key that the release's table has is not registered again. The others are in one list, newest
  *    first, to which any thread may add; entries are never taken out, they go with the process.
  */
@@ -16,44 +14,6 @@
 #include "kitsune_release.h"
 
 struct kitsune_registered *kitsune__registered KITSUNE__LOCAL;
-
-/* ---- locals ---------------------------------------------------------------------------------- */
-
-void stackvars_note_entry(const char *fun_name) {
-    (void)fun_name;
-}
-
-void stackvars_note_exit(const char *fun_name) {
-    (void)fun_name;
-}
-
-void stackvars_note_local(const char *name, void *addr, size_t size) {
-    (void)name;
-    (void)addr;
-    (void)size;
-}
-
-void stackvars_note_formal(const char *name, void *addr, size_t size) {
-    (void)name;
-    (void)addr;
-    (void)size;
-}
-
-void *stackvars_get_local(const char *fun_name, const char *var_name) {
-    return kitsune_get_symbol_addr_old(var_name, fun_name, NULL, NULL);
-}
-
-void *stackvars_get_formal(const char *fun_name, const char *var_name) {
-    return kitsune_get_symbol_addr_old(var_name, fun_name, NULL, NULL);
-}
-
-void *stackvars_get_local_new(const char *fun_name, const char *var_name) {
-    return kitsune_get_symbol_addr_new(var_name, fun_name, NULL, NULL);
-}
-
-void *stackvars_get_formal_new(const char *fun_name, const char *var_name) {
-    return kitsune_get_symbol_addr_new(var_name, fun_name, NULL, NULL);
-}
 
 /* ---- registering ----------------------------------------------------------------------------- */
 
