@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from kitsune_tool import files, launcher
-from kitsune_tool.config import Manifest, Version
+from kitsune_tool.config import Manifest, TransitionTest, Version
 from kitsune_tool.errors import EXIT_DONE, EXIT_INPUT_WRONG, KitsuneError, Location
-from kitsune_tool.store import Description, Store
+from kitsune_tool.store import DESCRIPTION, Description, Store
 from kitsune_tool.trial import Arrival, Cell, Driver, Matrix, Trial
 
 _ALL = sys.maxsize
@@ -66,10 +66,15 @@ def run(request: Request) -> int:
     return EXIT_DONE if is_passed else EXIT_INPUT_WRONG
 
 
+def _test(request: Request) -> TransitionTest:
+    """Return what the manifest says of a test, or what holds if it says nothing."""
+    return request.manifest.test or TransitionTest(driver="")
+
+
 def _driver(request: Request) -> Driver:
-    test = request.manifest.test
-    command = request.driver or (test.driver if test else None)
-    if command is None:
+    test = _test(request)
+    command = request.driver or test.driver
+    if not command:
         raise KitsuneError(
             "K254",
             "the manifest names no test driver",
@@ -78,8 +83,6 @@ def _driver(request: Request) -> Driver:
             "or give one with --driver",
         )
     base = request.manifest.path.resolve().parent
-    if test is None:
-        return Driver(command, base)
     return Driver(command, base, test.compare, test.limit_s)
 
 
@@ -95,8 +98,7 @@ def _try(
             )
     directory = request.directory.resolve() / f"{_version(parent)}-{_version(release)}"
     trial = Trial(parent, release, launcher.launcher_path(), driver, directory, _repeat(request))
-    test = request.manifest.test
-    most = request.cells if request.cells is not None else (test.cells if test else 10)
+    most = request.cells if request.cells is not None else _test(request).cells
     return trial.run(chosen, most or _ALL, lambda line: print(f"== {line}", file=sys.stderr))
 
 
@@ -121,7 +123,7 @@ def _arrival(text: str) -> Arrival:
 
 
 def _version(release: Path) -> str:
-    return Description.read(release.with_name("release.json")).version
+    return Description.read(release.with_name(DESCRIPTION)).version
 
 
 def _as_data(old: str, new: str, matrix: Matrix) -> dict[str, Any]:

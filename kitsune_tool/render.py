@@ -7,15 +7,12 @@ release.py. The same input gives the same bytes.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
-import jinja2
-
-from kitsune_tool import resources
 from kitsune_tool.model import Program
 from kitsune_tool.plan import Plan
 from kitsune_tool.program import layout_digest
+from kitsune_tool.templates import environment
 from kitsune_tool.views import Views, make_views
 
 _LONGEST_NAME = 63
@@ -63,22 +60,7 @@ def _version(program: Program, identity: Identity, views: object) -> str:
 
 
 def _print(template: str, **values: object) -> str:
-    return _environment().get_template(template).render(**values)
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    """Return the templates, read once."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resources.templates_dir()),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )
-    environment.globals["quoted"] = _quoted
-    return environment
+    return environment().get_template(template, globals={"quoted": _quoted}).render(**values)
 
 
 def _quoted(text: str) -> str:

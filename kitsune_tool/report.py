@@ -271,7 +271,7 @@ class _Report:
         is_same = was == place and not any(row["change"] for row in rows)
         data["change"] = "same" if is_same and data["bytes"][0] == data["bytes"][1] else "changed"
         if pair is not None and (pair.moved or pair.visited or isinstance(pair.op, _OF_INTEREST)):
-            data |= {"carried": _carried_type(pair), "how": _type_how(pair)}
+            data["carried"], data["how"] = _carried_type(pair)
             data["code"] = list(self.pieces.of_pair(pair))
             if isinstance(pair.op, Coded):
                 data["rule"] = _rule_name(pair.op.rule.rule)
@@ -400,42 +400,28 @@ def _carried_variable(  # noqa: PLR0911 - one way out per word
     return ("redirected" if closed.has_pointers(pair) else "copied"), how
 
 
-def _carried_type(pair: Pair) -> str:
+def _carried_type(pair: Pair) -> tuple[str, str]:
+    """Return in one word and in a few how objects of a type are carried over."""
     match pair.op:
-        case Coded():
-            return "rule"
-        case LeftAlone():
-            return "left-alone"
-        case _ if pair.moved:
-            return "transformed"
-        case _ if pair.visited:
-            return "in-place"
-        case _:
-            return "copied"
+        case Coded(rule=placed):
+            return "rule", f"by rule '{placed.rule.label}' ({place_text(placed.rule.at)})"
+        case LeftAlone(reason=reason):
+            return "left-alone", f"left alone: {reason}"
+    word, how = "copied", "copied"
+    if pair.moved:
+        word, how = "transformed", "transformed"
+        how += ": each object gets a new block" if pair.pointed else ""
+    elif pair.visited:
+        word, how = "in-place", "kept in place, pointers rewritten"
+    if isinstance(pair.op, MapEnum):
+        how = "enumerators mapped by name"
+    elif isinstance(pair.op, Tagged):
+        how = "the member that its tag tells"
+    return word, how
 
 
 def _rank(pair: Pair) -> int:
-    return _DRASTIC.index(_carried_type(pair))
-
-
-def _type_how(pair: Pair) -> str:  # noqa: PLR0911 - one case per way
-    match pair.op:
-        case Coded(rule=placed):
-            return f"by rule '{placed.rule.label}' ({place_text(placed.rule.at)})"
-        case LeftAlone(reason=reason):
-            return f"left alone: {reason}"
-        case MapEnum():
-            return "enumerators mapped by name"
-        case Tagged():
-            return "the member that its tag tells"
-        case _ if pair.moved and not pair.pointed:
-            return "transformed"
-        case _ if pair.moved:
-            return "transformed: each object gets a new block"
-        case _ if pair.visited:
-            return "kept in place, pointers rewritten"
-        case _:
-            return "copied"
+    return _DRASTIC.index(_carried_type(pair)[0])
 
 
 def _rule_name(rule: Rule) -> Data:

@@ -7,16 +7,13 @@ can pass for something else: HTML is escaped, and characters that cannot be seen
 
 from __future__ import annotations
 
-import functools
 import unicodedata
 import urllib.parse
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import jinja2
-
-from kitsune_tool import resources
 from kitsune_tool.report import Data
+from kitsune_tool.templates import environment
 
 CARRIED = {
     "start": "as it starts",
@@ -56,7 +53,8 @@ NOT_KNOWN = (
 def as_page(data: Data) -> str:
     """Return the report as a page of HTML."""
     code = {piece["name"]: piece for piece in data["generated"]}
-    template = _environment().get_template("report.html.j2")
+    pages = environment(escapes=True, finalize=_finalized)
+    template = pages.get_template("report.html.j2", globals={"anchor": anchor})
     return template.render(
         report=data,
         code=code,
@@ -96,21 +94,6 @@ def _finalized(value: object) -> object:
 def anchor(kind: str, name: str) -> str:
     """Return the id of a thing's entry in the page."""
     return f"{kind}-{urllib.parse.quote(name, safe='')}"
-
-
-@functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(resources.templates_dir()),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=True,
-        finalize=_finalized,
-    )
-    environment.globals["anchor"] = anchor
-    return environment
 
 
 def _to_look_at(data: Data) -> Iterable[Data]:

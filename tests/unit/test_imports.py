@@ -19,7 +19,7 @@ IMPURE = {"pycparser", "jinja2", "os", "subprocess", "pathlib", "yaml", "SCons",
 ONLY_IN = {
     "SCons": {"scons"},
     "yaml": {"yamlfile"},
-    "jinja2": {"render", "reportpage"},
+    "jinja2": {"templates"},
     "pycparser": {"parse", "extract", "typegraph", "normalise", "bodies"},
 }
 
