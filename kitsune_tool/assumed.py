@@ -16,7 +16,7 @@ from kitsune_tool.definitions import place_text
 from kitsune_tool.errors import Location
 from kitsune_tool.model import Array, Cast, Pointer, Typedef
 from kitsune_tool.pairs import Copy, Fields, Pair, Point, Words
-from kitsune_tool.plan import Plan
+from kitsune_tool.planned import Plan
 from kitsune_tool.resolve import Instance, World
 
 _Data: TypeAlias = dict[str, Any]

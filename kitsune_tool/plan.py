@@ -11,15 +11,14 @@ closed.py find out what moves and what must be visited.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Literal
 
-from kitsune_tool import closed, expressions, sample
-from kitsune_tool.allocators import find_allocator
+from kitsune_tool import closed, sample
 from kitsune_tool.annotate import case_notes
+from kitsune_tool.arithmetic import holds, is_same_representation, is_unknown, is_widening
 from kitsune_tool.byhand import find_transformers
 from kitsune_tool.code import closure_uses
 from kitsune_tool.compare import (
@@ -31,21 +30,21 @@ from kitsune_tool.compare import (
     type_places,
 )
 from kitsune_tool.diagnose import Diagnoses, SourceLine, no_source
-from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location, Note
+from kitsune_tool.entries import Entries
+from kitsune_tool.errors import KitsuneError, KitsuneErrors, Note
 from kitsune_tool.identity import identity
 from kitsune_tool.likely import Guess, Likely
 from kitsune_tool.model import (
     UNKNOWN,
-    UNKNOWN_TYPE,
     Annotations,
     Enum,
     FunctionSymbol,
-    Pointer,
     Program,
     Record,
     Scalar,
     Variable,
 )
+from kitsune_tool.moving import Moving
 from kitsune_tool.pairs import (
     Case,
     Coded,
@@ -66,11 +65,11 @@ from kitsune_tool.pairs import (
     parts,
 )
 from kitsune_tool.paths import matches_key
+from kitsune_tool.planned import ClosureKey, Migration, Plan
 from kitsune_tool.program import layout_digest
 from kitsune_tool.resolve import (
     POINTER_BYTES,
     Atom,
-    Bindings,
     Bits,
     Choice,
     Compound,
@@ -85,13 +84,11 @@ from kitsune_tool.resolve import (
 )
 from kitsune_tool.rules import Rule, RuleSet
 from kitsune_tool.switches import DEFAULT, Switches
+from kitsune_tool.unioncases import Records, Unions, named
 from kitsune_tool.unions import Tags
 
 _NOT_ASKED_FOR = "keeps its initial value: no MIGRATE_* asks for it"
 _NEW = "new; keeps its initial value"
-_MOST_COUNTS = 3
-_MAX_WORDS = 64
-"""Pointers looked at in one union; a bigger one is copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,68 +105,6 @@ class Options:
     widen: bool = False
     grow: bool = False
     strict: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """A variable and what is done with it.
-
-    `new` is None for one that is dropped, `old` for one that is made afresh. `address`: its value
-    is not migrated, but pointers to the old one become pointers to the new one. `rule`, or the
-    program's own function `by_hand`, gives the value; without these and `pair` the initial value is
-    kept. `late`: after those that are not.
-    """
-
-    new: Variable | None
-    old: Variable | None
-    pair: Pair | None = None
-    rule: PlacedRule | None = None
-    auto: bool = False
-    address: bool = False
-    reason: str = ""
-    by_hand: FunctionSymbol | None = None
-    late: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionChange:
-    """An old function whose pointers do not just go to the namesake.
-
-    `new` is None for one that is gone: a pointer to it stops the update.
-    """
-
-    old: FunctionSymbol
-    new: FunctionSymbol | None
-    reason: str
-
-
-ClosureKey: TypeAlias = tuple[str, Bindings, Bindings]
-"""A closure in a rule's code, without blanks, and what type parameters stand for around it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """All decisions about one step from version to version."""
-
-    old: World
-    new: World
-    rules: RuleSet
-    migrations: tuple[Migration, ...]
-    pairs: tuple[Pair, ...]
-    functions: tuple[FunctionChange, ...]
-    update_point_renames: tuple[tuple[str, str], ...]
-    into_moved: frozenset[closed.Key]
-    discover: bool
-    nothing_moves: bool
-    old_layout_digest: int
-    closures: Mapping[ClosureKey, Pair | None] = field(default_factory=dict)
-    """What rules' `$xform` and `$gen` ask for; None for an opaque word."""
-    unused_rules: tuple[tuple[Rule, str], ...] = ()
-    replaced_rules: tuple[tuple[Rule, str], ...] = ()
-    former_names: Mapping[str, str] = field(default_factory=dict)
-    """What the rules' renames say: old places by the new ones."""
-    likely_renames: tuple[tuple[str, tuple[Guess, ...]], ...] = ()
-    """New variables that keep their initial values, and what they may have been."""
 
 
 def make_plan(
@@ -199,30 +134,6 @@ class _Both:
     new: Instance
     old_view: View
     new_view: View
-
-
-@dataclass(slots=True)
-class _Records:
-    """Two structs or unions that meet. `taken` are the old members that something asks for."""
-
-    pair: Pair
-    old: Compound
-    new: Compound
-    members: tuple[Member, ...]
-    sites: tuple[str, ...]
-    taken: set[int] = field(default_factory=set)
-    tags: Tags | None = None
-    """What tells which member of a union is in use."""
-
-    @property
-    def is_known(self) -> bool:
-        """Whether each member that is looked at is in use."""
-        return self.new.node.kind == "struct" or self.tags is not None
-
-    def find(self, name: str) -> int | None:
-        """Return the index of the old member; a lone anonymous union corresponds to its like."""
-        found = [i for i, m in enumerate(self.members) if m.name == name]
-        return found[0] if len(found) == 1 else None
 
 
 @dataclass(slots=True)
@@ -258,19 +169,26 @@ class _Planner:
         """What is offered where something may only have a new name."""
         return Likely(self.comparison)
 
+    @property
+    def unions(self) -> Unions:
+        """What is known of unions; their errors go where all do."""
+        return Unions(self.comparison, self.diagnoses)
+
     def run(self) -> Plan:
         self._find_by_hand()
         migrations = [self._variable(each) for each in self.new.program.variables]
         self._drain()
         kept = tuple(self._with_parts(m) for m in migrations if m is not None)
         into_moved = closed.analyse(self.pairs, self.old, _locals_of(kept))
-        self._fill_unions()
+        moving = Moving(self.comparison, self.rules, self.diagnoses, self.pairs, self.customs)
+        moving.fill_unions()
         moves = any(_gets_new_objects(pair) for pair in self.pairs)
-        self._check_moving(moves)
+        moving.check(moves)
         kept = tuple(self._with_order(m) for m in kept)
-        self._check_expressions()
-        functions = self._functions()
-        renames = self._update_points()
+        moving.check_expressions()
+        entries = Entries(self.comparison, self.diagnoses, self.pairs)
+        functions = entries.functions()
+        renames = entries.update_points()
         if self.diagnoses.errors:
             raise KitsuneErrors(self.diagnoses.errors)
         if self.options.strict:
@@ -284,7 +202,7 @@ class _Planner:
             functions=functions,
             update_point_renames=renames,
             into_moved=into_moved,
-            discover=self._needs_discovery(into_moved, self._has_rounds(kept)),
+            discover=moving.needs_discovery(into_moved, self._has_rounds(kept)),
             nothing_moves=not moves,
             old_layout_digest=layout_digest(self.old.program),
             closures=self.closures,
@@ -479,7 +397,7 @@ class _Planner:
             return self._pair(old, new, where, op)
         both = _Both(old, new, old_view, new_view)
         if isinstance(old_view, Compound) and isinstance(new_view, Compound):
-            if alone and self._needs_owner(old_view.tags or new_view.tags):
+            if alone and self.unions.needs_owner(old_view.tags or new_view.tags):
                 untagged = [dataclasses.replace(v, tags=None) for v in (old_view, new_view)]
                 both = _Both(old, new, *untagged)
             return self._compound(both, where, places)
@@ -527,7 +445,7 @@ class _Planner:
             sample.value(self.old, self.new, both.old, both.new, where),
             widens=isinstance(old, Atom)
             and isinstance(new, Atom)
-            and _is_widening(old.node, new.node),
+            and is_widening(old.node, new.node),
         )
 
     # -- arithmetic -------------------------------------------------------------------------------
@@ -537,11 +455,11 @@ class _Planner:
         one, other = both.old_view.node, both.new_view.node
         if isinstance(one, Enum) and isinstance(other, Enum):
             return self._enum(both, one, other, where)
-        if UNKNOWN in (one.size, other.size) or _is_unknown(one) or _is_unknown(other):
+        if UNKNOWN in (one.size, other.size) or is_unknown(one) or is_unknown(other):
             self.diagnoses.not_understood(where, self.new.spell(both.new))
-        elif self.options.widen and _is_widening(one, other):
+        elif self.options.widen and is_widening(one, other):
             return Convert()
-        elif not _is_same_representation(one, other):
+        elif not is_same_representation(one, other):
             self._changed(both, where)
         return Copy()
 
@@ -559,7 +477,7 @@ class _Planner:
             if to is not None:
                 cases.append((name, value, values[to]))
             else:
-                at = self._at_types(_named(where, before, place), both.old, both.new)
+                at = self.unions.at_types(named(where, before, place), both.old, both.new)
                 guesses = self.likely.enumerators(place, one, other, name) if place else ()
                 self.diagnoses.enumerator_gone(at, name, value, guesses)
         if all(old_value == new_value for _, old_value, new_value in cases):
@@ -712,9 +630,10 @@ class _Planner:
 
     def _record(self, pair: Pair, old: Compound, new: Compound, follow: tuple[str, ...]) -> Op:
         sites = (*follow, *record_places(self.new, pair.new))
-        records = _Records(pair, old, new, tuple(self.old.members(old)), sites)
+        records = Records(pair, old, new, tuple(self.old.members(old)), sites)
+        records.is_nested = pair.number in self.nested
         if new.node.kind == "union":
-            records.tags = old.tags or new.tags or self._alike(old, new)
+            records.tags = old.tags or new.tags or self.unions.alike(old, new)
         if records.tags is not None:
             return self._tagged(records, records.tags)
         steps = tuple(self._step(records, each) for each in self.new.members(new))
@@ -727,7 +646,7 @@ class _Planner:
         pooled = any(a.kind == "pooled" for a in _notes(old, new))
         return Fields(steps, dropped, same, extent, pooled)
 
-    def _step(self, records: _Records, member: Member) -> Step:
+    def _step(self, records: Records, member: Member) -> Step:
         name = member.name
         places = tuple(f"{site}.{name}" for site in records.sites) if name else ()
         rule = self.comparison.value_rule(places)
@@ -751,11 +670,11 @@ class _Planner:
             return Step(member, before, self._union_member(records, before, member, where))
         return Step(member, before, self._member_value(records, before, member, where, places))
 
-    def _has_moved_away(self, records: _Records, name: str) -> bool:
+    def _has_moved_away(self, records: Records, name: str) -> bool:
         """Tell whether a rename gave the old member of this name to another one."""
         return f"{type_place(self.old, records.pair.old)}.{name}" in self.comparison.removed
 
-    def _field_added(self, records: _Records, member: Member, where: Where) -> None:
+    def _field_added(self, records: Records, member: Member, where: Where) -> None:
         before = type_place(self.old, records.pair.old)
         news = tuple(self.new.members(records.new))
         guesses = self.likely.members(before, records.members, news, member) if before else ()
@@ -766,9 +685,7 @@ class _Planner:
             guesses,
         )
 
-    def _union_member(
-        self, records: _Records, before: Member, member: Member, where: Where
-    ) -> Pair:
+    def _union_member(self, records: Records, before: Member, member: Member, where: Where) -> Pair:
         """Return the pair of a union's member; what is wrong with it is the union's fault."""
         outer, self.diagnoses = self.diagnoses, Diagnoses(no_source)
         try:
@@ -777,10 +694,10 @@ class _Planner:
         finally:
             self.diagnoses = outer
         if wrong:
-            self._union_changed(records.pair, member.name, "a member changed")
+            self.unions.changed(records.pair, member.name, "a member changed")
         return value
 
-    def _ruled_step(self, records: _Records, rule: PlacedRule, member: Member) -> Step:
+    def _ruled_step(self, records: Records, rule: PlacedRule, member: Member) -> Step:
         self._ask(rule.rule, records.pair.old, records.pair.new)
         if rule.rule.kind == "init":
             found = records.find(member.name)
@@ -821,7 +738,7 @@ class _Planner:
 
     def _member_value(
         self,
-        records: _Records,
+        records: Records,
         before: Member,
         after: Member,
         where: Where,
@@ -840,7 +757,7 @@ class _Planner:
         return self._value(before.instance, after.instance, where, places)
 
     def _anonymous_union(
-        self, records: _Records, before: Member, after: Member, where: Where
+        self, records: Records, before: Member, after: Member, where: Where
     ) -> Pair:
         """Return the pair of an anonymous union: its members are called as those around it."""
         views = self.old.resolve(before.instance), self.new.resolve(after.instance)
@@ -867,7 +784,7 @@ class _Planner:
                 both = _Both(before.instance, after.instance, *views)
                 mapped = self._enum(both, one, other, where)
                 return mapped if isinstance(mapped, MapEnum) else Convert()
-            if _holds(one, old_width, other, new_width):
+            if holds(one, old_width, other, new_width):
                 return Convert()
         self.diagnoses.type_changed(
             where,
@@ -903,29 +820,25 @@ class _Planner:
     def _union(self, pair: Pair, steps: tuple[Step, ...], dropped: tuple[Member, ...]) -> Op:
         old_size, new_size = self.old.size(pair.old), self.new.size(pair.new)
         if dropped:
-            self._union_changed(pair, dropped[0].name, "a member is gone")
+            self.unions.changed(pair, dropped[0].name, "a member is gone")
         if new_size < old_size:
-            self._union_changed(pair, "size", f"{old_size} bytes became {new_size}")
+            self.unions.changed(pair, "size", f"{old_size} bytes became {new_size}")
         for step in steps:
             if step.rule is not None or step.reason.startswith("rule"):
-                self._union_changed(pair, step.new.name, "a rule for one member cannot be followed")
+                self.unions.changed(pair, step.new.name, "a rule for one member cannot be followed")
         return Words(steps, old_size, grows=new_size != old_size)
-
-    def _union_changed(self, pair: Pair, member: str, why: str) -> None:
-        code = sample.union(self.old, self.new, pair.old, pair.new)
-        self.diagnoses.union_changed(self._union_where(pair), member, why, code)
 
     # -- unions whose member in use is known ------------------------------------------------------
 
-    def _tagged(self, records: _Records, tags: Tags) -> Op:
+    def _tagged(self, records: Records, tags: Tags) -> Op:
         pair, at = records.pair, records.old.tags_at or records.new.tags_at
         cases = []
-        for labels, what in self._cases(tags):
+        for labels, what in self.unions.cases(tags):
             text = f"{', '.join(labels)}: {what}" if labels and what else what or "bits"
             if what is None:
                 cases.append(Case(labels, text))
                 continue
-            members = self._in_use(records, what, ", ".join(labels) or "default", at)
+            members = self.unions.in_use(records, what, ", ".join(labels) or "default", at)
             if members is None:
                 cases.append(Case(labels, text, refused=True))
             else:
@@ -934,87 +847,6 @@ class _Planner:
         sizes = self.old.size(pair.old), self.new.size(pair.new)
         return Tagged(tags.by, tuple(cases), *sizes, at)
 
-    def _alike(self, old: Compound, new: Compound) -> Tags | None:
-        """Return tags for a union of which any member tells what it holds."""
-        names = self._names_of(self.old, old)
-        found = [m.name for m in self.new.members(new) if m.name in names]
-        both = _has_one_meaning(self.old, old) and _has_one_meaning(self.new, new)
-        return Tags("", (("", found[0]),)) if found and both else None
-
-    def _cases(self, tags: Tags) -> Iterable[tuple[tuple[str, ...], str | None]]:
-        """Yield the cases that an old value can be, each with its labels in terms of the old
-        version: a label that is only an enumerator of the new version cannot occur.
-        """
-        found: dict[str | None, list[str]] = {}
-        for label, what in tags.cases:
-            old = self._old_label(label)
-            if not tags.by and old is not None:
-                yield ((old,) if old else ()), what
-            elif label and old is not None:
-                found.setdefault(what, []).append(old)
-        yield from ((tuple(labels), what) for what, labels in found.items())
-        if tags.by:
-            yield from (((), what) for label, what in tags.cases if not label)
-
-    def _old_label(self, label: str) -> str | None:
-        """Return a label as the old version would write it, None if it has none like it."""
-        if not label.isidentifier() or expressions.enumerator(self.old, label) is not None:
-            return label
-        if expressions.enumerator(self.new, label) is None:
-            return label
-        for placed in self.comparison.renames.values():
-            if placed.new.startswith("enum ") and placed.new_fields[-1:] == (label,):
-                return placed.old_fields[-1]
-        return None
-
-    def _in_use(
-        self, records: _Records, what: str, labels: str, at: Location | None
-    ) -> tuple[Member, ...] | None:
-        """Return the new members for the case `what`, None if an old value cannot be it."""
-        old_names = self._names_of(self.old, records.old)
-        for members in self.new.alternatives(records.new):
-            names = [name for m in members for name in self._names_in(self.new, m)]
-            before = [self._old_member(records, name) for name in names]
-            if what in names or what in before:
-                known = any(name in old_names for name in before)
-                return members if known else None
-        where = self._union_where(records.pair)
-        if what in old_names:
-            code = sample.union(self.old, self.new, records.pair.old, records.pair.new)
-            self.diagnoses.case_gone(where, what, labels, code)
-        elif records.pair.number not in self.nested:
-            names = sorted(old_names | self._names_of(self.new, records.new))
-            near = difflib.get_close_matches(what, names, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"it has: {', '.join(names)}"
-            message = f"union '{where.new_place}' has no member '{what}', old or new"
-            self.diagnoses.keep(KitsuneError("K141", message, at=at, hint=hint))
-        return None
-
-    def _names_of(self, world: World, union: Compound) -> set[str]:
-        return {name for m in world.members(union) for name in self._names_in(world, m)}
-
-    def _names_in(self, world: World, member: Member) -> Iterable[str]:
-        """Yield the names by which a member can be called: those in it, if it has none."""
-        view = None if member.name else world.resolve(member.instance)
-        if isinstance(view, Compound):
-            for inner in world.members(view):
-                yield from self._names_in(world, inner)
-        else:
-            yield member.name
-
-    def _old_member(self, records: _Records, name: str) -> str:
-        """Return the old name of a member of the new union, or what its rule makes it from."""
-        places = tuple(f"{site}.{name}" for site in records.sites)
-        placed = self.comparison.rename(places) or self.comparison.value_rule(places)
-        return placed.old_fields[-1] if placed is not None and placed.old_fields else name
-
-    def _needs_owner(self, tags: Tags | None) -> bool:
-        """Tell whether a union's member can only be known from the struct around it."""
-        if tags is None:
-            return False
-        texts = [tags.by] if tags.by else [label for label, _ in tags.cases]
-        return any(expressions.needs_owner(self.old, text) for text in texts if text)
-
     def _choice(self, both: _Both, where: Where) -> Op:
         """A pointer of which a tag tells to what it points."""
         said = both.old_view if isinstance(both.old_view, Choice) else both.new_view
@@ -1022,163 +854,17 @@ class _Planner:
         old = both.old_view.of if isinstance(both.old_view, Choice) else both.old
         new = both.new_view.of if isinstance(both.new_view, Choice) else both.new
         cases = []
-        for labels, what in self._cases(said.tags):
+        for labels, what in self.unions.cases(said.tags):
             text = f"{', '.join(labels)}: {what}" if labels and what else what or "bits"
             if what is None:
                 cases.append(Case(labels, text))
                 continue
-            notes = case_notes(what, said.at, to_union=self._points_to_union(new))
+            notes = case_notes(what, said.at, to_union=self.unions.points_to_union(new))
             value = self._value(with_note(old, *notes), with_note(new, *notes), where, ())
             cases.append(Case(labels, text, (), value))
         return Tagged(said.tags.by, tuple(cases), POINTER_BYTES, POINTER_BYTES, said.at)
 
-    def _points_to_union(self, pointer: Instance) -> bool:
-        view = self.new.resolve(pointer)
-        inner = self.new.resolve(view.target) if isinstance(view, Ref) and view.target else None
-        return isinstance(inner, Compound) and inner.node.kind == "union"
-
-    def _union_where(self, pair: Pair) -> Where:
-        place, before = type_place(self.new, pair.new), type_place(self.old, pair.old)
-        return self._at_types(_named(pair.where, before, place), pair.old, pair.new)
-
-    def _at_types(self, where: Where, old: Instance, new: Instance) -> Where:
-        """Return `where` with the places where the types are defined."""
-        return dataclasses.replace(
-            where,
-            old_at=self.old.place(old) or where.old_at,
-            new_at=self.new.place(new) or where.new_at,
-        )
-
     # -- after the walk ---------------------------------------------------------------------------
-
-    def _fill_unions(self) -> None:
-        """Find out where in each union the pointers are."""
-        for pair in self.pairs:
-            if isinstance(pair.op, Words) and pair.visited:
-                members = [step.pair for step in pair.op.members if step.pair is not None]
-                offsets = sorted({o for each in members for o in _pointer_offsets(self.new, each)})
-                functions = all(
-                    isinstance(each.op, Point) and each.op.style == "function" for each in members
-                )
-                pair.op = dataclasses.replace(
-                    pair.op, offsets=tuple(offsets[:_MAX_WORDS]), functions=functions
-                )
-
-    def _check_moving(self, moves: bool) -> None:
-        """Diagnose what cannot be done once something moves, or with what moves."""
-        for pair in self.pairs:
-            match pair.op:
-                case Words(members=members, functions=functions):
-                    self._check_union(pair, members, functions, moves)
-                case Point(style="word") if moves:
-                    self.diagnoses.unexplained(pair.where, *self._meant(pair))
-                case Fields(steps=steps):
-                    self._check_flexible(pair, steps)
-        self._find_allocators()
-
-    def _find_allocators(self) -> None:
-        """Give what moves the allocators that annotations name; one for all objects of a type."""
-        said: dict[int, str] = {}
-        for target, text in self.customs:
-            if not target.moved:
-                continue
-            found = find_allocator(self.new, text)
-            known = said.setdefault(target.number, text)
-            if known != text:
-                found = f"another pointer to the same type says custom({known})"
-            if isinstance(found, str):
-                self.diagnoses.custom_allocator(target.where, text, found)
-            else:
-                target.allocator = found
-
-    def _check_expressions(self) -> None:
-        """Diagnose expressions here, so that one build tells them together with all else."""
-        seen: set[int] = set()
-        for pair in self.pairs:
-            view = self.old.resolve(pair.old) if isinstance(pair.op, Fields) else None
-            if isinstance(view, Compound):
-                if isinstance(pair.op, Fields) and pair.op.extent is not None:
-                    self._translate(pair.op.extent.length, "length", pair.op.extent.at, view)
-                    self._check_extent(pair, pair.op, pair.op.extent, view)
-                for part in parts(pair.op):
-                    self._check_expression(part, view, seen)
-        for pair in self.pairs:
-            if pair.number not in seen:
-                self._check_expression(pair, None, seen)
-
-    def _check_expression(self, pair: Pair, owner: Compound | None, seen: set[int]) -> None:
-        op = pair.op
-        seen.add(pair.number)
-        if isinstance(op, Each | Words | Tagged):
-            for part in parts(op):
-                self._check_expression(part, owner, seen)
-        for text, what in expressions.texts_of(op):
-            self._translate(text, what, getattr(op, "at", None), owner)
-
-    def _check_extent(self, pair: Pair, fields: Fields, extent: Extent, old: Compound) -> None:
-        """Refuse an extent where what goes on behind the struct would not be the last member's."""
-        *_, before = self.old.members(old)
-        after = fields.steps[-1]
-        source = after.old.name if after.old is not None else (*after.source, after.new.name)[0]
-        if source == before.name and UNKNOWN not in (before.offset, after.new.offset):
-            return
-        spelled = self.new.spell(pair.new)
-        why = "is a bit-field" if source == before.name else f"was not '{after.new.name}' before"
-        message = f"'bytes' cannot be used for '{spelled}': its last member {why}"
-        hint = (
-            "only the last member may end early or go on behind the struct, so it must stay the\n"
-            f'last; else write a rule for the whole of it: transform: "{spelled} -> {spelled}"'
-        )
-        self.diagnoses.keep(KitsuneError("K132", message, at=extent.at, hint=hint))
-
-    def _translate(self, text: str, what: str, at: Location | None, owner: Compound | None) -> None:
-        macros: set[str] | None = set() if self.rules.preambles else None
-        is_bare = what != "length"
-        scope = expressions.Scope(self.old, owner, None, what, "(*in)", is_bare, macros)
-        try:
-            expressions.translate(text, scope, at)
-        except KitsuneError as error:
-            self.diagnoses.keep(error)
-
-    def _meant(self, pair: Pair) -> tuple[str, tuple[str, ...]]:
-        """Return what an unexplained pointer is declared to point to, and which units define it."""
-        view = None if pair.new.stars else self.new.node(pair.new)
-        name = self.new.spell(Instance(view.to)) if isinstance(view, Pointer) else "void"
-        return name, self.new.candidates(name) if name != "void" else ()
-
-    def _check_union(
-        self, pair: Pair, members: tuple[Step, ...], functions: bool, moves: bool
-    ) -> None:
-        for step in members:
-            if step.pair is None or (functions and not step.pair.moved):
-                continue
-            if step.pair.moved:
-                why = "a member changed"
-            elif step.pair.visited and moves:
-                why = "a member holds a pointer, and objects move in this release"
-            else:
-                continue
-            self._union_changed(pair, step.new.name, why)
-
-    def _check_flexible(self, pair: Pair, steps: tuple[Step, ...]) -> None:
-        for step in steps:
-            inner = step.pair
-            if inner is None or not isinstance(inner.op, Each) or not inner.op.flexible:
-                continue
-            if (pair.moved or inner.visited) and not inner.op.length:
-                self.diagnoses.length_unknown(inner.where, self._counts(steps))
-
-    def _counts(self, steps: tuple[Step, ...]) -> tuple[str, ...]:
-        """Return the numbers of the old struct that may count something."""
-        olds = [step.old for step in steps if step.old is not None and step.old.name]
-        views = [(old.name, self.old.resolve(old.instance)) for old in olds]
-        return tuple(
-            name
-            for name, view in views
-            if isinstance(view, Atom)
-            and isinstance(view.node, Scalar)
-            and view.node.kind in {"signed", "unsigned"}
-        )[:_MOST_COUNTS]
 
     def _has_rounds(self, migrations: Iterable[Migration]) -> bool:
         """Tell whether some pointers may be rewritten before all objects are met: by a call that
@@ -1189,78 +875,7 @@ class _Planner:
             return True
         return any(m.new is not None and m.new.thread_local for m in migrations)
 
-    def _needs_discovery(self, into_moved: frozenset[closed.Key], has_rounds: bool) -> bool:
-        """Tell whether all objects must be met before any is transformed: a pointer may lead into
-        the middle of one that moves, or of one that is met when that middle has been rewritten.
-        """
-        rewritten = closed.inside_visited(self.pairs, self.old) if has_rounds else frozenset()
-        for pair in self.pairs:
-            if not isinstance(pair.op, Point):
-                continue
-            target = pair.op.target
-            if pair.op.text and closed.BYTE in into_moved:
-                return True
-            if target and (target.into_moved or self._is_rewritten(target, rewritten)):
-                return True
-        return False
-
-    def _is_rewritten(self, target: Pair, inside: frozenset[closed.Key]) -> bool:
-        return target.visited and closed.key_of(self.old, target.old) in inside
-
     # -- functions and update points --------------------------------------------------------------
-
-    def _functions(self) -> tuple[FunctionChange, ...]:
-        types = self._function_types()
-        changes = (
-            self._function(old, types)
-            for old in self.old.program.functions
-            if old.registered and old.defined
-        )
-        return tuple(change for change in changes if change is not None)
-
-    def _function(self, old: FunctionSymbol, types: set[int] | None) -> FunctionChange | None:
-        """Return what replaces `old`, None if the runtime finds it by its key."""
-        accepted = self.comparison.value_rule((old.key,))
-        renamed = next((p for p in self.comparison.renames.values() if p.old == old.key), None)
-        if renamed is not None:
-            self.comparison.rename((renamed.new,))
-        key = renamed.new if renamed is not None else old.key
-        new = self.new.functions.get(key)
-        if new is not None and (new.registered or new.storage == "global"):
-            if new.registered and renamed is None:
-                return None
-            reason = f"rule '{renamed.rule.label}'" if renamed else "by its name"
-            return FunctionChange(old, new, reason)
-        if accepted is None and self._may_be_met(old, types):
-            guesses = self.likely.functions(old) if new is None else ()
-            self.diagnoses.function_gone(old, new, guesses)
-        return FunctionChange(old, None, "gone; a pointer to it stops the update")
-
-    def _function_types(self) -> set[int]:
-        """Return the old function types to which a pointer is looked at."""
-        found = set()
-        for pair in self.pairs:
-            if isinstance(pair.op, Point) and pair.op.style == "function":
-                node = self.old.node(pair.old)
-                if isinstance(node, Pointer):
-                    found.add(self.old.stripped(Instance(node.to)))
-        return found
-
-    def _may_be_met(self, function: FunctionSymbol, types: set[int] | None) -> bool:
-        if function.type is None or not types:
-            return bool(types)
-        return self.old.stripped(Instance(function.type)) in types
-
-    def _update_points(self) -> tuple[tuple[str, str], ...]:
-        points = self.new.program.update_points
-        names = tuple(dict.fromkeys(p.name for p in points if p.name is not None))
-        renames = self.comparison.point_renames
-        is_open = any(p.name is None for p in points)
-        for point in self.old.program.update_points:
-            if point.name not in (None, *names, *renames) and not is_open:
-                guesses = self.likely.update_points(point)
-                self.diagnoses.update_point_gone(point, names, guesses)
-        return tuple(renames.items())
 
     def _refuse_idle_rules(self) -> None:
         idle = self.comparison.unused_rules()
@@ -1324,17 +939,6 @@ def _leads_to_allocator(pair: Pair) -> bool:
     return False
 
 
-def _has_one_meaning(world: World, union: Compound) -> bool:
-    """Tell whether all members of a union are values of one kind.
-
-    Those that are callbacks count as different: each function that may be met is looked for.
-    """
-    members = [m for each in world.alternatives(union) for m in each]
-    views = {world.resolve(m.instance) for m in members if m.field.bits is None}
-    known = all(m.name and m.field.bits is None for m in members)
-    return known and len(views) == 1 and Ref("function", None) not in views
-
-
 def _to_elements(pointer: Ref, row: Vector) -> Ref:
     count = f"({pointer.length}) * {row.length}" if pointer.length else str(row.length)
     return dataclasses.replace(pointer, style="array", target=row.of, length=count)
@@ -1365,64 +969,6 @@ def _gets_new_objects(pair: Pair) -> bool:
     return pair.pointed and pair.moved and not isinstance(pair.op, LeftAlone)
 
 
-def _named(where: Where, old_place: str | None, new_place: str | None) -> Where:
-    """Return `where` with the type's own name, if it has one: a rule for it holds everywhere."""
-    return dataclasses.replace(
-        where,
-        old_place=old_place or where.old_place,
-        new_place=new_place or where.new_place,
-    )
-
-
-def _is_unknown(node: Scalar | Enum) -> bool:
-    """Tell whether a type was not understood: its bits may be those of a pointer."""
-    return isinstance(node, Scalar) and node.name == UNKNOWN_TYPE
-
-
-def _is_same_representation(one: Scalar | Enum, other: Scalar | Enum) -> bool:
-    if one.size != other.size:
-        return False
-    if isinstance(one, Scalar) and isinstance(other, Scalar):
-        return one.kind == other.kind and (one.kind != "other" or one.name == other.name)
-    number = one if isinstance(one, Scalar) else other
-    return isinstance(number, Scalar) and number.kind in {"signed", "unsigned"}
-
-
-_WIDENING = {
-    ("signed", "signed"),
-    ("unsigned", "unsigned"),
-    ("unsigned", "signed"),
-    ("float", "float"),
-}
-
-
-def _holds(one: Scalar | Enum, old_width: int, other: Scalar | Enum, new_width: int) -> bool:
-    """Tell whether all values of so many bits of the one type are values of the other."""
-    if not isinstance(one, Scalar) or not isinstance(other, Scalar):
-        return False
-    if one.kind == other.kind:
-        return old_width <= new_width
-    if one.kind == "bool":
-        return other.kind == "unsigned" or (other.kind == "signed" and new_width > 1)
-    return (one.kind, other.kind) == ("unsigned", "signed") and old_width < new_width
-
-
-def _is_widening(one: Scalar | Enum, other: Scalar | Enum) -> bool:
-    if not isinstance(one, Scalar) or not isinstance(other, Scalar):
-        return False
-    before, after = _arithmetic_kind(one), _arithmetic_kind(other)
-    if before == "bool":
-        return after in {"signed", "unsigned"}
-    return (before, after) in _WIDENING and one.size < other.size
-
-
-def _arithmetic_kind(scalar: Scalar) -> str:
-    """Return the kind of a number; `__int128` is one of C's only by its name."""
-    if scalar.kind == "other" and scalar.name.endswith("__int128"):
-        return "unsigned" if scalar.name.startswith("unsigned") else "signed"
-    return scalar.kind
-
-
 def _is_same_layout(old: Record, new: Record, steps: tuple[Step, ...]) -> bool:
     if old.size != new.size or len(old.fields) != len(new.fields):
         return False
@@ -1432,29 +978,3 @@ def _is_same_layout(old: Record, new: Record, steps: tuple[Step, ...]) -> bool:
     shapes = [[(f.offset_bytes, f.bits) for f in record.fields] for record in (old, new)]
     names = [m.old.name == m.new.name for m in steps if m.old is not None and m.new.field.bits]
     return shapes[0] == shapes[1] and all(names)
-
-
-def _pointer_offsets(world: World, pair: Pair, base: int = 0) -> Iterable[int]:
-    """Yield where in a value the pointers are that must be looked at."""
-    match pair.op:
-        case Point() if pair.visited:
-            yield base
-        case Tagged(cases=cases):
-            for case in cases:
-                if case.value is not None and case.value.visited:
-                    yield base
-                yield from _step_offsets(world, case.steps, base)
-        case Fields(steps=steps) | Words(members=steps):
-            yield from _step_offsets(world, steps, base)
-        case Each(of=of, count=count) if pair.visited:
-            size = world.size(of.new)
-            for index in range(min(count, _MAX_WORDS)):
-                yield from _pointer_offsets(world, of, base + index * size)
-        case _:
-            return
-
-
-def _step_offsets(world: World, steps: Iterable[Step], base: int) -> Iterable[int]:
-    for step in steps:
-        if step.pair is not None and step.pair.visited:
-            yield from _pointer_offsets(world, step.pair, base + max(step.new.offset, 0))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kitsune_tool.model import Program
-from kitsune_tool.plan import Plan
+from kitsune_tool.planned import Plan
 from kitsune_tool.program import layout_digest
 from kitsune_tool.templates import environment
 from kitsune_tool.views import Views, make_views

@@ -42,7 +42,7 @@ from kitsune_tool.pairs import (
     Words,
 )
 from kitsune_tool.pieces import Pieces
-from kitsune_tool.plan import Migration, Plan
+from kitsune_tool.planned import Migration, Plan
 from kitsune_tool.resolve import Compound, Instance, Member, World
 from kitsune_tool.rules import Rule
 from kitsune_tool.views import describe

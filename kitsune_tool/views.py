@@ -40,7 +40,7 @@ from kitsune_tool.pairs import (
     Words,
     parts,
 )
-from kitsune_tool.plan import Migration, Plan
+from kitsune_tool.planned import Migration, Plan
 from kitsune_tool.resolve import Compound, Instance, Member, World
 
 Mode: TypeAlias = Literal["move", "patch", "visit"]

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import pytest
 
-from kitsune_tool import annotate, objects, plan, program, resources, rules, unions
+from kitsune_tool import annotate, objects, plan, planned, program, resources, rules, unions
 from kitsune_tool.errors import Location
 from kitsune_tool.model import Program
 from kitsune_tool.switches import Settings, Switches
@@ -34,7 +34,7 @@ class Versions:
     rules: rules.RuleSet
     options: plan.Options
 
-    def plan(self) -> plan.Plan:
+    def plan(self) -> planned.Plan:
         """Plan the step; raises what the planner raises."""
         return plan.make_plan(self.old, self.new, self.rules, self.options, self.source_line)
 

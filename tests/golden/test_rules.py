@@ -14,7 +14,7 @@ import pytest
 from kitsune_tool import resources
 from kitsune_tool.errors import KitsuneError
 from kitsune_tool.pairs import Fields, LeftAlone, MapEnum, Point
-from kitsune_tool.plan import Migration, Plan
+from kitsune_tool.planned import Migration, Plan
 from kitsune_tool.render import Identity, render_release
 from kitsune_tool.rules import parse_rules
 from kitsune_tool.xf import parse_xf
