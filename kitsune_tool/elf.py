@@ -32,10 +32,11 @@ _MEMBER_END = b"`\n"
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A section: its name, type and contents (empty if it has none in the file)."""
+    """A section: its name, type, place in the file and contents (empty if it has none there)."""
 
     name: str
     kind: int
+    offset: int
     data: bytes
 
 
@@ -139,7 +140,12 @@ def _parse(name: str, data: bytes) -> ElfFile:
     return ElfFile(
         name,
         tuple(
-            Section(_text_at(name, names, header[0]), header[1], _contents(name, data, header))
+            Section(
+                name=_text_at(name, names, header[0]),
+                kind=header[1],
+                offset=header[4],
+                data=_contents(name, data, header),
+            )
             for header in headers[1:]
         ),
     )

@@ -37,6 +37,7 @@ from kitsune_tool import (
     resources,
     rulefile,
     rules,
+    seal,
     shared,
     store,
     toolchain,
@@ -244,6 +245,7 @@ class _Work:
         """Return the linked release, in the work directory."""
         record = objects.program_assembly(self._unplaced(new))
         linked = self._link(new.name, {**sources, "program.s": record})
+        seal.seal(linked)
         self._check_exports(linked, self._openable(new))
         return linked
 

@@ -202,7 +202,9 @@ struct kitsune_identity {
     char program[64];
     char version[64];
     uint32_t parent_count; /* accepted parents; 0 in a first release */
-    uint32_t reserved;
+    /* CRC-32 (that of zlib) of the whole file with this field as 0, written when the release is linked.
+     * It finds damage; against malice there are signatures. */
+    uint32_t checksum;
     uint8_t parents[16][KITSUNE_BUILD_ID_SIZE]; /* build-ids */
 };
 #define KITSUNE_IDENTITY_SECTION "kitsune_identity"

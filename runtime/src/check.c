@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "checksum.h"
 #include "platform.h"
 #include "safe_file.h"
 #include "trust.h"
@@ -195,10 +196,25 @@ static enum kitsune__acceptance compare_with_running(const struct kitsune_identi
     return KITSUNE__RELEASE_ACCEPTED;
 }
 
+/* Of a release that fits in all else; `identity` is what was read at that offset. */
+static enum kitsune__acceptance check_sum(const struct image *image, uint64_t offset,
+                                          const struct kitsune_identity *identity,
+                                          struct kitsune__problem *problem) {
+    uint32_t sum = kitsune__checksum(image->bytes, image->size, offset);
+
+    if (sum == identity->checksum)
+        return KITSUNE__RELEASE_ACCEPTED;
+    return REFUSE(problem, KITSUNE__NOT_A_RELEASE,
+                  "the release was changed after it was built, or is damaged: its checksum is %x, "
+                  "and was %x",
+                  sum, identity->checksum);
+}
+
 enum kitsune__acceptance kitsune__check_image(const void *bytes, size_t size,
                                               const struct kitsune__running *running,
                                               struct kitsune__running *release,
                                               struct kitsune__problem *problem) {
+    enum kitsune__acceptance acceptance = KITSUNE__RELEASE_ACCEPTED;
     struct image image = {bytes, size};
     struct kitsune_identity identity;
     Elf64_Ehdr header;
@@ -218,8 +234,12 @@ enum kitsune__acceptance kitsune__check_image(const void *bytes, size_t size,
         return KITSUNE__RELEASE_REFUSED;
     memcpy(release->program, identity.program, sizeof release->program);
     memcpy(release->version, identity.version, sizeof release->version);
-    return running ? compare_with_running(&identity, running, release, problem)
-                   : KITSUNE__RELEASE_ACCEPTED;
+    if (running)
+        acceptance = compare_with_running(&identity, running, release, problem);
+    if (acceptance == KITSUNE__RELEASE_REFUSED ||
+        check_sum(&image, section.sh_offset, &identity, problem) != KITSUNE__RELEASE_ACCEPTED)
+        return KITSUNE__RELEASE_REFUSED;
+    return acceptance;
 }
 
 /* ---- the file ------------------------------------------------------------------------------ */

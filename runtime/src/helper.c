@@ -931,7 +931,7 @@ static void accept_client(struct helper *helper) {
     if (!may_ask(helper, fd)) {
         answer_problem(helper, index, "error", KITSUNE__NOT_PERMITTED,
                        "only root and the user that started the program may ask");
-        helper->clients[index].closing = 1;
+        drop_client(helper, index); /* at once: it must not hold a place */
     }
 }
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from attack_harness import Key, build_ledger
+from attack.harness import Key, build_ledger
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from attack_harness import PATIENCE_S, Fortress, Key, fortress
 
+from attack.harness import PATIENCE_S, Fortress, Key, fortress
 from kitsune_tool.errors import KitsuneError
 
 KITSUNE = [sys.executable, "-m", "kitsune_tool.cli"]

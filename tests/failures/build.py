@@ -17,12 +17,15 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 from update import stamps
 
+from kitsune_tool import seal
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 COMMON = HERE.parent / "update/common"
 PROGRAM = "failing"
 IDENTITY_ABI, IDENTITY_PROGRAM, IDENTITY_DIGEST = 8, 16, 112
 """Offsets of members in `struct kitsune_identity`."""
+IDENTITY_SIZE = stamps.PARENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,8 @@ def spoilt(release: Path, spoil: Spoiler, target: Path) -> Path:
         identity = int(section["sh_offset"])
     data = bytearray(release.read_bytes())
     spoil(data, identity)
+    if len(data) >= IDENTITY_SIZE + identity: # the checksum is not what it shall be refused for
+        data = bytearray(seal.sealed(data, identity))
     target.write_bytes(data)
     return target
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from kitsune_tool import launcher
+from kitsune_tool import launcher, seal
 
 RUNTIME = Path(__file__).parents[2] / "runtime"
 SOURCES = [path for path in launcher.launcher_sources() if path.name != "main.c"]
@@ -78,6 +78,8 @@ class Releases:
         )
         build = f"-Wl,--build-id=0x{build_id(number)}" if build is None else build
         run("gcc", "-shared", "-fPIC", INCLUDES[0], build, str(source), "-o", str(target))
+        if section == "kitsune_identity":
+            seal.seal(target)
         target.chmod(0o755)
         return target
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from control_harness import build_id, is_alive, until
 
-from kitsune_tool import launcher, resources
+from kitsune_tool import launcher, resources, seal
 from kitsune_tool.channel import Answer, Channel, ask, find
 from kitsune_tool.errors import KitsuneError
 
@@ -45,6 +45,7 @@ def build_release(target: Path, version: str, number: int, parent: int) -> Path:
         f"-Wl,-Bsymbolic,-z,now,-z,defs,--build-id=0x{build_id(number)}",
     ]
     subprocess.run(command, check=True, timeout=120)
+    seal.seal(target)
     return target
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kitsune_tool import launcher, resources
+from kitsune_tool import launcher, resources, seal
 
 COMPILER = ("gcc",)
 SOURCE = Path(__file__).parent / "transaction_program.c"
@@ -37,6 +37,7 @@ def build_release(target: Path, *flags: str, build_id: str, parent: str) -> Path
         f"-Wl,-Bsymbolic,-z,now,-z,defs,--build-id=0x{build_id}",
     ]
     subprocess.run(command, check=True, timeout=120)
+    seal.seal(target)
     return target
 
 

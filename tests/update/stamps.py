@@ -14,6 +14,8 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection
 
+from kitsune_tool import seal
+
 ID_SIZE = 20
 PARENT_COUNT, PARENTS = 144, 152
 """Offsets in `struct kitsune_identity`."""
@@ -38,7 +40,7 @@ def stamped(release: Path, number: int, parent: bytes, target: Path) -> Path:
     data[own : own + ID_SIZE] = hashlib.sha1(f"link {number}".encode()).digest()
     struct.pack_into("<I", data, identity + PARENT_COUNT, 1)
     data[identity + PARENTS : identity + PARENTS + ID_SIZE] = parent
-    target.write_bytes(data)
+    target.write_bytes(seal.sealed(data, identity))
     return target
 
 

@@ -36,8 +36,7 @@ static struct entry *entries;
 static struct client clients[CLIENTS];
 static int listener = -1;
 
-static struct entry *find(const char *name)
-{
+static struct entry *find(const char *name) {
     struct entry *entry = entries;
 
     while (entry && strcmp(entry->name, name) != 0)
@@ -51,8 +50,7 @@ static struct entry *find(const char *name)
     return entry;
 }
 
-static long add(const char *name)
-{
+static long add(const char *name) {
     struct entry *entry = find(name);
 
 #if LEDGER > 1
@@ -61,8 +59,7 @@ static long add(const char *name)
     return ++entry->value;
 }
 
-static unsigned long sum(void)
-{
+static unsigned long sum(void) {
     unsigned long sum = 14695981039346656037ul;
 
     for (const struct entry *entry = entries; entry; entry = entry->next)
@@ -71,8 +68,7 @@ static unsigned long sum(void)
     return sum;
 }
 
-static void fill(void)
-{
+static void fill(void) {
     char name[16];
 
     for (int i = 0; i < ENTRIES; i++) {
@@ -81,15 +77,13 @@ static void fill(void)
     }
 }
 
-static int ask_inside(const char *release, char *answer, size_t size)
-{
+static int ask_inside(const char *release, char *answer, size_t size) {
     kitsune_set_next_version(strdup(release));
     kitsune_signal_update();
     return snprintf(answer, size, "asked\n");
 }
 
-static void serve_line(struct client *client)
-{
+static void serve_line(struct client *client) {
     char answer[64];
     int length;
 
@@ -105,8 +99,7 @@ static void serve_line(struct client *client)
         exit(1);
 }
 
-static void serve_client(struct client *client)
-{
+static void serve_client(struct client *client) {
     char byte;
 
     if (read(client->fd, &byte, 1) != 1) {
@@ -121,8 +114,7 @@ static void serve_client(struct client *client)
     }
 }
 
-static void open_listener(const char *path)
-{
+static void open_listener(const char *path) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
 
     for (int i = 0; i < CLIENTS; i++)
@@ -136,8 +128,7 @@ static void open_listener(const char *path)
     fflush(stdout);
 }
 
-static void accept_client(void)
-{
+static void accept_client(void) {
     int fd = accept(listener, NULL, NULL);
 
     for (int i = 0; i < CLIENTS; i++)
@@ -148,8 +139,7 @@ static void accept_client(void)
     close(fd);
 }
 
-int main(int count, char **arguments)
-{
+int main(int count, char **arguments) {
     kitsune_do_automigrate();
     if (!kitsune_is_updating()) {
         fill();

@@ -11,6 +11,7 @@ import contextlib
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kitsune_tool import channel
+from kitsune_tool import channel, seal
 from kitsune_tool.channel import Answer
 
 HERE = Path(__file__).parent
@@ -39,7 +40,7 @@ def run(*command: str | Path, cwd: Path | None = None, env: dict[str, str] | Non
         check=False,
         timeout=300,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr
     return done.stdout
 
 
@@ -61,6 +62,16 @@ class Key:
         """Sign a file with the tool; return the signature's path."""
         run("minisign", "-S", "-W", "-s", self.secret, "-m", file, *options)
         return Path(f"{file}.minisig")
+
+
+def identity_of(data: bytes | bytearray) -> int:
+    """Return where the identity lies in a release."""
+    return data.index(b"1ENUSTIK")  # its magic number, little-endian
+
+
+def reseal(data: bytes) -> bytes:
+    """Return a release with the checksum that its bytes have, as an attacker would."""
+    return seal.sealed(data, identity_of(data))
 
 
 def build_ledger(directory: Path) -> tuple[Path, Path]:
@@ -170,8 +181,11 @@ class Fortress:
     def connect(self) -> socket.socket:
         """Connect to the control socket as any program may."""
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(PATIENCE_S)
+        # Not settimeout(): a full queue would be an error at once instead of being waited for.
+        limit = struct.pack("@ll", int(PATIENCE_S), 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         connection.connect(str(self.runtime / self.channel.name))
+        connection.settimeout(PATIENCE_S)
         return connection
 
     def unharmed(self, version: str = "1") -> None:

@@ -1,0 +1,1 @@
+"""Attacks on a running server: through its files and its control socket."""
