@@ -72,6 +72,11 @@ def _add_run(parsers: _Parsers) -> None:
         metavar="FILE",
         help="accept only releases that this key of minisign has signed (several: one of them)",
     )
+    parser.add_argument(
+        "--revocations",
+        metavar="FILE",
+        help="accept no release that this list names; it is read at each check",
+    )
     _add_release(parser)
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENTS")
     parser.set_defaults(run=_guarded(_run), json=False)
@@ -156,9 +161,10 @@ def _run(options: argparse.Namespace) -> int:
     program = launcher.launcher_path()
     sys.stdout.flush()
     sys.stderr.flush()
-    keys = [word for key in options.public_key for word in ("--public-key", key)]
+    trust = [word for key in options.public_key for word in ("--public-key", key)]
+    trust += ["--revocations", options.revocations] if options.revocations else []
     try:
-        os.execv(program, [str(program), *keys, "--", str(release), *options.arguments])
+        os.execv(program, [str(program), *trust, "--", str(release), *options.arguments])
     except OSError as error:
         raise KitsuneError(
             "K305",

@@ -305,6 +305,9 @@ static enum kitsune__acceptance check_copy(const char *path, uid_t owner, int co
     acceptance = KITSUNE__RELEASE_REFUSED;
     if (kitsune__trust_check_signature(path, owner, bytes, (size_t)status.st_size, problem) == 0)
         acceptance = kitsune__check_image(bytes, (size_t)status.st_size, running, release, problem);
+    if (acceptance == KITSUNE__RELEASE_ACCEPTED &&
+        kitsune__trust_check_revocations(release->build_id, owner, problem) < 0)
+        acceptance = KITSUNE__RELEASE_REFUSED;
     munmap(bytes, (size_t)status.st_size);
     return acceptance;
 }

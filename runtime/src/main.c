@@ -1,8 +1,9 @@
 /*
- * kitsune-launcher [--public-key FILE]… [--] RELEASE.so [ARGUMENTS…]
+ * kitsune-launcher [--public-key FILE | --revocations FILE]… [--] RELEASE.so [ARGUMENTS…]
  *
  * Loads the first release of a program and calls its main; all later versions run in this process.
- * Releases must be signed by one of the keys, if there are any; $KITSUNE_PUBLIC_KEY names one more.
+ * Releases must be signed by one of the keys, if there are any, and must not be in the list of revoked
+ * ones; $KITSUNE_PUBLIC_KEY and $KITSUNE_REVOCATIONS are as the options.
  * Exit status: the program's; 127 if the release cannot be started.
  */
 #define _GNU_SOURCE
@@ -49,18 +50,48 @@ static int refuse_file(const char *path, uint32_t code, const char *reason) {
     return EXIT_NOT_STARTED;
 }
 
+/* What can be set by an option, before the release, or by the environment. */
+static const struct setting {
+    const char *option, *variable;
+    int (*set)(const char *path, struct kitsune__problem *problem);
+} settings[] = {
+    {"--public-key", "KITSUNE_PUBLIC_KEY", kitsune__trust_add_key},
+    {"--revocations", "KITSUNE_REVOCATIONS", kitsune__trust_set_revocations},
+};
+
+#define SETTINGS (sizeof settings / sizeof settings[0])
+
+/* Returns 0 after saying what is wrong. */
+static int apply(const struct setting *setting, const char *path) {
+    struct kitsune__problem problem;
+    if (setting->set(path, &problem) == 0)
+        return 1;
+    refuse_file(path, problem.code, problem.text);
+    return 0;
+}
+
+static const struct setting *find_setting(const char *option) {
+    for (size_t index = 0; index < SETTINGS; index++)
+        if (strcmp(settings[index].option, option) == 0)
+            return &settings[index];
+    return NULL;
+}
+
 /* Takes the options in front; returns the index of the release, or 0 after saying what is wrong. */
 static int read_options(int count, char **arguments) {
-    const char *named = getenv("KITSUNE_PUBLIC_KEY");
     struct kitsune__problem problem;
+    const struct setting *setting;
     int at = 1;
     if (kitsune__trust_start(&problem) != 0)
         return refuse("trust", problem.text), 0;
-    if (named != NULL && named[0] != '\0' && kitsune__trust_add_key(named, &problem) != 0)
-        return refuse_file(named, problem.code, problem.text), 0;
-    for (; at + 1 < count && strcmp(arguments[at], "--public-key") == 0; at += 2)
-        if (kitsune__trust_add_key(arguments[at + 1], &problem) != 0)
-            return refuse_file(arguments[at + 1], problem.code, problem.text), 0;
+    for (size_t index = 0; index < SETTINGS; index++) {
+        const char *path = getenv(settings[index].variable);
+        if (path != NULL && path[0] != '\0' && !apply(&settings[index], path))
+            return 0;
+    }
+    for (; at + 1 < count && (setting = find_setting(arguments[at])) != NULL; at += 2)
+        if (!apply(setting, arguments[at + 1]))
+            return 0;
     kitsune__trust_settle();
     return at < count && strcmp(arguments[at], "--") == 0 ? at + 1 : at;
 }
@@ -72,7 +103,9 @@ int main(int count, char **arguments) {
     if (first == 0)
         return EXIT_NOT_STARTED;
     if (count <= first) {
-        fprintf(stderr, "usage: %s [--public-key FILE]… [--] RELEASE.so [ARGUMENT…]\n",
+        fprintf(stderr,
+                "usage: %s [--public-key FILE | --revocations FILE]… [--] RELEASE.so "
+                "[ARGUMENT…]\n",
                 arguments[0]);
         return 2;
     }

@@ -48,7 +48,9 @@
     X(UNSIGNED,           383, "the release is not signed") \
     X(WRONG_SIGNATURE,    384, "the signature is not of this release") \
     X(OTHER_KEY,          385, "the release is signed by a key that is not trusted") \
-    X(NO_SIGNATURE,       386, "the signature cannot be read")
+    X(NO_SIGNATURE,       386, "the signature cannot be read") \
+    X(REVOKED,            387, "the release is revoked") \
+    X(NO_REVOCATIONS,     388, "the list of revoked releases cannot be trusted")
 /* clang-format on */
 
 enum kitsune__code {

@@ -6,7 +6,8 @@
  *  - Keys and the revocation list's path are read once, before the first release is loaded, into a page
  *    that cannot be written afterwards. No request changes them.
  *  - A release's signature is checked on the sealed copy, before anything in it is looked at.
- *  - A revocation list that cannot be read or trusted revokes everything.
+ *  - A list of revoked releases that cannot be read or trusted revokes all that it could name.
+ *  - Of such lists none is accepted that is older than one that this process has seen.
  *
  * Context: kitsune__trust_* at the start, the others as check.h.
  */
@@ -25,6 +26,9 @@
 int kitsune__trust_start(struct kitsune__problem *problem);
 /* Adds the key in a file. Returns 0, or -1 with the problem. */
 int kitsune__trust_add_key(const char *path, struct kitsune__problem *problem);
+/* Sets the list of revoked releases, which must be there: it is read at each check. Returns 0, or -1 with
+ * the problem. */
+int kitsune__trust_set_revocations(const char *path, struct kitsune__problem *problem);
 /* Makes what was set unchangeable. */
 void kitsune__trust_settle(void);
 
@@ -35,5 +39,10 @@ int kitsune__trust_is_asked(void);
  * problem. */
 int kitsune__trust_check_signature(const char *path, uid_t owner, const void *bytes, size_t size,
                                    struct kitsune__problem *problem);
+
+/* Whether the release of this build-id (of KITSUNE_BUILD_ID_SIZE) is revoked. Returns 0 if not, or -1 with the
+ * problem. */
+int kitsune__trust_check_revocations(const uint8_t *build_id, uid_t owner,
+                                     struct kitsune__problem *problem);
 
 #endif

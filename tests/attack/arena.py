@@ -22,11 +22,14 @@ def arena(
     keys[0].sign(signed)
     place = directory / "place"
     place.mkdir()
-    options = ["--public-key", str(keys[0].public)]
+    listed = directory / "revoked"
+    listed.write_text("serial 1\n")
+    keys[0].sign(listed)
+    options = ["--public-key", str(keys[0].public), "--revocations", str(listed)]
     with (
         fortress(first, directory / "open") as open_,
         fortress(signed, directory / "guarded", options) as guarded,
     ):
-        yield Arena(open_, guarded, first, second, keys, place, scale)
+        yield Arena(open_, guarded, first, second, keys, place, listed, scale)
         open_.unharmed()
         guarded.unharmed()

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from attack.harness import Fortress, Key, identity_of, reseal
-from kitsune_tool.objects import IDENTITY_SECTION
+from kitsune_tool import objects
 
 NOBODY = 65534
 REFUSED = ("rejected", "refused", "rolled-back")
@@ -32,7 +33,9 @@ Codes = Counter[str]
 
 @dataclass(frozen=True, slots=True)
 class Arena:
-    """What attacks need. `open_` takes what fits; `guarded` only what `keys[0]` has signed."""
+    """What attacks need. `open_` takes what fits; `guarded` only what `keys[0]` has signed and is
+    not revoked.
+    """
 
     open_: Fortress
     guarded: Fortress
@@ -40,6 +43,8 @@ class Arena:
     second: Path
     keys: tuple[Key, Key]
     place: Path
+    listed: Path
+    """The list of revoked releases of `guarded`."""
     scale: int
     """How many tries where there can be any number."""
 
@@ -239,7 +244,7 @@ def _unfit(arena: Arena) -> Iterator[tuple[str, bytes]]:
     yield "K345", patched(second, "parent_count", b"\0")
     yield "K341", patched(second, "parent_count", b"\x11")
     yield "K341", patched(second, "magic", b"\0")
-    yield "K341", data.replace(IDENTITY_SECTION.encode(), b"kitsune_identitz")
+    yield "K341", data.replace(objects.IDENTITY_SECTION.encode(), b"kitsune_identitz")
     yield "K346", _of_other_types(arena)
 
 
@@ -286,6 +291,28 @@ def replayed_releases(arena: Arena) -> Codes:
     arena.keys[0].sign(stranger)
     for server in (arena.open_, arena.guarded):
         codes[refused(server, stranger, "K345")] += 1
+    return codes
+
+
+def revoked_releases(arena: Arena) -> Codes:
+    """A release that was taken back; then with an older list, an altered one, and none."""
+    codes, serial = Codes(), time.time_ns()
+    release, revoked = arena.file("revoked.so"), objects.build_id(arena.second).hex()
+    arena.keys[0].sign(release)
+    for text, code in (
+        (f"serial {serial}\n{revoked}\n", "K387"),
+        (f"serial {serial - 1}\n", "K388"),
+        (f"serial {serial}\n{revoked[1:]}\n", "K388"),
+    ):
+        arena.listed.write_text(text)
+        arena.keys[0].sign(arena.listed)
+        codes[refused(arena.guarded, release, code)] += 1
+    arena.listed.write_text(f"serial {serial + 1}\n")  # with the signature of the last one
+    codes[refused(arena.guarded, release, "K388")] += 1
+    arena.listed.unlink()
+    codes[refused(arena.guarded, release, "K388")] += 1
+    arena.listed.write_text(f"serial {serial + 1}\n")
+    arena.keys[0].sign(arena.listed)
     return codes
 
 
@@ -452,6 +479,7 @@ ATTACKS: dict[str, Callable[[Arena], Codes]] = {
     "releases that do not fit": unfit_releases,
     "unsigned, other key, other signature": unsigned_releases,
     "replay": replayed_releases,
+    "revoked releases": revoked_releases,
     "malformed requests": malformed_requests,
     "other users": other_users,
 }
