@@ -34,11 +34,16 @@ def _attack(directory: Path, options: argparse.Namespace) -> None:
     ledger = build_ledger(directory / "ledger")
     keys = Key.made(directory, "trusted"), Key.made(directory, "other")
     print("\nthe launcher's checks, under AddressSanitizer and UBSan")
-    driver = drivers.build(directory, "mutate.c")
+    parts = drivers.build_parts(directory / "parts")
+    driver = drivers.build(parts, "mutate.c")
     found = drivers.mutate(driver, *ledger, options.mutations, options.seed)
     for kind, codes in found.items():
         _row(f"release: {kind}", codes)
-    driver = drivers.build(directory, "fuzz_requests.c")
+    driver = drivers.build(parts, "mutate_signature.c")
+    keys[0].sign(ledger[0])
+    of_first = ledger[0], keys[0].public
+    _row("signatures", drivers.mutate_signature(driver, *of_first, options.mutations, options.seed))
+    driver = drivers.build(parts, "fuzz_requests.c")
     _row("requests", drivers.fuzz_requests(driver, *ledger, options.mutations, options.seed))
     print("\na server under load; after each attack the same process, state, threads and clients")
     (directory / "arena").mkdir()
@@ -48,7 +53,10 @@ def _attack(directory: Path, options: argparse.Namespace) -> None:
             place.open_.unharmed()
             place.guarded.unharmed()
             _row(name, codes)
-    print(f"\naccepted: 0 ('{_FORGED}' K0: a release that its owner has changed on purpose)")
+    print(
+        f"\naccepted: 0 (K0: '{_FORGED}' is what the release's owner could do; the signatures say"
+    )
+    print("what they said, with other comments that are not trusted, or other ends of lines)")
 
 
 def _row(name: str, codes: Counter[str]) -> None:

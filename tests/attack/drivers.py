@@ -13,22 +13,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from attack.harness import HERE, run
-from kitsune_tool import objects, resources
+from kitsune_tool import launcher, objects, resources
 
-_PARTS = ("check", "checksum", "outcome", "platform", "request", "safe_file", "signature", "trust")
+_FLAGS = (
+    *("-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror"),
+    *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+    f"-I{resources.include_dir()}",
+    f"-I{resources.runtime_source_dir()}",
+)
 
 
-def build(directory: Path, source: str) -> Path:
-    """Compile a driver with what it needs of the launcher; what it does not use is dropped."""
-    target, runtime = directory / Path(source).stem, resources.runtime_source_dir()
-    run(
-        *("gcc", "-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror"),
-        *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
-        *("-ffunction-sections", "-fdata-sections", "-Wl,--gc-sections"),
-        *(f"-I{resources.include_dir()}", f"-I{runtime}", HERE / source),
-        *(runtime / f"{part}.c" for part in _PARTS),
-        *(runtime / "platform_x86_64.S", "-o", target),
-    )
+def build_parts(directory: Path) -> Path:
+    """Compile the launcher's sources, once for all drivers; return the archive of them."""
+    sources = [path for path in launcher.launcher_sources() if path.name != "main.c"]
+    directory.mkdir(exist_ok=True)
+    run("gcc", *_FLAGS, "-c", *sources, cwd=directory)
+    archive = directory / "parts.a"
+    run("ar", "rcs", archive, *directory.glob("*.o"))
+    return archive
+
+
+def build(parts: Path, source: str) -> Path:
+    """Link a driver with what it needs of the launcher."""
+    target = parts.parent / Path(source).stem
+    run("gcc", *_FLAGS, HERE / source, parts, "-o", target)
     return target
 
 
@@ -42,6 +50,12 @@ def mutate(
         kind, code, times = line.split("\t")
         found.setdefault(kind, Counter())[code] = int(times)
     return found
+
+
+def mutate_signature(driver: Path, file: Path, key: Path, count: int, seed: int) -> Counter[str]:
+    """Check `count` mutations of a file's signature; K0 counts those that say the same."""
+    lines = run(driver, file, key, str(count), str(seed)).splitlines()
+    return Counter({code: int(times) for code, times in (line.split("\t") for line in lines)})
 
 
 def fuzz_requests(driver: Path, first: Path, second: Path, count: int, seed: int) -> Counter[str]:

@@ -67,15 +67,30 @@ def test_what_was_checked_is_what_is_loaded(attacked: Arena, tmp_path: Path) -> 
         assert loaded.rstrip(b"\0") and code[offset:].startswith(loaded.rstrip(b"\0"))
 
 
-def test_mutations_under_sanitizers(ledger: Ledger, tmp_path: Path) -> None:
-    driver = drivers.build(tmp_path, "mutate.c")
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return drivers.build_parts(tmp_path_factory.mktemp("parts"))
+
+
+def test_mutations_under_sanitizers(ledger: Ledger, parts: Path) -> None:
+    driver = drivers.build(parts, "mutate.c")
     found = drivers.mutate(driver, *ledger, 800, 1)
     assert len(found) == 8
     assert {code for codes in found.values() for code in codes} >= {"K341", "K345"}
 
 
-def test_requests_under_sanitizers(ledger: Ledger, tmp_path: Path) -> None:
-    driver = drivers.build(tmp_path, "fuzz_requests.c")
+def test_signatures_under_sanitizers(
+    ledger: Ledger, keys: Keys, parts: Path, tmp_path: Path
+) -> None:
+    driver = drivers.build(parts, "mutate_signature.c")
+    file = Path(shutil.copyfile(ledger[0], tmp_path / "first.so"))
+    keys[0].sign(file)
+    found = drivers.mutate_signature(driver, file, keys[0].public, 3000, 1)
+    assert found.keys() == {"K0", "K384", "K385", "K386"}
+
+
+def test_requests_under_sanitizers(ledger: Ledger, parts: Path) -> None:
+    driver = drivers.build(parts, "fuzz_requests.c")
     found = drivers.fuzz_requests(driver, *ledger, 600, 1)
     assert found.keys() >= {"K364", "K340", "K360", "status", "updated", "refused", "K362"}
 
