@@ -5,11 +5,21 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+/* Whether others than its owner can write it. A group of its own is what many systems give each user,
+ * with a mask of 002; where there is an access list, the group's bit stands for all that it names. */
+static int is_open_to_others(int file, const struct stat *status) {
+    if (status->st_mode & S_IWOTH)
+        return 1;
+    return (status->st_mode & S_IWGRP) &&
+           (status->st_gid != getegid() || fgetxattr(file, "system.posix_acl_access", NULL, 0) > 0);
+}
+
 /* Returns 0, or -1 with the problem. */
-static int check_file(const char *what, const struct stat *status, uid_t owner, long long limit,
-                      struct kitsune__problem *problem) {
+static int check_file(int file, const char *what, const struct stat *status, uid_t owner,
+                      long long limit, struct kitsune__problem *problem) {
     if (!S_ISREG(status->st_mode))
         return kitsune__refuse(problem, KITSUNE__UNSAFE_FILE, "%s is no regular file", what);
     if (status->st_uid != 0 && status->st_uid != owner)
@@ -17,8 +27,7 @@ static int check_file(const char *what, const struct stat *status, uid_t owner, 
                                "%s belongs to uid %u; it must belong to root or to uid %u, as "
                                "which the program was started",
                                what, status->st_uid, owner);
-    /* A group of its own is what many systems give each user, with a mask of 002. */
-    if ((status->st_mode & S_IWOTH) || ((status->st_mode & S_IWGRP) && status->st_gid != getegid()))
+    if (is_open_to_others(file, status))
         return kitsune__refuse(
             problem, KITSUNE__UNSAFE_FILE, "%s can be written by others (mode 0%u%u%u)", what,
             status->st_mode >> 6 & 7, status->st_mode >> 3 & 7, status->st_mode & 7);
@@ -40,7 +49,7 @@ int kitsune__open_safely(const char *path, const char *what, uid_t owner, long l
     if (file < 0 || fstat(file, &status) < 0)
         kitsune__refuse(problem, KITSUNE__NO_FILE, "%s cannot be opened: %s", what,
                         strerrordesc_np(errno));
-    else if (check_file(what, &status, owner, limit, problem) == 0)
+    else if (check_file(file, what, &status, owner, limit, problem) == 0)
         return file;
     if (file >= 0)
         close(file);

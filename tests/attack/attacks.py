@@ -7,6 +7,7 @@ tests and by `./kit attack`, which tries more.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -120,7 +121,20 @@ def _special_files(arena: Arena) -> Iterator[Path]:
     yield Path("/dev/stdin/release.so")
 
 
+_ACCESS_LIST = struct.pack("<I", 2) + b"".join(
+    struct.pack("<HHI", tag, permissions, who)
+    for tag, permissions, who in (
+        *((1, 6, 0xFFFFFFFF), (2, 6, NOBODY)),  # its owner; another user, who may write
+        *((4, 4, 0xFFFFFFFF), (16, 6, 0xFFFFFFFF), (32, 4, 0xFFFFFFFF)),  # group, mask, others
+    )
+)
+
+
 def _files_of_others(arena: Arena) -> Iterator[Path]:
+    listed = arena.file("access-list.so")
+    with contextlib.suppress(OSError):  # a file system without access lists
+        os.setxattr(listed, "system.posix_acl_access", _ACCESS_LIST)
+        yield listed
     theirs = arena.file("theirs.so")
     os.chown(theirs, NOBODY, NOBODY)
     yield theirs
