@@ -90,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_flags(parsers)
     _add_release(parsers)
     _add_publish(parsers)
+    _add_seal(parsers)
     _add_inspect(parsers)
     _add_report(parsers)
     _add_convert(parsers)
@@ -169,6 +170,14 @@ def _add_publish(parsers: _Parsers) -> None:
     parser.add_argument("--stamp", type=Path, metavar="FILE", help="a file to write when done")
     parser.add_argument("release", type=Path, metavar="RELEASE")
     parser.set_defaults(run=_publish)
+
+
+def _add_seal(parsers: _Parsers) -> None:
+    parser = parsers.add_parser(
+        "seal", help="write a release's checksum anew, after something has changed it on purpose"
+    )
+    parser.add_argument("release", type=Path, metavar="FILE")
+    parser.set_defaults(run=_seal)
 
 
 def _add_inspect(parsers: _Parsers) -> None:
@@ -361,6 +370,13 @@ def _put_into_store(manifest: Manifest, version: Version, built: Path) -> Path:
     state = "released as" if is_new else "already released as"
     print(f"{manifest.program} {version.name} {state} {files.shown(path)}")
     return path
+
+
+def _seal(options: argparse.Namespace) -> int:
+    from kitsune_tool import seal
+
+    seal.seal(options.release)
+    return EXIT_DONE
 
 
 def _inspect(options: argparse.Namespace) -> int:

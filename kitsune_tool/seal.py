@@ -1,7 +1,8 @@
 """Note the checksum of a release in it, so that damage on the way to a server is found there.
 
 In: a linked release; out: the same file with the checksum in its identity (`struct
-kitsune_identity`). Called by release.py as the last step of linking.
+kitsune_identity`). Called by release.py as the last step of linking, and by cli.py for whoever
+changes a release on purpose (`strip`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import zlib
 from pathlib import Path
 
 from kitsune_tool import elf, objects
+from kitsune_tool.errors import KitsuneError, Location
 
 _CHECKSUM = struct.Struct("<I")
 _OFFSET = 148
@@ -18,10 +20,25 @@ _OFFSET = 148
 
 
 def seal(release: Path) -> None:
-    """Write the checksum into a release; one that is there already does not count."""
-    (file,) = elf.read_files(release)
-    (section,) = [each for each in file.sections if each.name == objects.IDENTITY_SECTION]
-    release.write_bytes(sealed(release.read_bytes(), section.offset))
+    """Write the checksum into a release; one that is there already does not count.
+
+    Raises K309 if it is none.
+    """
+    sections = [
+        section
+        for file in elf.read_files(release)
+        for section in file.sections
+        if section.name == objects.IDENTITY_SECTION
+        and len(section.data) >= _OFFSET + _CHECKSUM.size
+    ]
+    if len(sections) != 1:
+        raise KitsuneError(
+            "K309",
+            "not a release: it has no identity",
+            at=Location(str(release)),
+            hint="releases are what 'kitsune release' links",
+        )
+    release.write_bytes(sealed(release.read_bytes(), sections[0].offset))
 
 
 def sealed(data: bytes | bytearray, identity: int) -> bytes:

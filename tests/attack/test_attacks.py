@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from attack import drivers
 from attack.arena import arena
 from attack.attacks import ATTACKS, Arena, patched, refused
-from attack.harness import HERE, Key, fortress
+from attack.harness import HERE, Key, fortress, run
 
 SCALE = 40
 Ledger = tuple[Path, Path]
@@ -45,6 +46,16 @@ def test_a_release_that_was_superseded_is_not_taken_again(
         assert server.update(second)["outcome"] == "updated"
         assert refused(server, first, "K345") == "K345"
         assert server.update(second)["outcome"] == "already-running"
+        server.unharmed("2")
+
+
+def test_a_release_that_was_stripped_is_sealed_anew(attacked: Arena, tmp_path: Path) -> None:
+    release = Path(shutil.copyfile(attacked.second, tmp_path / "second.so"))
+    run("strip", "--strip-debug", release)
+    refused(attacked.open_, release, "K341")
+    run(sys.executable, "-m", "kitsune_tool.cli", "seal", release)
+    with fortress(attacked.first, tmp_path) as server:
+        assert server.update(release)["outcome"] == "updated"
         server.unharmed("2")
 
 

@@ -47,6 +47,7 @@ NO_LINE = {
     "K300": "about a process",
     "K302": "about a process",
     "K304": "about the command line",
+    "K309": "names the file; it is binary",
     "K380": "about a program of the machine",
     "K381": "about a program of the machine",
 }
