@@ -35,10 +35,14 @@ _HINT = "'kitsune status' lists the programs that you may ask; another user's ne
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A control socket: `PID.sock` in a directory that belongs to the program's user."""
+    """A process and its control socket, `PID.sock` in a directory that belongs to its user.
+
+    A forked child has none of its own: `child` names it to the socket of the process `pid`.
+    """
 
     directory: Path
     pid: int
+    child: int = 0
 
     @property
     def name(self) -> str:
@@ -132,6 +136,9 @@ def _of_pid(pid: int) -> Channel:
                     return Channel(place, pid)
     if not Path(f"/proc/{pid}").is_dir():
         raise KitsuneError("K300", f"there is no process {pid}", hint=_HINT)
+    for channel, status in find_all():
+        if any(child.get("pid") == pid for child in status.get("children", [])):
+            return Channel(channel.directory, channel.pid, pid)
     raise KitsuneError(
         "K302",
         f"process {pid} has no control socket that you may use",

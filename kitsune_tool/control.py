@@ -48,6 +48,7 @@ _ERRORS = {
     "K363": EXIT_ENDED,
     "K364": EXIT_BUG,
     "K365": EXIT_NO_CHANNEL,
+    "K368": EXIT_NO_CHANNEL,
 }
 _SHOWN_TYPES = 8
 _DEFAULT_WAIT_MS = 10_000
@@ -207,6 +208,7 @@ def _update(options: argparse.Namespace) -> int:
     program = channel.find(options.program)
     limit_s = (options.wait_ms + (options.limit_ms or _DEFAULT_LIMIT_MS)) / 1000 + _MARGIN_S
     words = ["update", os.fspath(release), str(options.limit_ms), str(options.wait_ms)]
+    words += [str(program.child)] if program.child else []
     answer = channel.ask(program, words, limit_s, _print_json if options.json else _show_progress)
     lines.add_lines(answer)
     if options.json:
@@ -328,7 +330,8 @@ def _status(options: argparse.Namespace) -> int:
         answers = [answer for _, answer in channel.find_all()]
     else:
         found = channel.find(options.program)
-        answers = [channel.ask(found, ["status"], channel.CONNECT_LIMIT_S)]
+        words = ["status", str(found.child)] if found.child else ["status"]
+        answers = [channel.ask(found, words, channel.CONNECT_LIMIT_S)]
     if options.json:
         print(json.dumps({"programs": answers}))
         return EXIT_DONE
@@ -346,6 +349,26 @@ def _show_status(answer: Answer) -> None:
         print(
             f"  {_clock(update['at'])}  {update['from']} → {update['to'] or '?'}: {_past(update)}"
         )
+    _show_children(answer)
+
+
+def _show_children(answer: Answer) -> None:
+    """Print the processes that a program forked, each below its parent."""
+    children = answer.get("children", [])
+    pids = {child["pid"] for child in children}
+
+    def show(parent: int, depth: int) -> None:
+        for child in children:
+            # One whose own parent has ended is shown below the program.
+            above = child["parent"] if child["parent"] in pids else answer.get("pid")
+            if above == parent:
+                line = f"child {child['pid']}: version {child['version']}, {child['state']}"
+                print("  " * depth + line)
+                show(child["pid"], depth + 1)
+
+    show(answer.get("pid", 0), 1)
+    if answer.get("left_out"):
+        print(f"  children that cannot be updated: {answer['left_out']}")
 
 
 def _past(update: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 /*
- * What the program and its helper process share: one mapping, MAP_SHARED and anonymous, so that it needs
- * no descriptor and no file. Its first page is the gate; the rest is struct kitsune__control.
+ * What the program, its children and their helper process share: one mapping (tree.h), MAP_SHARED and
+ * anonymous, so that it needs no descriptor and no file. It holds one struct kitsune__tree, and for each
+ * process a gate, in a page of its own, and a struct kitsune__control.
  *
  * Invariants:
  *  - Everything about a request (`serial`, `path`, `limit_ms`, `release`, `outcome`, and adding to the
@@ -56,35 +57,15 @@ struct kitsune__past {
 /* How long a program may take to its update points, if the request does not say. */
 #define KITSUNE__DEFAULT_WAIT_MS 10000
 
-/* A forked child that may become the heir of the channel; `pid` is 0 in a free slot. `settled` counts
- * how often that child was seen to live on after forking itself: see settle_children. */
-struct kitsune__candidate {
-    _Atomic int32_t pid;
-    int32_t parent;
-    _Atomic uint32_t settled;
-};
-
-#define KITSUNE__CANDIDATES 64
-
 /* The main thread, asked by a kick, tells in the report what the kick interrupted. */
 enum kitsune__look { KITSUNE__LOOK_NONE = 0, KITSUNE__LOOK_WANTED, KITSUNE__LOOK_DONE };
 
-/* States of `ready`, a futex. */
-enum { KITSUNE__STARTING = 0, KITSUNE__LISTENING, KITSUNE__FAILED };
-
+/* One process of the tree. */
 struct kitsune__control {
-    /* Set before the first helper starts; constant. */
-    int32_t owner; /* the process that is updated */
+    _Atomic int32_t owner; /* the process; see tree.h */
+    int32_t parent;        /* who forked it; 0: the first */
     int64_t started;
-    char runtime_directory[256]; /* $KITSUNE_RUNTIME_DIR, or "" */
-    char user_directory[256];    /* $XDG_RUNTIME_DIR, or "" */
-
-    _Atomic int32_t helper;
-    _Atomic uint32_t replacements; /* helpers after the first, by death or taking over */
-    uint64_t helper_started;       /* CLOCK_MONOTONIC, ns */
-    _Atomic uint32_t ready;
-    char failure[256];   /* why the helper could not listen; before `ready` is FAILED */
-    char fetch_name[48]; /* of the abstract socket, without its first zero byte */
+    uint64_t since; /* when it took its place: CLOCK_BOOTTIME, ns */
 
     struct kitsune__running running;
     int64_t running_since;
@@ -106,11 +87,55 @@ struct kitsune__control {
 
     _Atomic uint64_t past_count; /* entries ever written; entry n lies at n % KITSUNE__HISTORY */
     struct kitsune__past past[KITSUNE__HISTORY];
+};
+
+/* Processes of a tree that can be updated. */
+#define KITSUNE__PLACES 1024
+
+/* A process that found no place. */
+struct kitsune__left_out {
+    _Atomic int32_t pid;
+    uint64_t since;
+};
+
+#define KITSUNE__LEFT_OUT 256
+
+/* A forked child that may become the heir of the channel; `pid` is 0 in a free slot. `settled` counts
+ * how often that child was seen to live on after forking itself: see settle_children. */
+struct kitsune__candidate {
+    _Atomic int32_t pid;
+    int32_t parent;
+    _Atomic uint32_t settled;
+};
+
+#define KITSUNE__CANDIDATES 64
+
+/* States of `ready`, a futex. */
+enum { KITSUNE__STARTING = 0, KITSUNE__LISTENING, KITSUNE__FAILED };
+
+struct kitsune__tree {
+    /* Set before the first helper starts; constant. */
+    char runtime_directory[256]; /* $KITSUNE_RUNTIME_DIR, or "" */
+    char user_directory[256];    /* $XDG_RUNTIME_DIR, or "" */
+
+    _Atomic int32_t root; /* the process whose child the helper is; 0: not started yet */
+    _Atomic int32_t helper;
+    _Atomic uint32_t replacements; /* helpers after the first, by death or taking over */
+    uint64_t helper_started;       /* CLOCK_MONOTONIC, ns */
+    _Atomic uint32_t ready;
+    char failure[256];   /* why the helper could not listen; before `ready` is FAILED */
+    char fetch_name[48]; /* of the abstract socket, without its first zero byte */
+
+    /* Places. */
+    _Atomic uint32_t used, next;
+    struct kitsune__left_out left_out[KITSUNE__LEFT_OUT];
+    _Atomic uint32_t
+        unknown; /* processes for which there was not even a note; they may have ended */
 
     /* Daemonising. */
     struct kitsune__candidate candidates[KITSUNE__CANDIDATES];
-    _Atomic uint32_t settled; /* as of a candidate, of the owner */
-    _Atomic int32_t forking;  /* forks begun whose child has not registered itself yet */
+    _Atomic uint32_t settled; /* as of a candidate, of the root */
+    _Atomic int32_t forking;  /* forks begun whose child has not taken its place yet */
     _Atomic int32_t heir;     /* the child that is asked to take over */
     _Atomic int32_t adopted;  /* the child that did */
 };
@@ -127,14 +152,15 @@ struct kitsune__kept {
 
 /* The helper's life; does not return. Runs in a raw clone of the launcher with all signals blocked;
  * `kept` is its own copy. */
-void kitsune__helper_main(struct kitsune__control *control, struct kitsune_gate *gate,
-                          struct kitsune__kept *kept) __attribute__((noreturn));
+void kitsune__helper_main(struct kitsune__tree *tree, struct kitsune__kept *kept)
+    __attribute__((noreturn));
 
 /* Adds to the history. For whoever holds the request. Async-signal-safe. */
 void kitsune__control_note(struct kitsune__control *control,
                            const struct kitsune__outcome *outcome);
 
-/* The gate that this process' waits test: shared with the helper, or a private page in a child. */
+/* The gate that this process' waits test: shared with the helper, or a private page in a child that has
+ * no place. */
 extern struct kitsune_gate *kitsune__control_gate;
 /* Number of the present request. */
 uint64_t kitsune__control_serial(void);

@@ -1,10 +1,11 @@
 /*
- * The helper process: holds the control socket, checks releases, kicks the program and tells what came
- * of it. See request.h and control.h.
+ * The helper process of a tree: holds the control socket, checks releases, kicks the program or a child of
+ * it, and tells what came of it. See request.h, control.h and tree.h.
  *
  * It is a copy of the program, made at any moment of it: so it uses no allocator, no stdio, no locale
  * and no lock of libc, gives all memory and descriptors of the program back first, and has all signals
- * blocked. It ends when the program has ended and no child of it takes over.
+ * blocked. It ends when the program has ended and all its children have; if they live on, it speaks for
+ * them.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -28,9 +29,12 @@
 #include "control.h"
 #include "platform.h"
 #include "stuck.h"
+#include "tree.h"
 
 #define MAX_CLIENTS 16
 #define LINE_LIMIT 65536 /* bytes of a request, without its end */
+#define ANSWER_LIMIT 524288
+#define MAX_WORDS 5
 #define CLIENT_LIMIT_NS (10 * SECOND)
 #define LONGEST_MS 86400000ull
 #define SECOND 1000000000ull
@@ -49,35 +53,40 @@
 #define STACK_ABOVE 16384u
 
 struct client {
-    int fd;      /* -1: free */
-    int closing; /* no further request; closed when it has no update under way */
+    int fd;         /* -1: free */
+    int closing;    /* no further request; closed when it has no update under way */
+    int is_waiting; /* for its update */
     uint64_t until;
     size_t used;
     char line[LINE_LIMIT + 1];
 };
 
-/* The one update that this helper has under way. */
+/* The update that a process has under way. */
 struct flight {
-    int client; /* index, or -1: none under way */
+    struct kitsune__control *control; /* NULL: none under way */
+    int client;                       /* index */
     int copy;
-    int told_taken;
-    uint64_t serial, started, until, next_kick, kick_wait;
+    int32_t owner;
+    uint64_t serial, started, until, next_kick, kick_wait, next_look;
     uint64_t wait_ms;
     uint64_t look_until;
 };
 
 struct helper {
-    struct kitsune__control *control;
-    struct kitsune_gate *gate;
-    int listener, fetcher, directory, owner_fd;
+    struct kitsune__tree *tree;
+    struct kitsune__control *speaker; /* the process that the socket is named after */
+    int listener, fetcher, directory, speaker_fd;
     uid_t user;
     char socket_name[24];
     ino_t socket_inode;
-    uint64_t orphan_since; /* 0: the program lives */
-    struct flight flight;
+    int32_t root;          /* as which it was started: its parent */
+    int32_t adopted;       /* by whom the tree was taken over before */
+    uint64_t orphan_since; /* the root has ended, and an heir is looked for; else 0 */
+    uint32_t flight_count;
+    struct flight flights[KITSUNE__PLACES]; /* by place */
     struct client clients[MAX_CLIENTS];
     size_t used; /* of `answer` */
-    char answer[131072];
+    char answer[ANSWER_LIMIT];
 };
 
 static void end(void) __attribute__((noreturn));
@@ -196,10 +205,9 @@ static void begin(struct helper *helper, const char *event) {
     member_text(helper, "event", event, 64);
 }
 
-/* The program's and the two versions' names, at the end of every answer about an update. */
-static void member_versions(struct helper *helper, const struct kitsune__running *from) {
-    struct kitsune__control *control = helper->control;
-
+/* The process and the two versions' names, at the end of every answer about an update. */
+static void member_versions(struct helper *helper, const struct kitsune__control *control,
+                            const struct kitsune__running *from) {
     member_number(helper, "pid", (uint64_t)control->owner);
     MEMBER_ARRAY(helper, "program", from->program);
     MEMBER_ARRAY(helper, "from", from->version);
@@ -223,19 +231,20 @@ static void send_answer(struct helper *helper, int index) {
     client->until = kitsune__now_ns() + CLIENT_LIMIT_NS;
 }
 
-static void answer_problem(struct helper *helper, int index, const char *outcome, uint32_t code,
-                           const char *reason) {
+static void answer_problem(struct helper *helper, int index, const struct kitsune__control *control,
+                           const char *outcome, uint32_t code, const char *reason) {
     begin(helper, "done");
     member_text(helper, "outcome", outcome, 64);
     member_code(helper, code);
     member_text(helper, "reason", reason, 4096);
-    member_versions(helper, &helper->control->running);
+    member_versions(helper, control, &control->running);
     send_answer(helper, index);
 }
 
-static void answer_progress(struct helper *helper, int index, const char *event) {
+static void answer_progress(struct helper *helper, int index,
+                            const struct kitsune__control *control, const char *event) {
     begin(helper, event);
-    member_versions(helper, &helper->control->running);
+    member_versions(helper, control, &control->running);
     send_answer(helper, index);
 }
 
@@ -381,18 +390,18 @@ static size_t describe(int32_t pid, char *text, size_t size) {
 
 /* ---- the history and the state ------------------------------------------------------------- */
 
-static int move_state(struct helper *helper, uint32_t from, uint32_t to) {
-    return atomic_compare_exchange_strong(&helper->control->state, &from, to);
+static int move_state(struct kitsune__control *control, uint32_t from, uint32_t to) {
+    return atomic_compare_exchange_strong(&control->state, &from, to);
 }
 
 /* Remembers a request that ended without the program. For the holder of the request. */
-static void note_unheard(struct helper *helper, uint32_t code, const char *reason) {
+static void note_unheard(struct kitsune__control *control, uint32_t code, const char *reason) {
     struct kitsune__outcome outcome;
 
     memset(&outcome, 0, sizeof outcome);
     kitsune__format(outcome.code, sizeof outcome.code, "K%u", code);
     kitsune__format(outcome.reason, sizeof outcome.reason, "%s", reason);
-    kitsune__control_note(helper->control, &outcome);
+    kitsune__control_note(control, &outcome);
 }
 
 static void put_past(struct helper *helper, const struct kitsune__past *past) {
@@ -413,8 +422,7 @@ static void put_past(struct helper *helper, const struct kitsune__past *past) {
     put_text(helper, "}");
 }
 
-static void put_history(struct helper *helper) {
-    struct kitsune__control *control = helper->control;
+static void put_history(struct helper *helper, const struct kitsune__control *control) {
     uint64_t count = control->past_count;
     uint64_t first = count > KITSUNE__HISTORY ? count - KITSUNE__HISTORY : 0;
 
@@ -428,9 +436,7 @@ static void put_history(struct helper *helper) {
     put_text(helper, "]");
 }
 
-static void put_images(struct helper *helper) {
-    const struct kitsune__control *control = helper->control;
-
+static void put_images(struct helper *helper, const struct kitsune__control *control) {
     put_name(helper, "images");
     put_text(helper, "[");
     for (uint32_t i = 0; i < control->image_count && i < KITSUNE__IMAGES; i++) {
@@ -447,11 +453,44 @@ static void put_images(struct helper *helper) {
     put_text(helper, "]");
 }
 
-static void answer_status(struct helper *helper, int index) {
+static const char *state_word(const struct kitsune__control *control) {
     static const char *const states[] = {"idle", "checking", "requested", "updating", "updated"};
-    struct kitsune__control *control = helper->control;
     uint32_t state = control->state;
 
+    return states[state < 5 ? state : 0];
+}
+
+static void put_child(struct helper *helper, const struct kitsune__control *control) {
+    put_text(helper, "{");
+    member_number(helper, "pid", (uint64_t)control->owner);
+    member_number(helper, "parent", (uint64_t)control->parent);
+    MEMBER_ARRAY(helper, "version", control->running.version);
+    member_number(helper, "since", (uint64_t)control->running_since);
+    member_text(helper, "state", state_word(control), 64);
+    put_text(helper, "}");
+}
+
+/* The other processes of the tree. */
+static void put_children(struct helper *helper) {
+    int32_t left_out;
+    uint32_t count = 0;
+
+    put_name(helper, "children");
+    put_text(helper, "[");
+    for (uint32_t i = 0; i < kitsune__tree_used(helper->tree); i++) {
+        struct kitsune__control *control = kitsune__tree_place(helper->tree, i);
+
+        if (control == helper->speaker || !kitsune__tree_owner(control))
+            continue;
+        put_text(helper, count++ ? ", " : "");
+        put_child(helper, control);
+    }
+    put_text(helper, "]");
+    member_number(helper, "left_out", kitsune__tree_left_out(helper->tree, &left_out));
+}
+
+static void answer_status(struct helper *helper, int index,
+                          const struct kitsune__control *control) {
     begin(helper, "done");
     member_text(helper, "outcome", "status", 64);
     member_number(helper, "pid", (uint64_t)control->owner);
@@ -463,17 +502,20 @@ static void answer_status(struct helper *helper, int index) {
     member_hex(helper, "build_id", control->running.build_id, sizeof control->running.build_id);
     member_number(helper, "started", (uint64_t)control->started);
     member_number(helper, "since", (uint64_t)control->running_since);
-    member_text(helper, "state", states[state < 5 ? state : 0], 64);
-    put_images(helper);
-    put_history(helper);
+    member_text(helper, "state", state_word(control), 64);
+    put_images(helper, control);
+    put_history(helper, control);
+    if (control == helper->speaker)
+        put_children(helper);
+    else
+        member_number(helper, "parent", (uint64_t)control->parent);
     send_answer(helper, index);
 }
 
 /* ---- what kept an update from being made ----------------------------------------------------- */
 
-static void member_release(struct helper *helper, const uint8_t *build_id) {
-    struct kitsune__control *control = helper->control;
-
+static void member_release(struct helper *helper, const struct kitsune__control *control,
+                           const uint8_t *build_id) {
     if (memcmp(control->release.build_id, build_id, KITSUNE_BUILD_ID_SIZE) == 0)
         MEMBER_ARRAY(helper, "release", control->path);
     for (uint32_t i = 0; i < control->image_count && i < KITSUNE__IMAGES; i++)
@@ -483,8 +525,8 @@ static void member_release(struct helper *helper, const uint8_t *build_id) {
         }
 }
 
-static void member_trace(struct helper *helper, const char *name,
-                         const struct kitsune__trace *trace) {
+static void member_trace(struct helper *helper, const struct kitsune__control *control,
+                         const char *name, const struct kitsune__trace *trace) {
     put_name(helper, name);
     put_text(helper, "[");
     for (uint32_t i = 0; i < trace->count && i < KITSUNE__FRAMES; i++) {
@@ -494,64 +536,75 @@ static void member_trace(struct helper *helper, const char *name,
         MEMBER_ARRAY(helper, "function", frame->function);
         member_number(helper, "offset", frame->offset);
         member_hex(helper, "build_id", frame->build_id, sizeof frame->build_id);
-        member_release(helper, frame->build_id);
+        member_release(helper, control, frame->build_id);
         put_text(helper, "}");
     }
     put_text(helper, "]");
 }
 
-static void put_stuck(struct helper *helper, const struct kitsune__stuck *stuck) {
+static void put_stuck(struct helper *helper, const struct kitsune__control *control,
+                      const struct kitsune__stuck *stuck) {
     put_text(helper, "{");
     member_number(helper, "tid", (uint64_t)stuck->tid);
     MEMBER_ARRAY(helper, "name", stuck->name);
     MEMBER_ARRAY(helper, "does", stuck->does);
     MEMBER_ARRAY(helper, "point", stuck->point);
-    member_trace(helper, "stack", &stuck->trace);
+    member_trace(helper, control, "stack", &stuck->trace);
     if (stuck->holder != 0) {
         put_name(helper, "holder");
         put_text(helper, "{");
         member_number(helper, "tid", (uint64_t)stuck->holder);
         MEMBER_ARRAY(helper, "name", stuck->holder_name);
         MEMBER_ARRAY(helper, "point", stuck->holder_point);
-        member_trace(helper, "stack", &stuck->holder_trace);
+        member_trace(helper, control, "stack", &stuck->holder_trace);
         put_text(helper, "}");
     }
     put_text(helper, "}");
 }
 
 /* What is known besides the reason: the threads that did not come, or where the new version failed. */
-static void member_report(struct helper *helper) {
-    const struct kitsune__report *report = &helper->control->report;
+static void member_report(struct helper *helper, const struct kitsune__control *control) {
+    const struct kitsune__report *report = &control->report;
 
     if (report->thread_count) {
         put_name(helper, "threads");
         put_text(helper, "[");
         for (uint32_t i = 0; i < report->thread_count && i < KITSUNE__NAMED; i++) {
             put_text(helper, i ? ", " : "");
-            put_stuck(helper, &report->threads[i]);
+            put_stuck(helper, control, &report->threads[i]);
         }
         put_text(helper, "]");
     }
     if (report->crash.count)
-        member_trace(helper, "stack", &report->crash);
+        member_trace(helper, control, "stack", &report->crash);
 }
 
 /* ---- an update ----------------------------------------------------------------------------- */
 
-static void end_flight(struct helper *helper) {
-    close(helper->flight.copy);
-    helper->flight.client = -1;
+static struct flight *flight_of(struct helper *helper, const struct kitsune__control *control) {
+    uint32_t index = 0;
+
+    while (kitsune__tree_place(helper->tree, index) != control)
+        index++;
+    return &helper->flights[index];
 }
 
-/* Ends the request here if the program has not taken it: non-zero. */
-static int withdraw(struct helper *helper, const char *reason) {
-    if (!move_state(helper, KITSUNE__PENDING, KITSUNE__CHECKING))
+static void end_flight(struct helper *helper, struct flight *flight) {
+    close(flight->copy);
+    flight->control = NULL;
+    helper->flight_count--;
+    helper->clients[flight->client].is_waiting = 0;
+}
+
+/* Ends the request here if the process has not taken it: non-zero. */
+static int withdraw(struct kitsune__control *control, const char *reason) {
+    if (!move_state(control, KITSUNE__PENDING, KITSUNE__CHECKING))
         return 0;
-    __atomic_fetch_and(&helper->gate->pending,
+    __atomic_fetch_and(&kitsune__tree_gate(control)->pending,
                        ~(uint32_t)(KITSUNE__PENDING_UPDATE | KITSUNE__PENDING_INTERRUPT),
                        __ATOMIC_RELEASE);
-    note_unheard(helper, KITSUNE__NOT_REACHED, reason);
-    helper->control->state = KITSUNE__IDLE;
+    note_unheard(control, KITSUNE__NOT_REACHED, reason);
+    control->state = KITSUNE__IDLE;
     return 1;
 }
 
@@ -559,58 +612,55 @@ static void kick(int32_t pid) {
     syscall(SYS_tgkill, pid, pid, SIGURG);
 }
 
-static void give_up_waiting(struct helper *helper) {
-    struct kitsune__control *control = helper->control;
+static void give_up_waiting(struct helper *helper, struct flight *flight) {
     char reason[1024];
     size_t used = kitsune__format(reason, sizeof reason,
                                   "the program did not reach an update point within %lu ms: ",
-                                  (unsigned long)helper->flight.wait_ms);
-    int client = helper->flight.client;
+                                  (unsigned long)flight->wait_ms);
+    struct kitsune__control *control = flight->control;
 
     used += describe(control->owner, reason + used, sizeof reason - used);
     if (control->look == KITSUNE__LOOK_DONE) {
         used += kitsune__format(reason + used, sizeof reason - used, "; ");
         kitsune__stuck_text(&control->report.threads[0], reason + used, sizeof reason - used);
     }
-    if (!withdraw(helper, reason))
+    if (!withdraw(control, reason))
         return;
-    end_flight(helper);
+    end_flight(helper, flight);
     begin(helper, "done");
     member_text(helper, "outcome", "withdrawn", 64);
     member_code(helper, KITSUNE__NOT_REACHED);
     MEMBER_ARRAY(helper, "reason", reason);
     if (control->look == KITSUNE__LOOK_DONE)
-        member_report(helper);
-    member_versions(helper, &control->running);
-    send_answer(helper, client);
+        member_report(helper, control);
+    member_versions(helper, control, &control->running);
+    send_answer(helper, flight->client);
 }
 
 /* The time is over. The program is asked what it does, and given a little time to answer; one that blocks
  * the kick does not. */
-static void end_waiting(struct helper *helper, uint64_t now) {
-    struct kitsune__control *control = helper->control;
+static void end_waiting(struct helper *helper, struct flight *flight, uint64_t now) {
+    struct kitsune__control *control = flight->control;
 
     if (control->look == KITSUNE__LOOK_NONE) {
         control->report.thread_count = 0;
         control->look = KITSUNE__LOOK_WANTED;
         kick(control->owner);
-        helper->flight.look_until = now + LOOK_LIMIT_NS;
-        helper->flight.next_kick = helper->flight.look_until;
-    } else if (control->look == KITSUNE__LOOK_DONE || now >= helper->flight.look_until) {
-        give_up_waiting(helper);
+        flight->look_until = now + LOOK_LIMIT_NS;
+        flight->next_kick = flight->look_until;
+    } else if (control->look == KITSUNE__LOOK_DONE || now >= flight->look_until) {
+        give_up_waiting(helper, flight);
     }
 }
 
 /* Sets the gate again too: the program may have cleared it on behalf of a request before this one. */
-static void kick_again(struct helper *helper, uint64_t now) {
-    struct flight *flight = &helper->flight;
-
+static void kick_again(struct flight *flight, uint64_t now) {
     uint32_t bits = KITSUNE__PENDING_UPDATE;
 
     if (now - flight->started >= INTERRUPT_NS)
         bits |= KITSUNE__PENDING_INTERRUPT;
-    __atomic_fetch_or(&helper->gate->pending, bits, __ATOMIC_RELEASE);
-    kick(helper->control->owner);
+    __atomic_fetch_or(&kitsune__tree_gate(flight->control)->pending, bits, __ATOMIC_RELEASE);
+    kick(flight->control->owner);
     flight->next_kick = now + flight->kick_wait;
     flight->kick_wait *= 2;
     if (flight->kick_wait > LAST_KICK_NS)
@@ -638,15 +688,16 @@ static const char *outcome_word(const struct kitsune__outcome *outcome) {
     return outcome->begun ? "rolled-back" : "refused";
 }
 
-static void answer_outcome(struct helper *helper, int index, const struct kitsune__running *from) {
-    const struct kitsune__outcome *outcome = &helper->control->outcome;
+static void answer_outcome(struct helper *helper, const struct flight *flight,
+                           const struct kitsune__running *from) {
+    const struct kitsune__outcome *outcome = &flight->control->outcome;
 
     begin(helper, "done");
     member_text(helper, "outcome", outcome_word(outcome), 64);
     if (!outcome->committed) {
         MEMBER_ARRAY(helper, "code", outcome->code);
         MEMBER_ARRAY(helper, "reason", outcome->reason);
-        member_report(helper);
+        member_report(helper, flight->control);
     }
     MEMBER_ARRAY(helper, "not_undone", outcome->not_undone);
     member_number(helper, "pause_ns", outcome->pause_ns);
@@ -657,14 +708,13 @@ static void answer_outcome(struct helper *helper, int index, const struct kitsun
     member_number(helper, "bytes", outcome->bytes);
     if (outcome->committed)
         member_types(helper, outcome);
-    member_number(helper, "request_ns", kitsune__now_ns() - helper->flight.started);
-    member_versions(helper, from);
-    send_answer(helper, index);
+    member_number(helper, "request_ns", kitsune__now_ns() - flight->started);
+    member_versions(helper, flight->control, from);
+    send_answer(helper, flight->client);
 }
 
 /* The version before the update: the last entry of the history, which the program wrote. */
-static struct kitsune__running version_before(struct helper *helper) {
-    struct kitsune__control *control = helper->control;
+static struct kitsune__running version_before(const struct kitsune__control *control) {
     struct kitsune__running before = control->running;
 
     memcpy(before.version, control->past[(control->past_count - 1) % KITSUNE__HISTORY].from,
@@ -672,97 +722,144 @@ static struct kitsune__running version_before(struct helper *helper) {
     return before;
 }
 
-static void finish_flight(struct helper *helper) {
-    struct kitsune__running before = version_before(helper);
+static void finish_flight(struct helper *helper, struct flight *flight) {
+    struct kitsune__control *control = flight->control;
+    struct kitsune__running before = version_before(control);
 
-    answer_outcome(helper, helper->flight.client, &before);
-    helper->control->state = KITSUNE__IDLE;
-    end_flight(helper);
+    answer_outcome(helper, flight, &before);
+    control->state = KITSUNE__IDLE;
+    end_flight(helper, flight);
+}
+
+/* The process is gone: whoever waits is told. */
+static void fail_flight(struct helper *helper, struct flight *flight) {
+    struct kitsune__control *control = flight->control;
+    int was_taken = control->state == KITSUNE__TAKEN;
+
+    end_flight(helper, flight);
+    answer_problem(helper, flight->client, control, "error", KITSUNE__PROGRAM_ENDED,
+                   was_taken ? "the program ended during the update"
+                             : "the program ended before it reached an update point");
+}
+
+/* Non-zero if the process is gone; the speaker's end is noticed by itself. Not asked at every look. */
+static int has_ended(struct helper *helper, struct flight *flight, uint64_t now) {
+    if (flight->control == helper->speaker || now < flight->next_look)
+        return 0;
+    flight->next_look = now + ORPHAN_NS;
+    return !kitsune__tree_owner(flight->control);
 }
 
 /* Looks how far the update is; called often while there is one. */
-static void follow_flight(struct helper *helper) {
-    struct flight *flight = &helper->flight;
-    uint32_t state = helper->control->state;
+static void follow_flight(struct helper *helper, struct flight *flight) {
+    struct kitsune__control *control = flight->control;
+    uint32_t state = control->state;
     uint64_t now = kitsune__now_ns();
 
-    if (helper->control->serial != flight->serial || state == KITSUNE__IDLE) {
-        int client = flight->client;
-
-        end_flight(helper);
-        answer_problem(helper, client, "withdrawn", KITSUNE__WITHDRAWN,
+    if (control->owner != flight->owner || has_ended(helper, flight, now)) {
+        fail_flight(helper, flight);
+    } else if (control->serial != flight->serial || state == KITSUNE__IDLE) {
+        end_flight(helper, flight);
+        answer_problem(helper, flight->client, control, "withdrawn", KITSUNE__WITHDRAWN,
                        "the program withdrew the request (kitsune_clear_request)");
     } else if (state == KITSUNE__DONE) {
-        finish_flight(helper);
+        finish_flight(helper, flight);
     } else if (state == KITSUNE__PENDING && helper->clients[flight->client].closing &&
-               withdraw(helper, "the client that asked went away")) {
-        end_flight(helper);
+               withdraw(control, "the client that asked went away")) {
+        end_flight(helper, flight);
     } else if (state == KITSUNE__PENDING && now >= flight->until) {
-        end_waiting(helper, now);
+        end_waiting(helper, flight, now);
     } else if (state == KITSUNE__PENDING && now >= flight->next_kick) {
-        kick_again(helper, now);
+        kick_again(flight, now);
     }
+}
+
+static void follow_flights(struct helper *helper) {
+    for (uint32_t i = 0; helper->flight_count && i < kitsune__tree_capacity(); i++)
+        if (helper->flights[i].control)
+            follow_flight(helper, &helper->flights[i]);
 }
 
 /* The release passed all checks: the program is asked. */
-static void ask_program(struct helper *helper, int index, int copy, uint64_t wait_ms) {
+static void ask_program(struct helper *helper, int index, struct kitsune__control *control,
+                        int copy, uint64_t wait_ms) {
     uint64_t now = kitsune__now_ns();
+    struct flight *flight = flight_of(helper, control);
 
-    answer_progress(helper, index, "checked");
-    helper->flight = (struct flight){.client = index,
-                                     .copy = copy,
-                                     .serial = helper->control->serial,
-                                     .started = now,
-                                     .until = now + wait_ms * 1000000u,
-                                     .kick_wait = FIRST_KICK_NS,
-                                     .wait_ms = wait_ms};
-    helper->control->state = KITSUNE__PENDING;
-    kick_again(helper, now);
-    answer_progress(helper, index, "requested");
+    answer_progress(helper, index, control, "checked");
+    *flight = (struct flight){.control = control,
+                              .client = index,
+                              .copy = copy,
+                              .owner = control->owner,
+                              .serial = control->serial,
+                              .started = now,
+                              .until = now + wait_ms * 1000000u,
+                              .kick_wait = FIRST_KICK_NS,
+                              .wait_ms = wait_ms};
+    helper->flight_count++;
+    helper->clients[index].is_waiting = 1;
+    control->state = KITSUNE__PENDING;
+    kick_again(flight, now);
+    answer_progress(helper, index, control, "requested");
 }
 
-static void answer_already_running(struct helper *helper, int index) {
+static void answer_already_running(struct helper *helper, int index,
+                                   const struct kitsune__control *control) {
     begin(helper, "done");
     member_text(helper, "outcome", "already-running", 64);
-    member_versions(helper, &helper->control->running);
+    member_versions(helper, control, &control->running);
     send_answer(helper, index);
 }
 
-static void start_update(struct helper *helper, int index, const char *path, uint64_t limit_ms,
-                         uint64_t wait_ms) {
-    struct kitsune__control *control = helper->control;
-    struct kitsune__problem problem;
-    int copy = -1;
+/* What the client wants. */
+struct wish {
+    const char *path;
+    uint64_t limit_ms, wait_ms;
+    struct kitsune__control *control; /* of whom */
+};
 
-    if (strlen(path) >= sizeof control->path || path[0] != '/') {
-        answer_problem(helper, index, "error", KITSUNE__BAD_REQUEST,
-                       "the release's path must be absolute and shorter than 4096 bytes");
-        return;
-    }
-    if (!move_state(helper, KITSUNE__IDLE, KITSUNE__CHECKING)) {
-        answer_problem(helper, index, "busy", KITSUNE__BUSY, "another update is under way");
-        return;
-    }
+/* The process takes no other request from here on: non-zero. */
+static int claim_request(struct kitsune__control *control, const struct wish *wish) {
+    if (!move_state(control, KITSUNE__IDLE, KITSUNE__CHECKING))
+        return 0;
     control->serial++;
     control->origin = KITSUNE__FROM_OUTSIDE;
-    control->limit_ms = limit_ms;
-    control->wait_ms = wait_ms;
-    memcpy(control->path, path, strlen(path) + 1);
+    control->limit_ms = wish->limit_ms;
+    control->wait_ms = wish->wait_ms;
+    memcpy(control->path, wish->path, strlen(wish->path) + 1);
     memset(&control->release, 0, sizeof control->release);
     memset(&control->report, 0, sizeof control->report);
     control->look = KITSUNE__LOOK_NONE;
-    switch (kitsune__check_release(path, helper->user, &control->running, &control->release, &copy,
-                                   &problem)) {
+    return 1;
+}
+
+static void start_update(struct helper *helper, int index, const struct wish *wish) {
+    struct kitsune__control *control = wish->control;
+    struct kitsune__problem problem;
+    int copy = -1;
+
+    if (strlen(wish->path) >= sizeof control->path || wish->path[0] != '/') {
+        answer_problem(helper, index, control, "error", KITSUNE__BAD_REQUEST,
+                       "the release's path must be absolute and shorter than 4096 bytes");
+        return;
+    }
+    if (!claim_request(control, wish)) {
+        answer_problem(helper, index, control, "busy", KITSUNE__BUSY,
+                       "another update is under way");
+        return;
+    }
+    switch (kitsune__check_release(wish->path, helper->user, &control->running, &control->release,
+                                   &copy, &problem)) {
     case KITSUNE__RELEASE_ACCEPTED:
-        ask_program(helper, index, copy, wait_ms);
+        ask_program(helper, index, control, copy, wish->wait_ms);
         break;
     case KITSUNE__RELEASE_IS_RUNNING:
-        answer_already_running(helper, index);
+        answer_already_running(helper, index, control);
         control->state = KITSUNE__IDLE;
         break;
     case KITSUNE__RELEASE_REFUSED:
-        note_unheard(helper, problem.code, problem.text);
-        answer_problem(helper, index, "rejected", problem.code, problem.text);
+        note_unheard(control, problem.code, problem.text);
+        answer_problem(helper, index, control, "rejected", problem.code, problem.text);
         control->state = KITSUNE__IDLE;
         break;
     }
@@ -808,7 +905,7 @@ static int read_ms(const char *text, uint64_t *ms) {
 }
 
 /* Splits at single spaces and decodes; returns the number of words, 0 if the line is malformed. */
-static unsigned split(char *line, char *words[4]) {
+static unsigned split(char *line, char *words[MAX_WORDS]) {
     unsigned count = 0;
 
     for (;;) {
@@ -816,7 +913,7 @@ static unsigned split(char *line, char *words[4]) {
 
         if (space)
             *space = '\0';
-        if (count == 4 || !*line || !decode(line))
+        if (count == MAX_WORDS || !*line || !decode(line))
             return 0;
         words[count++] = line;
         if (!space)
@@ -826,43 +923,84 @@ static unsigned split(char *line, char *words[4]) {
 }
 
 static void answer_bad_request(struct helper *helper, int index, const char *reason) {
-    answer_problem(helper, index, "error", KITSUNE__BAD_REQUEST, reason);
+    answer_problem(helper, index, helper->speaker, "error", KITSUNE__BAD_REQUEST, reason);
 }
 
-/* One line without its end. `update PATH [LIMIT_MS [WAIT_MS]]`: 0 is each one's default. */
-static void serve_line(struct helper *helper, int index, char *line) {
-    char *words[4];
-    unsigned count = split(line, words);
-    uint64_t limit_ms = 0, wait_ms = 0;
+/* The place of the process that a word names; NULL: the client was told why not. */
+static struct kitsune__control *find_process(struct helper *helper, int index, const char *word) {
+    uint64_t pid = 0;
+    char reason[160];
 
-    if (count == 0) {
-        answer_bad_request(helper, index, "the request is malformed");
-    } else if (strcmp(words[0], "status") == 0) {
-        if (count == 1)
-            answer_status(helper, index);
-        else
-            answer_bad_request(helper, index, "'status' takes no arguments");
-    } else if (strcmp(words[0], "update") == 0) {
-        if (count < 2 || (count > 2 && !read_ms(words[2], &limit_ms)) ||
-            (count > 3 && !read_ms(words[3], &wait_ms)))
-            answer_bad_request(helper, index, "usage: update PATH [LIMIT_MS [WAIT_MS]]");
-        else
-            start_update(helper, index, words[1], limit_ms,
-                         wait_ms ? wait_ms : KITSUNE__DEFAULT_WAIT_MS);
-    } else {
-        answer_bad_request(helper, index, "unknown request; known are 'status' and 'update'");
+    for (; *word >= '0' && *word <= '9' && pid <= INT32_MAX; word++)
+        pid = pid * 10 + (uint64_t)(*word - '0');
+    if (*word || !pid) {
+        answer_bad_request(helper, index, "the last word is no process id");
+        return NULL;
     }
+    for (uint32_t i = 0; i < kitsune__tree_used(helper->tree); i++) {
+        struct kitsune__control *control = kitsune__tree_place(helper->tree, i);
+
+        if ((uint64_t)control->owner == pid && kitsune__tree_owner(control))
+            return control;
+    }
+    kitsune__format(reason, sizeof reason,
+                    "process %lu is none of this tree's, or has no place in it",
+                    (unsigned long)pid);
+    answer_problem(helper, index, helper->speaker, "error", KITSUNE__NOT_IN_TREE, reason);
+    return NULL;
 }
 
-static int is_waiting(const struct helper *helper, int index) {
-    return helper->flight.client == index;
+static void serve_status(struct helper *helper, int index, char **words, unsigned count) {
+    struct kitsune__control *control = helper->speaker;
+
+    if (count > 2) {
+        answer_bad_request(helper, index, "usage: status [PID]");
+        return;
+    }
+    if (count == 2)
+        control = find_process(helper, index, words[1]);
+    if (control)
+        answer_status(helper, index, control);
+}
+
+/* 0 is each time's default. */
+static void serve_update(struct helper *helper, int index, char **words, unsigned count) {
+    struct wish wish = {.control = helper->speaker};
+
+    if (count < 2 || (count > 2 && !read_ms(words[2], &wish.limit_ms)) ||
+        (count > 3 && !read_ms(words[3], &wish.wait_ms))) {
+        answer_bad_request(helper, index, "usage: update PATH [LIMIT_MS [WAIT_MS [PID]]]");
+        return;
+    }
+    wish.path = words[1];
+    if (!wish.wait_ms)
+        wish.wait_ms = KITSUNE__DEFAULT_WAIT_MS;
+    if (count > 4)
+        wish.control = find_process(helper, index, words[4]);
+    if (wish.control)
+        start_update(helper, index, &wish);
+}
+
+/* One line without its end. */
+static void serve_line(struct helper *helper, int index, char *line) {
+    char *words[MAX_WORDS];
+    unsigned count = split(line, words);
+
+    if (count == 0)
+        answer_bad_request(helper, index, "the request is malformed");
+    else if (strcmp(words[0], "status") == 0)
+        serve_status(helper, index, words, count);
+    else if (strcmp(words[0], "update") == 0)
+        serve_update(helper, index, words, count);
+    else
+        answer_bad_request(helper, index, "unknown request; known are 'status' and 'update'");
 }
 
 /* Serves the complete lines of a client, as long as none of them starts an update. */
 static void serve_lines(struct helper *helper, int index) {
     struct client *client = &helper->clients[index];
 
-    while (client->fd >= 0 && !client->closing && !is_waiting(helper, index)) {
+    while (client->fd >= 0 && !client->closing && !client->is_waiting) {
         char *line_end = memchr(client->line, '\n', client->used);
         size_t length;
 
@@ -927,9 +1065,10 @@ static void accept_client(struct helper *helper) {
     helper->clients[index].fd = fd;
     helper->clients[index].used = 0;
     helper->clients[index].closing = 0;
+    helper->clients[index].is_waiting = 0;
     helper->clients[index].until = kitsune__now_ns() + CLIENT_LIMIT_NS;
     if (!may_ask(helper, fd)) {
-        answer_problem(helper, index, "error", KITSUNE__NOT_PERMITTED,
+        answer_problem(helper, index, helper->speaker, "error", KITSUNE__NOT_PERMITTED,
                        "only root and the user that started the program may ask");
         drop_client(helper, index); /* at once: it must not hold a place */
     }
@@ -937,12 +1076,21 @@ static void accept_client(struct helper *helper) {
 
 /* ---- the program's own connection ---------------------------------------------------------- */
 
-static int is_owner(const struct helper *helper, int fd) {
+/* The update of the process that connects; NULL if it has taken none. */
+static struct flight *flight_of_peer(struct helper *helper, int fd) {
     struct ucred peer;
     socklen_t size = sizeof peer;
 
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-           peer.pid == helper->control->owner;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+        return NULL;
+    for (uint32_t i = 0; i < kitsune__tree_capacity(); i++) {
+        struct flight *flight = &helper->flights[i];
+
+        if (flight->control && flight->owner == peer.pid &&
+            flight->control->state == KITSUNE__TAKEN)
+            return flight;
+    }
+    return NULL;
 }
 
 static void send_descriptor(int connection, int fd) {
@@ -966,13 +1114,12 @@ static void send_descriptor(int connection, int fd) {
 /* The program has taken the request and wants the copy. */
 static void serve_fetch(struct helper *helper) {
     int fd = accept4(helper->fetcher, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    struct flight *flight = fd < 0 ? NULL : flight_of_peer(helper, fd);
 
-    if (fd < 0)
-        return;
-    if (is_owner(helper, fd) && helper->flight.client >= 0 &&
-        helper->control->state == KITSUNE__TAKEN)
-        send_descriptor(fd, helper->flight.copy);
-    close(fd);
+    if (flight)
+        send_descriptor(fd, flight->copy);
+    if (fd >= 0)
+        close(fd);
 }
 
 /* ---- the socket ---------------------------------------------------------------------------- */
@@ -1040,20 +1187,20 @@ static int belongs_to_us(const struct helper *helper, const char *path) {
 
 /* Tries the places in the order of docs/operations.md. A place that the user named is the only one. */
 static int listen_anywhere(struct helper *helper) {
-    struct kitsune__control *control = helper->control;
-    char path[300], *why = control->failure;
-    size_t size = sizeof control->failure;
+    struct kitsune__tree *tree = helper->tree;
+    char path[300], *why = tree->failure;
+    size_t size = sizeof tree->failure;
 
     why[0] = '\0';
-    if (control->runtime_directory[0]) {
-        if (listen_in(helper, control->runtime_directory, why, size))
+    if (tree->runtime_directory[0]) {
+        if (listen_in(helper, tree->runtime_directory, why, size))
             return 1;
         /* Later helpers may have fewer rights than the first had. */
-        if (!control->replacements)
+        if (!tree->replacements)
             return 0;
     }
-    kitsune__format(path, sizeof path, "%s/kitsune", control->user_directory);
-    if (belongs_to_us(helper, control->user_directory) && listen_in(helper, path, why, size))
+    kitsune__format(path, sizeof path, "%s/kitsune", tree->user_directory);
+    if (belongs_to_us(helper, tree->user_directory) && listen_in(helper, path, why, size))
         return 1;
     if (helper->user == 0 && listen_in(helper, "/run/kitsune", why, size))
         return 1;
@@ -1065,19 +1212,19 @@ static int listen_anywhere(struct helper *helper) {
 static int listen_for_fetch(struct helper *helper) {
     static const char digits[] = "0123456789abcdef";
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct kitsune__control *control = helper->control;
+    struct kitsune__tree *tree = helper->tree;
     unsigned char token[16];
     size_t length;
 
     if (getrandom(token, sizeof token, GRND_NONBLOCK) != (ssize_t)sizeof token)
         return -1;
-    length = kitsune__format(control->fetch_name, sizeof control->fetch_name, "kitsune-");
+    length = kitsune__format(tree->fetch_name, sizeof tree->fetch_name, "kitsune-");
     for (size_t i = 0; i < sizeof token; i++) {
-        control->fetch_name[length++] = digits[token[i] >> 4];
-        control->fetch_name[length++] = digits[token[i] & 15];
+        tree->fetch_name[length++] = digits[token[i] >> 4];
+        tree->fetch_name[length++] = digits[token[i] & 15];
     }
-    control->fetch_name[length] = '\0';
-    memcpy(address.sun_path + 1, control->fetch_name, length);
+    tree->fetch_name[length] = '\0';
+    memcpy(address.sun_path + 1, tree->fetch_name, length);
     helper->fetcher = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (helper->fetcher < 0)
         return -1;
@@ -1102,20 +1249,6 @@ static void remove_socket(struct helper *helper) {
 
 /* ---- the program's end --------------------------------------------------------------------- */
 
-/* Non-zero if `pid` lives and still runs the launcher: a child that became another program does not
- * know what a kick is. What may not be known is taken for true. */
-static int is_live_candidate(int32_t pid) {
-    struct stat its, ours;
-    char path[64], state = process_state(pid);
-
-    if (state == 'Z' || state == 'X' || (state == 0 && kill(pid, 0) < 0 && errno == ESRCH))
-        return 0;
-    kitsune__format(path, sizeof path, "/proc/%d/exe", pid);
-    if (stat(path, &its) < 0 || stat("/proc/self/exe", &ours) < 0)
-        return 1;
-    return its.st_dev == ours.st_dev && its.st_ino == ours.st_ino;
-}
-
 /* The only child that is left, or the only one that leads a session; 0 if there is none such.
  * `count` gets the number of children that are left. */
 static int32_t find_heir(struct helper *helper, unsigned *count) {
@@ -1124,9 +1257,9 @@ static int32_t find_heir(struct helper *helper, unsigned *count) {
 
     *count = 0;
     for (unsigned i = 0; i < KITSUNE__CANDIDATES; i++) {
-        int32_t pid = helper->control->candidates[i].pid;
+        int32_t pid = helper->tree->candidates[i].pid;
 
-        if (pid == 0 || !is_live_candidate(pid))
+        if (pid == 0 || !kitsune__tree_is_alive(pid, UINT64_MAX))
             continue;
         (*count)++;
         only = pid;
@@ -1140,46 +1273,69 @@ static int32_t find_heir(struct helper *helper, unsigned *count) {
     return leaders == 1 ? leader : 0;
 }
 
-/* The program has ended: whoever waits is told, and the name goes. */
+static void drop_clients(struct helper *helper) {
+    for (uint32_t i = 0; helper->flight_count && i < kitsune__tree_capacity(); i++)
+        if (helper->flights[i].control && helper->flights[i].control == helper->speaker)
+            fail_flight(helper, &helper->flights[i]);
+    for (int i = 0; i < MAX_CLIENTS; i++)
+        if (helper->clients[i].fd >= 0 && !helper->clients[i].is_waiting)
+            drop_client(helper, i);
+}
+
+/* The speaker has ended: whoever waits is told, and the name goes. */
 static void become_orphan(struct helper *helper) {
     helper->orphan_since = kitsune__now_ns();
     remove_socket(helper);
-    close(helper->fetcher);
-    helper->fetcher = -1;
-    for (int i = 0; i < MAX_CLIENTS; i++) {
-        if (helper->clients[i].fd < 0)
+    drop_clients(helper);
+}
+
+static void name_socket(struct helper *helper) {
+    kitsune__format(helper->socket_name, sizeof helper->socket_name, "%d.sock",
+                    helper->speaker->owner);
+}
+
+/* No child takes the channel over: the oldest one left lends its name to the socket. */
+static void speak_for_another(struct helper *helper) {
+    for (uint32_t i = 0; i < kitsune__tree_used(helper->tree); i++) {
+        struct kitsune__control *control = kitsune__tree_place(helper->tree, i);
+
+        if (!kitsune__tree_owner(control))
             continue;
-        if (is_waiting(helper, i))
-            answer_problem(helper, i, "error", KITSUNE__PROGRAM_ENDED,
-                           helper->control->state == KITSUNE__TAKEN
-                               ? "the program ended during the update"
-                               : "the program ended before it reached an update point");
-        drop_client(helper, i);
+        helper->speaker = control;
+        helper->orphan_since = 0;
+        if (helper->speaker_fd >= 0)
+            close(helper->speaker_fd);
+        helper->speaker_fd = (int)syscall(SYS_pidfd_open, control->owner, 0);
+        name_socket(helper);
+        if (listen_anywhere(helper))
+            return;
+        end();
     }
+    end();
 }
 
 /* Offers the channel to a child, until one has taken it or none is left that could. */
 static void look_after_children(struct helper *helper) {
-    struct kitsune__control *control = helper->control;
+    struct kitsune__tree *tree = helper->tree;
     uint64_t waited = kitsune__now_ns() - helper->orphan_since;
-    unsigned count;
-    int32_t heir = find_heir(helper, &count);
+    unsigned count = 0;
+    int32_t heir = tree->root == helper->root ? find_heir(helper, &count) : 0;
 
-    if (control->adopted)
+    if (tree->adopted != helper->adopted)
         end();
     if (heir) {
-        control->heir = heir;
+        tree->heir = heir;
         kick(heir);
-    } else if (count == 0 ? control->forking <= 0 || waited > FORKING_LIMIT_NS
+    } else if (count == 0 ? tree->forking <= 0 || waited > FORKING_LIMIT_NS
                           : waited > ORPHAN_LIMIT_NS) {
-        end();
+        speak_for_another(helper);
     }
 }
 
-static int owner_has_ended(struct helper *helper, short events) {
-    if (helper->owner_fd >= 0)
+static int speaker_has_ended(struct helper *helper, short events) {
+    if (helper->speaker_fd >= 0)
         return events != 0;
-    return getppid() != helper->control->owner;
+    return !kitsune__tree_owner(helper->speaker);
 }
 
 /* ---- the loop ------------------------------------------------------------------------------ */
@@ -1190,13 +1346,15 @@ static int64_t next_wait(struct helper *helper, uint64_t now) {
 
     if (helper->orphan_since)
         return ORPHAN_NS;
-    if (helper->owner_fd < 0)
+    if (helper->speaker_fd < 0)
         until = now + ABSENT_PIDFD_NS;
-    if (helper->flight.client >= 0) {
-        uint64_t look = helper->control->state == KITSUNE__PENDING && !helper->control->look
-                            ? helper->flight.next_kick
-                            : now + LOOK_NS;
-        if (look < until)
+    for (uint32_t i = 0; helper->flight_count && i < kitsune__tree_capacity(); i++) {
+        const struct flight *flight = &helper->flights[i];
+        uint64_t look = now + LOOK_NS;
+
+        if (flight->control && flight->control->state == KITSUNE__PENDING && !flight->control->look)
+            look = flight->next_kick;
+        if (flight->control && look < until)
             until = look;
     }
     for (int i = 0; i < MAX_CLIENTS; i++)
@@ -1214,7 +1372,7 @@ static void wait_for_events(struct helper *helper, struct pollfd *fds) {
     /* Without a free place clients wait in the queue until an idle one has been sent away. */
     fds[0] = (struct pollfd){free_place(helper) < 0 ? -1 : helper->listener, POLLIN, 0};
     fds[1] = (struct pollfd){helper->fetcher, POLLIN, 0};
-    fds[2] = (struct pollfd){helper->orphan_since ? -1 : helper->owner_fd, POLLIN, 0};
+    fds[2] = (struct pollfd){helper->orphan_since ? -1 : helper->speaker_fd, POLLIN, 0};
     for (int i = 0; i < MAX_CLIENTS; i++) {
         struct client *client = &helper->clients[i];
         /* Nothing is read that cannot be used: POLLHUP is reported anyway. */
@@ -1238,9 +1396,9 @@ static void serve_clients(struct helper *helper, const struct pollfd *fds) {
         if (fds[3 + i].fd == client->fd && fds[3 + i].revents)
             read_client(helper, i);
         serve_lines(helper, i);
-        if (now >= client->until && !is_waiting(helper, i))
+        if (now >= client->until && !client->is_waiting)
             client->closing = 1;
-        if (client->closing && !is_waiting(helper, i))
+        if (client->closing && !client->is_waiting)
             drop_client(helper, i);
     }
 }
@@ -1252,16 +1410,15 @@ static void serve(struct helper *helper) {
 
     for (;;) {
         wait_for_events(helper, fds);
-        if (!helper->orphan_since && owner_has_ended(helper, fds[2].revents))
+        if (!helper->orphan_since && speaker_has_ended(helper, fds[2].revents))
             become_orphan(helper);
+        if (fds[1].revents)
+            serve_fetch(helper);
+        follow_flights(helper);
         if (helper->orphan_since) {
             look_after_children(helper);
             continue;
         }
-        if (fds[1].revents)
-            serve_fetch(helper);
-        if (helper->flight.client >= 0)
-            follow_flight(helper);
         serve_clients(helper, fds);
         if (fds[0].revents)
             accept_client(helper);
@@ -1321,7 +1478,7 @@ static void give_back_memory(struct helper *helper, struct kitsune__kept *kept) 
     if (maps < 0)
         return;
     keep(kept, (uintptr_t)helper, (uintptr_t)(helper + 1));
-    keep(kept, (uintptr_t)helper->gate, (uintptr_t)(helper->control + 1));
+    keep(kept, (uintptr_t)helper->tree, (uintptr_t)kitsune__tree_end(helper->tree));
     keep(kept, stack - STACK_BELOW, stack + STACK_ABOVE); /* nothing returns beyond */
     while ((got = read(maps, text + used, size - used)) > 0) {
         char *line = text, *line_end;
@@ -1374,7 +1531,7 @@ static void show_title(struct helper *helper) {
     end_ = own_stat_field(text, 49);
     if (!start || end_ <= start)
         return;
-    kitsune__format(title, sizeof title, "kitsune-helper of %d", helper->control->owner);
+    kitsune__format(title, sizeof title, "kitsune-helper of %d", helper->root);
     if (end_ - start <= strlen(title))
         title[end_ - start - 1] = '\0';
     memset((char *)start, 0, end_ - start);
@@ -1395,55 +1552,68 @@ static void become_a_process_of_its_own(void) {
 }
 
 /* A request that a helper before this one left behind has nobody who waits for it. */
-static void drop_leftovers(struct helper *helper) {
-    struct kitsune__control *control = helper->control;
-
-    if (control->origin == KITSUNE__FROM_INSIDE)
+static void drop_leftovers(struct kitsune__control *control) {
+    if (control->owner == 0 || control->origin == KITSUNE__FROM_INSIDE)
         return;
-    move_state(helper, KITSUNE__DONE, KITSUNE__IDLE);
-    withdraw(helper, "the helper process that waited for it died");
-    move_state(helper, KITSUNE__CHECKING, KITSUNE__IDLE);
+    move_state(control, KITSUNE__DONE, KITSUNE__IDLE);
+    withdraw(control, "the helper process that waited for it died");
+    move_state(control, KITSUNE__CHECKING, KITSUNE__IDLE);
 }
 
-static void report_ready(struct kitsune__control *control, uint32_t ready) {
-    control->ready = ready;
-    syscall(SYS_futex, &control->ready, FUTEX_WAKE, 1, NULL, NULL, 0);
+static void report_ready(struct kitsune__tree *tree, uint32_t ready) {
+    tree->ready = ready;
+    syscall(SYS_futex, &tree->ready, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
-void kitsune__helper_main(struct kitsune__control *control, struct kitsune_gate *gate,
-                          struct kitsune__kept *kept) {
+/* The place of the process that started us. */
+static struct kitsune__control *place_of_root(struct helper *helper) {
+    for (uint32_t i = 0; i < kitsune__tree_used(helper->tree); i++)
+        if (kitsune__tree_place(helper->tree, i)->owner == helper->root)
+            return kitsune__tree_place(helper->tree, i);
+    end();
+}
+
+static void start_serving(struct helper *helper) {
+    struct kitsune__tree *tree = helper->tree;
+
+    if (!listen_anywhere(helper)) {
+        report_ready(tree, KITSUNE__FAILED);
+        end();
+    }
+    if (listen_for_fetch(helper) < 0) {
+        kitsune__format(tree->failure, sizeof tree->failure, "no abstract socket: %s",
+                        strerrordesc_np(errno));
+        remove_socket(helper);
+        report_ready(tree, KITSUNE__FAILED);
+        end();
+    }
+    report_ready(tree, KITSUNE__LISTENING);
+}
+
+void kitsune__helper_main(struct kitsune__tree *tree, struct kitsune__kept *kept) {
     struct helper *helper =
         mmap(NULL, sizeof *helper, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (helper == MAP_FAILED)
         end();
-    control->helper = (int32_t)getpid();
-    helper->control = control;
-    helper->gate = gate;
+    tree->helper = (int32_t)getpid();
+    helper->tree = tree;
     helper->user = geteuid();
-    helper->flight.client = -1;
+    helper->root = tree->root;
+    helper->adopted = tree->adopted;
+    helper->speaker = place_of_root(helper);
     helper->fetcher = helper->listener = helper->directory = -1;
     for (int i = 0; i < MAX_CLIENTS; i++)
         helper->clients[i].fd = -1;
     become_a_process_of_its_own();
     give_back_memory(helper, kept);
     show_title(helper);
-    helper->owner_fd = (int)syscall(SYS_pidfd_open, control->owner, 0);
-    if (getppid() != control->owner)
+    helper->speaker_fd = (int)syscall(SYS_pidfd_open, helper->root, 0);
+    if (getppid() != helper->root)
         end();
-    kitsune__format(helper->socket_name, sizeof helper->socket_name, "%d.sock", control->owner);
-    drop_leftovers(helper);
-    if (!listen_anywhere(helper)) {
-        report_ready(control, KITSUNE__FAILED);
-        end();
-    }
-    if (listen_for_fetch(helper) < 0) {
-        kitsune__format(control->failure, sizeof control->failure, "no abstract socket: %s",
-                        strerrordesc_np(errno));
-        remove_socket(helper);
-        report_ready(control, KITSUNE__FAILED);
-        end();
-    }
-    report_ready(control, KITSUNE__LISTENING);
+    name_socket(helper);
+    for (uint32_t i = 0; i < kitsune__tree_used(tree); i++)
+        drop_leftovers(kitsune__tree_place(tree, i));
+    start_serving(helper);
     serve(helper);
 }

@@ -42,6 +42,7 @@
     X(NOT_PERMITTED,      365, "only root and the user that started the program may ask") \
     X(HELPER_FAILED,      366, "the helper process cannot serve the request") \
     X(PLUGIN,             367, "a plugin uses what the new version does not have") \
+    X(NOT_IN_TREE,        368, "the process has no place in the tree of its program") \
     /* of trust, as it was asked for when the program was started (trust.c, signature.c) */ \
     X(NO_KEY,             306, "the public key cannot be used") \
     X(NO_SODIUM,          307, "libsodium is not installed") \

@@ -21,29 +21,31 @@
 #include "gather.h"
 #include "platform.h"
 #include "stuck.h"
+#include "tree.h"
 
 #define MAX_GATES 64
 #define START_LIMIT_MS 5000
 #define FETCH_LIMIT_MS 2000
 #define MAX_QUICK_DEATHS 8
 
-/* Bytes of the gate's page, and of the whole shared mapping. */
-static size_t page_size, shared_size;
+static size_t page_size;
 
 /* Stands in until the mapping is made, so that wrapped calls need no test. */
 static struct kitsune_gate no_gate;
 struct kitsune_gate *kitsune__control_gate = &no_gate;
+static struct kitsune__tree *tree;
+/* Of this process; its parent's in a child that has no place. NULL: no channel at all. */
 static struct kitsune__control *control;
 
-/* The releases' gates that lie over the shared page (or a private one in a child). An entry is
+/* The releases' gates that lie over the shared page (or a private one without a place). An entry is
  * written before the count: the kick's handler reads both. */
 static struct kitsune_gate *gates[MAX_GATES];
 static _Atomic unsigned gate_count;
 
 static struct kitsune__kept kept;
 
-/* Non-zero in a forked child: it has no channel. */
-static int is_child;
+/* Non-zero in a forked child that found no place in the tree: it has no channel. */
+static int is_left_out;
 /* This process has forked since its last update point. */
 static int has_forked;
 /* Helper of the parent that this process took over from; its last kicks may still arrive. */
@@ -60,10 +62,10 @@ uint32_t kitsune__request_pending(void) {
     return __atomic_load_n(&kitsune__control_gate->pending, __ATOMIC_ACQUIRE);
 }
 
-/* Whether each gate has a page of its own: in a child, and under valgrind, which knows no second
+/* Whether each gate has a page of its own: in a child without a place, and under valgrind, which knows no second
  * mapping of a page; else all are one page. */
 static int has_own_gates(void) {
-    return is_child || kitsune__under_valgrind();
+    return is_left_out || kitsune__under_valgrind();
 }
 
 static void change_gates(uint32_t set, uint32_t clear) {
@@ -85,13 +87,13 @@ void kitsune__request_lower(uint32_t bits) {
     change_gates(0, bits);
 }
 
-/* Puts the shared page (or, in a child, a private one) over a gate. */
+/* Puts the shared page (or, without a place, a private one) over a gate. */
 static int map_gate(struct kitsune_gate *gate) {
     void *page;
 
     if (kitsune__under_valgrind())
         return 0;
-    if (is_child)
+    if (is_left_out)
         page = mmap(gate, page_size, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
     else /* an old size of 0 makes a second mapping of a shared page */
@@ -126,10 +128,14 @@ void kitsune__request_gate_remove(struct kitsune_gate *gate) {
     gate_count = count - 1;
 }
 
-/* Whether this process is the one that the channel is for. A child made by a bare clone system call runs
- * no handler of fork: it still has the shared pages, and must leave them alone. */
+/* Whether this process has a place. A child made by a bare clone system call runs no handler of fork: it
+ * still has its parent's pages, and must leave them alone. */
 int kitsune__request_is_owner(void) {
-    return control && !is_child && control->owner == (int32_t)getpid();
+    return control && tree->root && !is_left_out && control->owner == (int32_t)getpid();
+}
+
+int kitsune__request_is_root(void) {
+    return control && tree->root == (int32_t)getpid();
 }
 
 /* ---- the helper ---------------------------------------------------------------------------- */
@@ -166,15 +172,15 @@ static int await_helper(void) {
 
     clock_gettime(CLOCK_MONOTONIC, &start);
     do {
-        uint32_t ready = control->ready;
+        uint32_t ready = tree->ready;
 
         if (ready != KITSUNE__STARTING)
             return ready == KITSUNE__LISTENING ? 0 : -1;
-        futex_wait(&control->ready, KITSUNE__STARTING, 100);
+        futex_wait(&tree->ready, KITSUNE__STARTING, 100);
         clock_gettime(CLOCK_MONOTONIC, &now);
     } while ((now.tv_sec - start.tv_sec) * 1000 + (now.tv_nsec - start.tv_nsec) / 1000000 <
              START_LIMIT_MS);
-    kitsune__format(control->failure, sizeof control->failure,
+    kitsune__format(tree->failure, sizeof tree->failure,
                     "the helper process did not start in time");
     return -1;
 }
@@ -189,12 +195,12 @@ static int spawn_helper(void) {
 
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
-    control->ready = KITSUNE__STARTING;
-    control->helper_started = kitsune__now_ns();
+    tree->ready = KITSUNE__STARTING;
+    tree->helper_started = kitsune__now_ns();
     pid = syscall(SYS_clone, (unsigned long)SIGURG, 0, 0, 0, 0);
     if (pid == 0)
-        kitsune__helper_main(control, kitsune__control_gate, &kept);
-    control->helper = pid < 0 ? 0 : (int32_t)pid;
+        kitsune__helper_main(tree, &kept);
+    tree->helper = pid < 0 ? 0 : (int32_t)pid;
     sigprocmask(SIG_SETMASK, &before, NULL);
     return pid < 0 ? -1 : 0;
 }
@@ -203,25 +209,24 @@ static int spawn_helper(void) {
 static int helper_is_gone(void) {
     siginfo_t info = {0};
 
-    if (!kitsune__request_is_owner() || !control->helper)
+    if (!kitsune__request_is_root() || !tree->helper)
         return 0;
-    if (waitid(P_PID, (id_t)control->helper, &info, WEXITED | WNOHANG | WNOWAIT | __WCLONE) < 0)
+    if (waitid(P_PID, (id_t)tree->helper, &info, WEXITED | WNOHANG | WNOWAIT | __WCLONE) < 0)
         return errno == ECHILD;
     return info.si_pid != 0;
 }
 
 /* A helper that cannot be replaced leaves a program that runs on and cannot be updated. */
 static void spawn_another_helper(void) {
-    control->replacements++;
+    tree->replacements++;
     if (spawn_helper() < 0)
-        kitsune__format(control->failure, sizeof control->failure, "clone: %s",
-                        strerrordesc_np(errno));
+        kitsune__format(tree->failure, sizeof tree->failure, "clone: %s", strerrordesc_np(errno));
 }
 
 /* Counts helpers that die as soon as they are started; whatever kills them would kill the next one. */
 static int dies_at_once(void) {
     static unsigned quick_deaths;
-    uint64_t lived_ns = kitsune__now_ns() - control->helper_started;
+    uint64_t lived_ns = kitsune__now_ns() - tree->helper_started;
 
     quick_deaths = lived_ns < 1000000000u ? quick_deaths + 1 : 0;
     return quick_deaths > MAX_QUICK_DEATHS;
@@ -230,23 +235,10 @@ static int dies_at_once(void) {
 static void replace_helper(void) {
     int status;
 
-    waitpid(control->helper, &status, WNOHANG | __WCLONE);
-    control->helper = 0;
-    if (control->ready != KITSUNE__FAILED && !dies_at_once())
+    waitpid(tree->helper, &status, WNOHANG | __WCLONE);
+    tree->helper = 0;
+    if (tree->ready != KITSUNE__FAILED && !dies_at_once())
         spawn_another_helper();
-}
-
-/* ---- the mapping --------------------------------------------------------------------------- */
-
-static struct kitsune_gate *make_mapping(void) {
-    void *memory =
-        mmap(NULL, shared_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-    return memory == MAP_FAILED ? NULL : memory;
-}
-
-static struct kitsune__control *control_of(struct kitsune_gate *gate) {
-    return (struct kitsune__control *)((char *)gate + page_size);
 }
 
 static void copy_setting(char *to, size_t size, const char *name) {
@@ -264,22 +256,22 @@ uint64_t kitsune__control_serial(void) {
 
 static struct kitsune__candidate *find_candidate(int32_t pid) {
     for (unsigned i = 0; i < KITSUNE__CANDIDATES; i++)
-        if (control->candidates[i].pid == pid)
-            return &control->candidates[i];
+        if (tree->candidates[i].pid == pid)
+            return &tree->candidates[i];
     return NULL;
 }
 
 /* The count of a process' settling; NULL for one that has no part in the channel. */
 static _Atomic uint32_t *settled_of(int32_t pid) {
-    struct kitsune__candidate *slot = pid == control->owner ? NULL : find_candidate(pid);
+    struct kitsune__candidate *slot = pid == tree->root ? NULL : find_candidate(pid);
 
-    return pid == control->owner ? &control->settled : slot ? &slot->settled : NULL;
+    return pid == tree->root ? &tree->settled : slot ? &slot->settled : NULL;
 }
 
 /* Takes a free slot, or that of a process that is gone; NULL if there is none. */
 static struct kitsune__candidate *register_candidate(int32_t pid, int32_t parent) {
     for (unsigned i = 0; i < KITSUNE__CANDIDATES; i++) {
-        struct kitsune__candidate *slot = &control->candidates[i];
+        struct kitsune__candidate *slot = &tree->candidates[i];
         int32_t held = slot->pid;
 
         if (held != 0 && (kill(held, 0) == 0 || errno != ESRCH))
@@ -308,11 +300,10 @@ static void settle_children(void) {
     do {
         changed = 0;
         for (unsigned i = 0; i < KITSUNE__CANDIDATES; i++) {
-            struct kitsune__candidate *slot = &control->candidates[i];
+            struct kitsune__candidate *slot = &tree->candidates[i];
             int32_t parent = slot->parent;
-            int is_worker =
-                slot->pid != 0 &&
-                (parent == self || (parent != control->owner && !find_candidate(parent)));
+            int is_worker = slot->pid != 0 &&
+                            (parent == self || (parent != tree->root && !find_candidate(parent)));
 
             if (is_worker) {
                 slot->pid = 0;
@@ -326,17 +317,25 @@ static void settle_children(void) {
 static int32_t forking_parent;
 static uint32_t forking_settled;
 
+static int forking_errno;
+
+/* The last thing before the fork: errno tells its outcome to after_fork_in_parent. */
 static void before_fork(void) {
     _Atomic uint32_t *settled;
 
+    forking_errno = errno;
     forking_parent = (int32_t)getpid();
     settled = settled_of(forking_parent);
     forking_settled = settled ? *settled : 0;
-    control->forking++;
+    tree->forking++;
+    errno = 0;
 }
 
 /* If no update point follows, the parent ends: daemonising. Else it is told there. */
 static void after_fork_in_parent(void) {
+    if (errno != 0) /* there is no child that could do it */
+        tree->forking--;
+    errno = forking_errno;
     has_forked = 1;
     kitsune__request_raise(KITSUNE__PENDING_SERVICE);
 }
@@ -352,59 +351,84 @@ static void become_candidate(void) {
         slot->pid = 0;
 }
 
-/* Leaves the channel to the parent. */
-static void after_fork_in_child(void) {
-    is_child = 1;
-    has_forked = 0;
+/* A child of one that has no place has none: what the parent runs is noted nowhere. Nor has a child that
+ * a new version makes before its commit: it goes on in what may never be the program. */
+static struct kitsune__control *find_place(void) {
+    if (is_left_out || !tree->root || kitsune__under_valgrind() ||
+        (kitsune__request_pending() & KITSUNE__PENDING_TRANSACTION))
+        return NULL;
+    return kitsune__tree_enter(tree, control);
+}
+
+static void leave_out(void) {
+    is_left_out = 1;
     mmap(kitsune__control_gate, page_size, PROT_READ | PROT_WRITE,
          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    if (tree->root)
+        kitsune__tree_note_left_out(tree);
+}
+
+static void after_fork_in_child(void) {
+    struct kitsune__control *place = find_place();
+
+    errno = forking_errno;
+    has_forked = 0;
+    if (place) {
+        control = place;
+        kitsune__control_gate = kitsune__tree_gate(place);
+    } else {
+        leave_out();
+    }
     for (unsigned i = 0; i < gate_count; i++)
         map_gate(gates[i]);
     become_candidate();
-    control->forking--;
+    tree->forking--;
 }
 
-/* Makes this process, the only child left of an owner that ended, the owner of a channel. */
-static void take_over(void) {
-    struct kitsune__control *former = control;
-    struct kitsune_gate *former_gate = kitsune__control_gate, *gate = make_mapping();
+static struct kitsune__control *place_of(int32_t pid) {
+    for (uint32_t i = 0; i < kitsune__tree_used(tree); i++)
+        if (kitsune__tree_place(tree, i)->owner == pid)
+            return kitsune__tree_place(tree, i);
+    return NULL;
+}
 
-    if (!gate)
+/* The daemon is the program that was started, so it has its history. */
+static void inherit_history(const struct kitsune__control *from) {
+    control->started = from->started;
+    if (control->past_count)
         return;
-    control = control_of(gate);
-    memcpy(control->runtime_directory, former->runtime_directory,
-           sizeof control->runtime_directory);
-    memcpy(control->user_directory, former->user_directory, sizeof control->user_directory);
-    control->owner = (int32_t)getpid();
-    control->started = former->started;
-    control->running = former->running;
-    control->running_since = former->running_since;
-    control->serial = former->serial;
-    control->past_count = former->past_count;
-    memcpy(control->past, former->past, sizeof control->past);
-    control->image_count = former->image_count;
-    memcpy(control->images, former->images, sizeof control->images);
-    former_helper = former->helper;
-    gate->pending = former_gate->pending & ~KITSUNE__PENDING_SERVICE;
-    kitsune__control_gate = gate;
-    is_child = 0;
-    for (unsigned i = 0; i < gate_count; i++)
-        map_gate(gates[i]);
-    former->adopted = (int32_t)getpid();
-    munmap(former_gate, shared_size);
+    memcpy(control->past, from->past, sizeof control->past);
+    control->past_count = from->past_count;
+}
+
+/* Makes this process, the only child left of a root that ended, the root of the tree. */
+static void take_over(void) {
+    struct kitsune__control *former = place_of(tree->root);
+
+    if (former)
+        inherit_history(former);
+    former_helper = tree->helper;
+    for (unsigned i = 0; i < KITSUNE__CANDIDATES; i++)
+        tree->candidates[i].pid = 0;
+    tree->root = (int32_t)getpid();
+    tree->adopted = (int32_t)getpid();
     spawn_another_helper();
+}
+
+static int is_heir(void) {
+    return !is_left_out && tree->heir == (int32_t)getpid() && !kitsune__request_is_root();
 }
 
 void kitsune__request_service(void) {
     int saved = errno;
 
-    if (!control || (!is_child && !kitsune__request_is_owner()))
+    if (!control || (!is_left_out && !kitsune__request_is_owner()))
         return;
     /* After it: a helper that starts now would take the request for one that is under way. */
     if (kitsune__request_pending() & KITSUNE__PENDING_TRANSACTION)
         return;
     kitsune__request_lower(KITSUNE__PENDING_SERVICE);
-    if (is_child && control->heir == (int32_t)getpid())
+    if (is_heir())
         take_over();
     if (has_forked)
         settle_children();
@@ -469,7 +493,7 @@ static void call_program_handler(int number, siginfo_t *info, void *context) {
 }
 
 static int is_helper(int32_t pid) {
-    return pid != 0 && control && (pid == control->helper || pid == former_helper);
+    return pid != 0 && control && (pid == tree->helper || pid == former_helper);
 }
 
 /* The helper is about to give a request up. */
@@ -491,7 +515,7 @@ static void on_sigurg(int number, siginfo_t *info, void *context) {
     if (kitsune__gather_is_kick(info, context)) {
         /* done */
     } else if ((is_kick || is_death) && is_helper(info->si_pid)) {
-        if (helper_is_gone() || (is_child && control->heir == (int32_t)getpid()))
+        if (helper_is_gone() || is_heir())
             kitsune__request_raise(KITSUNE__PENDING_SERVICE);
         look_if_wanted(context);
         kitsune__wait_interrupt(context);
@@ -514,19 +538,14 @@ static int take_sigurg(void) {
 /* ---- start --------------------------------------------------------------------------------- */
 
 int kitsune__request_prepare(void) {
-    struct kitsune_gate *gate;
-
     page_size = (size_t)sysconf(_SC_PAGESIZE);
-    shared_size =
-        page_size + (sizeof(struct kitsune__control) + page_size - 1) / page_size * page_size;
-    gate = make_mapping();
-    if (!gate || note_mappings() < 0 || take_sigurg() < 0)
+    tree = kitsune__tree_map();
+    if (!tree || note_mappings() < 0 || take_sigurg() < 0)
         return -1;
-    kitsune__control_gate = gate;
-    control = control_of(gate);
-    copy_setting(control->runtime_directory, sizeof control->runtime_directory,
-                 "KITSUNE_RUNTIME_DIR");
-    copy_setting(control->user_directory, sizeof control->user_directory, "XDG_RUNTIME_DIR");
+    control = kitsune__tree_enter(tree, NULL);
+    kitsune__control_gate = kitsune__tree_gate(control);
+    copy_setting(tree->runtime_directory, sizeof tree->runtime_directory, "KITSUNE_RUNTIME_DIR");
+    copy_setting(tree->user_directory, sizeof tree->user_directory, "XDG_RUNTIME_DIR");
     errno = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     return errno ? -1 : 0;
 }
@@ -536,9 +555,9 @@ int kitsune__request_start(const struct kitsune__running *running, char *why, si
         kitsune__format(why, why_size, "no memory is shared with the helper");
         return -1;
     }
-    control->owner = (int32_t)getpid();
-    control->started = control->running_since = time(NULL);
+    control->running_since = control->started;
     control->running = *running;
+    tree->root = (int32_t)getpid();
     if (kitsune__under_valgrind()) {
         kitsune__format(why, why_size, "valgrind cannot run the helper process");
         return -1;
@@ -548,7 +567,7 @@ int kitsune__request_start(const struct kitsune__running *running, char *why, si
         return -1;
     }
     if (await_helper() < 0) {
-        kitsune__format(why, why_size, "%s", control->failure);
+        kitsune__format(why, why_size, "%s", tree->failure);
         return -1;
     }
     return 0;
@@ -593,6 +612,18 @@ static int receive_descriptor(int connection) {
     return fd;
 }
 
+/* The name of the helper's socket lies where children of fewer rights can write. */
+static int is_trusted(int connection) {
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+
+    if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+        (peer.uid == 0 || peer.uid == geteuid()))
+        return 1;
+    errno = EPERM;
+    return 0;
+}
+
 /*
  * Gets the checked copy from the helper. By an abstract socket of random name, because neither a path
  * nor a descriptor kept from the start would do: the program may have changed its root or user, or closed
@@ -601,16 +632,17 @@ static int receive_descriptor(int connection) {
 static int fetch_copy(void) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct timeval limit = {FETCH_LIMIT_MS / 1000, FETCH_LIMIT_MS % 1000 * 1000};
-    size_t length = strnlen(control->fetch_name, sizeof control->fetch_name);
+    size_t length = strnlen(tree->fetch_name, sizeof tree->fetch_name);
     int connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), fd = -1;
 
     if (connection < 0)
         return -1;
-    memcpy(address.sun_path + 1, control->fetch_name, length);
+    memcpy(address.sun_path + 1, tree->fetch_name, length);
     setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     if (connect(connection, (struct sockaddr *)&address,
-                (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length)) == 0)
+                (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length)) == 0 &&
+        is_trusted(connection))
         fd = receive_descriptor(connection);
     int saved = errno;
     close(connection);
@@ -719,7 +751,7 @@ void kitsune__request_outcome(const struct kitsune__outcome *outcome,
 }
 
 void kitsune__request_retired(uint64_t serial, const char *state) {
-    for (unsigned i = 0; control && i < KITSUNE__HISTORY; i++) {
+    for (unsigned i = 0; kitsune__request_is_owner() && i < KITSUNE__HISTORY; i++) {
         struct kitsune__past *past = &control->past[i];
 
         if (past->serial == serial && past->committed)

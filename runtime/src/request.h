@@ -11,8 +11,10 @@
  *    without the program.
  *  - A request is either taken by the program (then it gets exactly one outcome) or withdrawn by the
  *    helper, never both: one compare-and-swap decides.
- *  - A forked child has a gate of its own in which nobody sets KITSUNE__PENDING_UPDATE, until it becomes
- *    the heir of a parent that ended (daemonising).
+ *  - A forked child has a gate and a place of its own (tree.h), by which the helper of the tree reaches
+ *    it as it does the parent. One that found no place has a private gate in which nobody sets
+ *    KITSUNE__PENDING_UPDATE. A child becomes the root of the tree if the former one ended after
+ *    forking it (daemonising).
  *
  * All functions belong to the program's main thread and are called outside signal handlers, unless
  * they say otherwise.
@@ -112,8 +114,11 @@ int kitsune__request_gate_add(struct kitsune_gate *gate);
 /* Forgets a gate before its image is unmapped. */
 void kitsune__request_gate_remove(struct kitsune_gate *gate);
 
-/* Whether this process is the one that the channel is for, and not a child of it. Any context. */
+/* Whether requests reach this process: it has a place of its own in the tree. Any context. */
 int kitsune__request_is_owner(void);
+/* Whether it is the program that was started, or the daemon that followed it: the helper is its child. Any
+ * context. */
+int kitsune__request_is_root(void);
 /* The pending bits. Any context. */
 uint32_t kitsune__request_pending(void);
 /* Sets or clears bits in the gates of this process. Any context. */

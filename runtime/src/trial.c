@@ -80,7 +80,7 @@ static void ask(void) {
 
 void kitsune__trial_arrive(const char *name) {
     struct kitsune__trial_point *point;
-    if (trial == NULL || !kitsune__request_is_owner())
+    if (trial == NULL || !kitsune__request_is_root())
         return;
     point = slot_of(name);
     if (point == NULL)

@@ -227,6 +227,30 @@ static void fork_often(int times) {
     }
 }
 
+/* Children that wait until `disperse` or the program's end closes the pipe. */
+static int crowd_pipe[2];
+
+static void crowd(int count) {
+    if (pipe(crowd_pipe) < 0)
+        say("no pipe\n");
+    for (int i = 0; i < count; i++)
+        if (fork() == 0) {
+            char byte;
+
+            close(crowd_pipe[1]);
+            _exit(read(crowd_pipe[0], &byte, 1) != 0);
+        }
+    say("crowded\n");
+}
+
+static void disperse(void) {
+    close(crowd_pipe[0]);
+    close(crowd_pipe[1]);
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
+    say("dispersed\n");
+}
+
 /* A child of a bare clone: no handler of fork ran, the gate is the parent's. */
 static void clone_bare(void) {
     struct pollfd none = {-1, 0, 0};
@@ -315,6 +339,10 @@ static void obey(char *line) {
         ask_child();
     else if (strcmp(line, "forks") == 0)
         fork_often(atoi(argument)), say("forked\n");
+    else if (strcmp(line, "crowd") == 0)
+        crowd(atoi(argument));
+    else if (strcmp(line, "disperse") == 0)
+        disperse();
     else if (strcmp(line, "clone-bare") == 0)
         clone_bare();
     else if (strcmp(line, "use-up-descriptors") == 0)

@@ -339,7 +339,10 @@ def test_a_program_that_ends_while_it_is_asked(start: StartProgram, releases: Re
         "update /x y",
         "update /x 1 -1",
         "update /x 1 99999999999999999999",
-        "update /x 1 2 3",
+        "status 1 2",
+        "update /x 1 2 x",
+        "update /x 1 2 0",
+        "update /x 1 2 3 4",
         "update /x%",
         "update /x%0",
         "update /x%zz",
@@ -538,7 +541,7 @@ def test_a_helper_started_late_gives_the_programs_memory_back(start: StartProgra
     os.kill(helper, signal.SIGKILL)
     helper = until(lambda: other_helper(program, helper), "another helper")
     assert size_bytes(program.pid) > 200 << 20
-    assert size_bytes(helper) < 20 << 20
+    assert size_bytes(helper) < 128 << 20
 
 
 def size_bytes(pid: int) -> int:
@@ -726,20 +729,60 @@ def test_a_daemon_whose_helper_dies_gets_another(start: StartProgram, releases: 
     program.tell("quit")
 
 
-def test_workers_are_not_woken_and_never_get_the_channel(
+def test_workers_are_not_woken_and_live_on_with_the_helper(
     start: StartProgram, releases: Releases
 ) -> None:
+    """The socket of a program that ended gets the name of a child that did not."""
     program = started(start)
     worker = program.number("worker")
     assert program.do("version").startswith("version 1.0")  # the parent lives on
     assert program.ask(f"update {releases.make('2.0', 2, (1,))}")["outcome"] == "updated"
-    helper = program.helper()
+    until(lambda: children_of(program) == [(worker, "1.0")], "the child's place")
+    status = program.ask("status")
     program.tell("crash")
     program.process.wait(PATIENCE_S)
-    until(lambda: not is_alive(helper), "the helper's end")
-    assert is_alive(worker)
-    assert not program.socket_of(worker).exists()
+    orphan = program.ask("status", program.socket_of(worker))
+    assert (orphan["pid"], orphan["helper"]) == (worker, status["helper"])
+    assert not program.socket_of().exists()
     assert not said_by_others(program), "the worker's wait was ended"
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: not is_alive(int(status["helper"])), "the helper's end")
+    assert not program.socket_of(worker).exists()
+
+
+def children_of(program: Program) -> list[tuple[int, str]]:
+    return [(each["pid"], each["version"]) for each in program.ask("status")["children"]]
+
+
+def test_a_process_outside_the_tree_is_told_apart(start: StartProgram) -> None:
+    program = started(start)
+    for line in (f"status {os.getpid()}", f"update /x 0 0 {program.helper()}"):
+        answer = program.ask(line)
+        assert (answer["outcome"], answer["code"]) == ("error", "K368"), answer
+
+
+def test_places_of_children_are_used_again(start: StartProgram) -> None:
+    """More children than there are places, one after the other; those of the dead are free."""
+    program = started(start)
+    assert program.do("forks 3000") == "forked"
+    worker = program.number("worker")
+    until(lambda: children_of(program) == [(worker, "1.0")], "the child's place")
+    assert program.ask("status")["left_out"] == 0
+
+
+def test_children_without_a_place_are_told_of(start: StartProgram) -> None:
+    program = started(start)
+    assert program.do("crowd 1030") == "crowded"
+
+    def counts() -> tuple[int, int]:
+        status = program.ask("status")
+        return len(status["children"]), status["left_out"]
+
+    until(lambda: counts() == (1023, 7), "all children")
+    assert program.do("disperse") == "dispersed"
+    worker = program.number("worker")
+    until(lambda: children_of(program) == [(worker, "1.0")], "the child's place")
+    assert program.ask("status")["left_out"] == 0
 
 
 def said_by_others(program: Program) -> bytes:

@@ -1,0 +1,203 @@
+/*
+ * A server that forks for each client, and whose children may fork. The parent obeys lines on its standard
+ * input, a child those of its client, at $SOCKET. The version is VERSION; version 2 has a field more.
+ */
+#ifndef TREE_H
+#define TREE_H
+
+#include <errno.h>
+#include <kitsune.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "fail.h"
+#include "rights.h"
+
+struct session {
+    long total;
+#if VERSION == 2
+    long doubled;
+#endif
+    char *name;
+};
+
+static int listener = -1, client = -1;
+static int keep_alive[2];
+static struct session *session;
+static char line[256];
+static size_t length;
+
+static void spoil_old_state(void)
+{
+}
+
+static void open_listener(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", getenv("SOCKET"));
+    listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) != 0 ||
+        listen(listener, 64) != 0 || pipe(keep_alive) != 0)
+        exit(8);
+}
+
+/* Ends when the process that forked it has ended. */
+static void serve_nested(void)
+{
+    struct pollfd parent = {.fd = keep_alive[0], .events = POLLIN};
+
+    do
+        kitsune_update("nested");
+    while (poll(&parent, 1, -1) != 1);
+    _exit(0);
+}
+
+static void start_nested(void)
+{
+    int own[2];
+    pid_t child;
+
+    if (pipe(own) != 0)
+        exit(8);
+    child = fork();
+    if (child == 0) {
+        close(own[1]);
+        close(client);
+        keep_alive[0] = own[0];
+        serve_nested();
+    }
+    close(own[0]);
+    dprintf(client, "%d\n", (int)child);
+}
+
+static void obey(char *command)
+{
+    if (strncmp(command, "add ", 4) == 0) {
+        session->total += atol(command + 4);
+        dprintf(client, "%ld\n", session->total);
+    } else if (strcmp(command, "version") == 0) {
+        dprintf(client, "%d %s\n", VERSION, session->name);
+    } else if (strcmp(command, "extra") == 0) {
+#if VERSION == 2
+        dprintf(client, "%ld\n", session->doubled);
+#else
+        dprintf(client, "none\n");
+#endif
+    } else if (strcmp(command, "pid") == 0) {
+        dprintf(client, "%d\n", (int)getpid());
+    } else if (strcmp(command, "nest") == 0) {
+        start_nested();
+    } else if (strcmp(command, "stick") == 0) {
+        dprintf(client, "stuck\n");
+        for (char byte; read(client, &byte, 1) == 1 && byte != '\n';)
+            ; /* no update point here */
+        dprintf(client, "free\n");
+    } else {
+        dprintf(client, "%d\n", give_up(command));
+    }
+}
+
+/* Returns 0 at the end of input, 1 if there is nothing yet, 2 for a whole line. */
+static int read_byte(int from)
+{
+    struct pollfd input = {.fd = from, .events = POLLIN};
+
+    if (poll(&input, 1, -1) != 1)
+        return 1;
+    if (length == sizeof line - 1 || read(from, line + length, 1) != 1)
+        return 0;
+    if (line[length] != '\n')
+        return ++length ? 1 : 0;
+    line[length] = '\0';
+    length = 0;
+    return 2;
+}
+
+static void serve_session(void)
+{
+    int got;
+
+    for (;;) {
+        kitsune_update("session");
+        got = read_byte(client);
+        if (got == 0)
+            _exit(0);
+        if (got == 2)
+            obey(line);
+    }
+}
+
+static void accept_client(void)
+{
+    client = accept(listener, NULL, NULL);
+    if (client < 0)
+        return;
+    if (fork() == 0) {
+        close(listener);
+        listener = -1;
+        length = 0;
+        session = calloc(1, sizeof *session);
+        session->name = strdup("session");
+        serve_session();
+    }
+    close(client);
+    client = -1;
+}
+
+static void answer(char *command)
+{
+    if (strcmp(command, "version") == 0)
+        printf("%d\n", VERSION);
+    else
+        printf("%d\n", give_up(command));
+    printf(".\n");
+    fflush(stdout);
+}
+
+static void serve(void)
+{
+    for (;;) {
+        struct pollfd inputs[2] = {{.fd = 0, .events = POLLIN}, {.fd = listener, .events = POLLIN}};
+        int got = 1;
+
+        kitsune_update("serve");
+        if (poll(inputs, 2, -1) < 1)
+            continue;
+        if (inputs[1].revents)
+            accept_client();
+        if (inputs[0].revents)
+            got = read_byte(0);
+        if (got == 0)
+            exit(0);
+        if (got == 2)
+            answer(line);
+    }
+}
+
+int main(void)
+{
+    if (!kitsune_is_updating()) {
+        signal(SIGCHLD, SIG_IGN);
+        open_listener();
+    }
+    kitsune_do_automigrate();
+    if (kitsune_is_updating_from("session")) {
+        fail_at("session");
+        serve_session();
+    }
+    if (kitsune_is_updating_from("nested")) {
+        fail_at("nested");
+        serve_nested();
+    }
+    fail_at("serve");
+    serve();
+}
+
+#endif

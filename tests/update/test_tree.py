@@ -1,0 +1,246 @@
+"""Servers that fork: each process of the tree is updated by itself, under the load of clients."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kitsune_tool import channel
+
+FOLDER = Path(__file__).parent / "tree"
+PATIENCE_S = 30
+
+
+class Client:
+    """A connection to the server, which a child of its own serves."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(PATIENCE_S)
+        self._socket.connect(str(path))
+        self._rest = b""
+
+    def ask(self, line: str) -> str:
+        """Send a line and return the answer."""
+        self._socket.sendall(line.encode() + b"\n")
+        while b"\n" not in self._rest:
+            got = self._socket.recv(4096)
+            assert got, "the server closed the connection"
+            self._rest += got
+        answer, _, self._rest = self._rest.partition(b"\n")
+        return answer.decode()
+
+    def pid(self) -> int:
+        """Return the process that serves this client."""
+        return int(self.ask("pid"))
+
+    def close(self) -> None:
+        """Let the child end."""
+        self._socket.close()
+
+
+@dataclass
+class Load:
+    """Clients that add one again and again, and see each sum."""
+
+    path: Path
+    stop: threading.Event = field(default_factory=threading.Event)
+    wrong: list[str] = field(default_factory=list)
+    served: int = 0
+
+    def run(self) -> None:
+        """Talk until told to stop; a new connection after some requests."""
+        try:
+            while not self.stop.is_set():
+                client = Client(self.path)
+                for expected in range(1, 20):
+                    answer = client.ask("add 1")
+                    if answer != str(expected):
+                        self.wrong.append(answer)
+                    self.served += 1
+                    self.stop.wait(0.002)
+                client.close()
+        except (OSError, AssertionError) as error:
+            self.wrong.append(repr(error))
+
+
+@dataclass
+class Tree:
+    """A running server, its releases, and how to reach it."""
+
+    server: Any
+    scenario: Any
+    path: Path
+    stack: ExitStack
+
+    def client(self) -> Client:
+        """Return a new client, whose child has answered."""
+        client = Client(self.path)
+        client.pid()
+        self.stack.callback(client.close)
+        return client
+
+    def kitsune(self, *arguments: str) -> tuple[int, dict[str, Any]]:
+        """Run a command with --json; return its exit status and its last line."""
+        done = subprocess.run(
+            [sys.executable, "-m", "kitsune_tool.cli", *arguments, "--json"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            env={**os.environ, "KITSUNE_RUNTIME_DIR": str(self.path.with_name("run"))},
+        )
+        lines = done.stdout.splitlines()
+        return done.returncode, json.loads(lines[-1]) if lines else {"text": done.stderr}
+
+    def update(self, pid: int, version: str, *options: str) -> tuple[int, dict[str, Any]]:
+        """Update a process, or with options more of them."""
+        return self.kitsune("update", str(pid), str(self.scenario.release(version)), *options)
+
+    def status(self, pid: int = 0) -> dict[str, Any]:
+        """Return the answer about the server, or a child of it."""
+        status, answer = self.kitsune("status", str(pid or self.server.pid))
+        assert status == 0, answer
+        found: dict[str, Any] = answer["programs"][0]
+        return found
+
+    def versions(self) -> dict[int, str]:
+        """Return which version each child runs, as the status tells it."""
+        return {child["pid"]: child["version"] for child in self.status()["children"]}
+
+
+@pytest.fixture
+def tree(
+    built: Callable[..., Any], start: Callable[..., Any], tmp_path: Path
+) -> Iterator[Callable[..., Tree]]:
+    """Return what starts the server."""
+    with ExitStack() as stack:
+
+        def go(**variables: str) -> Tree:
+            scenario = built(FOLDER)
+            path = tmp_path / "socket"
+            variables = {"FAIL_FILE": str(tmp_path / "fail"), "SOCKET": str(path)} | variables
+            server = start(scenario.release("1"), **variables)
+            assert server.ask("version") == "1"
+            return Tree(server, scenario, path, stack)
+
+        yield go
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Iterator[Callable[[], Load]]:
+    """Return what starts busy clients; they end with the test, and must have seen nothing wrong."""
+    loads: list[tuple[Load, threading.Thread]] = []
+
+    def go() -> Load:
+        each = Load(tmp_path / "socket")
+        thread = threading.Thread(target=each.run)
+        thread.start()
+        loads.append((each, thread))
+        return each
+
+    yield go
+    for each, _ in loads:
+        each.stop.set()
+    for each, thread in loads:
+        thread.join(PATIENCE_S)
+        assert not each.wrong, each.wrong
+        assert each.served > 0
+
+
+def until(condition: Callable[[], Any], what: str) -> Any:
+    """Wait until `condition` returns something true, and return that."""
+    end = time.monotonic() + PATIENCE_S
+    while not (value := condition()):
+        assert time.monotonic() < end, what
+        time.sleep(0.01)
+    return value
+
+
+def test_each_child_is_updated_by_itself(
+    tree: Callable[..., Tree], load: Callable[[], Load], tmp_path: Path
+) -> None:
+    """Child, grandchild and parent, in either order, with a rollback on the way."""
+    running = tree()
+    load()
+    first, second = running.client(), running.client()
+    assert first.ask("add 20") == "20"
+    child, other, nested = first.pid(), second.pid(), int(first.ask("nest"))
+    (tmp_path / "fail").write_text("session segv\n", encoding="ascii")
+    status, answer = running.update(child, "2")
+    assert (status, answer["code"], answer["pid"]) == (11, "K354", child)
+    (tmp_path / "fail").unlink()
+    for pid in (child, nested):
+        status, answer = running.update(pid, "2")
+        assert (status, answer["outcome"], answer["pid"]) == (0, "updated", pid), answer
+    assert (first.ask("version"), second.ask("version")) == ("2 session", "1 session")
+    assert (first.ask("extra"), second.ask("extra")) == ("40", "none")
+    assert running.server.ask("version") == "1"
+    versions = running.versions()
+    assert (versions[child], versions[nested], versions[other]) == ("2", "2", "1")
+    assert running.update(running.server.pid, "2")[0] == 0
+    newcomer = running.client()
+    assert newcomer.ask("version") == "2 session"
+    assert running.versions()[newcomer.pid()] == "2"
+    assert running.update(child, "2")[1]["outcome"] == "already-running"
+    assert running.update(child, "3")[0] == 0
+    assert running.update(other, "3")[1]["code"] == "K345"
+    assert first.ask("add 2") == "22"
+    history = [update["to"] for update in running.status(child)["updates"]]
+    assert history == ["2", "2", "3"]
+
+
+def test_children_outlive_helper_and_parent(tree: Callable[..., Tree]) -> None:
+    """A helper that is killed is replaced; one whose program ended speaks for the children."""
+    running = tree()
+    client = running.client()
+    child, nested = client.pid(), int(client.ask("nest"))
+    former = int(running.status()["helper"])
+    os.kill(former, signal.SIGKILL)
+    until(lambda: running.kitsune("status", str(child))[0] == 0, "another helper")
+    assert running.update(child, "2")[0] == 0
+    helper = running.status()["helper"]
+    assert helper != former
+    os.kill(running.server.pid, signal.SIGKILL)
+    until(lambda: running.kitsune("status", str(child))[0] == 0, "the channel of the children")
+    assert running.status(child)["helper"] == helper
+    assert running.update(nested, "2")[0] == 0
+    assert running.update(child, "3")[0] == 0
+    assert client.ask("version") == "1 session"
+    client.close()
+    until(lambda: not Path(f"/proc/{helper}").exists(), "the helper's end")
+
+
+def test_a_child_that_ends_or_is_stuck_is_told_of(
+    tree: Callable[..., Tree], tmp_path: Path
+) -> None:
+    running = tree()
+    client = running.client()
+    child = client.pid()
+    assert client.ask("stick") == "stuck"
+    status, answer = running.update(child, "2", "--wait-ms", "100")
+    assert (status, answer["code"]) == (12, "K361"), answer
+    who = channel.Channel(tmp_path / "run", running.server.pid)
+    words = ["update", str(running.scenario.release("2")), "0", "0", str(child)]
+
+    def kill_when_asked(progress: dict[str, Any]) -> None:
+        if progress["event"] == "requested":
+            os.kill(child, signal.SIGKILL)
+
+    answer = channel.ask(who, words, PATIENCE_S, kill_when_asked)
+    assert (answer["outcome"], answer["code"], answer["pid"]) == ("error", "K363", child)
+    status, answer = running.update(child, "2")
+    assert (status, answer["code"]) == (13, "K300"), answer
