@@ -233,13 +233,20 @@ static int crowd_pipe[2];
 static void crowd(int count) {
     if (pipe(crowd_pipe) < 0)
         say("no pipe\n");
-    for (int i = 0; i < count; i++)
-        if (fork() == 0) {
+    for (int i = 0; i < count; i++) {
+        pid_t child = fork();
+
+        if (child == 0) {
             char byte;
 
             close(crowd_pipe[1]);
             _exit(read(crowd_pipe[0], &byte, 1) != 0);
         }
+        if (child < 0) {
+            say("only %d\n", i);
+            return;
+        }
+    }
     say("crowded\n");
 }
 

@@ -772,7 +772,10 @@ def test_places_of_children_are_used_again(start: StartProgram) -> None:
 
 def test_children_without_a_place_are_told_of(start: StartProgram) -> None:
     program = started(start)
-    assert program.do("crowd 1030") == "crowded"
+    said = program.do("crowd 1030")
+    if said.startswith("only"):
+        pytest.skip("this machine does not allow 1,030 processes more")
+    assert said == "crowded"
 
     def counts() -> tuple[int, int]:
         status = program.ask("status")
