@@ -361,7 +361,7 @@ def _publish(options: argparse.Namespace) -> int:
 def _put_into_store(manifest: Manifest, version: Version, built: Path) -> Path:
     """Publish a release, say so, and return where it is now."""
     from kitsune_tool import files, launcher
-    from kitsune_tool.store import Store
+    from kitsune_tool.store import BACK, Store
 
     launcher.launcher_path()  # built now, so that the release's first start does not wait for it
     store = Store(manifest.store, manifest.program)
@@ -369,6 +369,12 @@ def _put_into_store(manifest: Manifest, version: Version, built: Path) -> Path:
     path = store.release(version.name)
     state = "released as" if is_new else "already released as"
     print(f"{manifest.program} {version.name} {state} {files.shown(path)}")
+    for back in sorted((built.parent / BACK).glob(f"*/{manifest.program}.so")):
+        to = back.parent.name
+        is_new = store.publish_way_back(back, version)
+        state = "released as" if is_new else "already released as"
+        place = files.shown(store.way_back(version.name, to))
+        print(f"{manifest.program} {version.name} back to {to} {state} {place}")
     return path
 
 

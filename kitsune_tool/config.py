@@ -19,7 +19,7 @@ from typing import Any, Literal
 from kitsune_tool import code, files, resources, rulefile
 from kitsune_tool.annotate import AnnotationSource
 from kitsune_tool.errors import KitsuneError, Location
-from kitsune_tool.rules import Preamble, RuleFile, RuleSource
+from kitsune_tool.rules import Preamble, RuleFile, RuleSource, turned_round
 from kitsune_tool.switches import DEFAULT, NAMES, Settings, Switches, UnitSettings
 from kitsune_tool.unions import CaseSource, UnionSource
 from kitsune_tool.yamlfile import Node, read_yaml
@@ -71,6 +71,18 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
+class Back:
+    """That a version's release can be left again for its parents, and what this needs to know:
+    the rules of the step backwards that do not follow from those of the step forwards.
+    """
+
+    rules: tuple[RuleSource, ...]
+    preambles: tuple[Preamble, ...]
+    at: Location
+    line: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Revision:
     """A revision of the git repository that holds the directory `repository`, by its `name`; its
     files belong into `checkout`. `line` is the text of the manifest at `at`.
@@ -98,6 +110,7 @@ class Version:
     at: Location
     line: str | None = None
     revision: Revision | None = None
+    back: Back | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +208,24 @@ class Manifest:
         """Return the C texts in front of the generated code, the standing one first."""
         return self.standing.preambles + version.section.preambles
 
+    def rules_back(self, version: Version) -> tuple[RuleSource, ...]:
+        """Return the rules of the way back from a version: those written for it, then the renames
+        of the way to it, turned round, then the standing ones.
+        """
+        assert version.back is not None
+        turned = (turned_round(rule) for rule in self.rules(version) if rule.kind == "rename")
+        standing = (each for each in self.rules(version) if each.standing and each.kind != "rename")
+        return (*version.back.rules, *turned, *standing)
+
+    def preambles_back(self, version: Version) -> tuple[Preamble, ...]:
+        """Return the C texts in front of what is generated for the way back from a version."""
+        assert version.back is not None
+        return self.standing.preambles + version.back.preambles
+
+    def ways_back_to(self, version: Version) -> tuple[Version, ...]:
+        """Return the versions that lead back to this one."""
+        return tuple(v for v in self.versions if v.back and version.name in v.parents)
+
     def _line(self, version: Version) -> list[Version]:
         line = [version]
         while line[0].parents:
@@ -263,8 +294,11 @@ def front_end_config(manifest: Manifest, version: Version, root: str | None = No
 
 def _looked_up(manifest: Manifest, version: Version) -> list[str]:
     """Return the keys of static functions that a version's rules call: its units register them."""
-    texts = [rule.code or "" for rule in manifest.rules(version)]
-    texts += [preamble.text for preamble in manifest.preambles(version)]
+    rules, preambles = manifest.rules(version), manifest.preambles(version)
+    for later in manifest.ways_back_to(version):
+        rules += manifest.rules_back(later)
+        preambles += manifest.preambles_back(later)
+    texts = [*(rule.code or "" for rule in rules), *(preamble.text for preamble in preambles)]
     return sorted({key for text in texts for key in code.looked_up(text) if "/" in key})
 
 
@@ -293,6 +327,11 @@ def release_config(manifest: Manifest, version: Version) -> str:
         "rules": [(rule.kind, rule.labels, rule.code) for rule in manifest.rules(version)],
         "preambles": [preamble.text for preamble in manifest.preambles(version)],
     }
+    if version.back is not None:
+        data["back"] = {
+            "rules": [(r.kind, r.labels, r.code) for r in manifest.rules_back(version)],
+            "preambles": [preamble.text for preamble in manifest.preambles_back(version)],
+        }
     return json.dumps(data, sort_keys=True)
 
 
@@ -360,7 +399,8 @@ _SECTION_KEYS = ("annotations", "unions", "edits", "rules", "preamble")
 
 def _version(item: Node, base: Path, earlier: list[Version]) -> Version:
     item = Node(item.document, item.node, "a version")
-    fields = item.fields(("version", "source", "parents", *_SECTION_KEYS), required=("version",))
+    known = ("version", "source", "parents", "back", *_SECTION_KEYS)
+    fields = item.fields(known, required=("version",))
     name = _name(fields["version"])
     for other in earlier:
         if other.name == name:
@@ -370,7 +410,24 @@ def _version(item: Node, base: Path, earlier: list[Version]) -> Version:
     source, revision = _source(fields.get("source"), base, name)
     at = fields["version"].at
     line = item.document.source_line(at)
-    return Version(name, source, parents, _section_of(fields, base), at, line, revision)
+    back = _back(fields["back"], base, parents) if "back" in fields else None
+    return Version(name, source, parents, _section_of(fields, base), at, line, revision, back)
+
+
+def _back(node: Node, base: Path, parents: tuple[str, ...]) -> Back | None:
+    """Return what `back:` says: `true`, `false` or the section of the way back."""
+    if node.is_mapping:
+        node = Node(node.document, node.node, "a way back")
+        section = _section_of(node.fields(("rules", "preamble")), base)
+    elif node.flag():
+        section = Section()
+    else:
+        return None
+    if not parents:
+        hint = "a first version leads back to nothing: leave 'back' out"
+        raise node.error("K313", "'back' of a version without parents", hint=hint)
+    line = node.document.source_line(node.at)
+    return Back(section.rules, section.preambles, node.at, line)
 
 
 def _source(node: Node | None, base: Path, version: str) -> tuple[Path, Revision | None]:

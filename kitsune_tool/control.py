@@ -1,4 +1,4 @@
-"""The commands for running programs: `run`, `update`, `status`.
+"""The commands for running programs: `run`, `update`, `rollback`, `status`.
 
 In: parsed options; out: text or JSON lines on standard output, and an exit status that tells each
 outcome apart (`OUTCOMES`). Called by cli.py, which registers them through `add_parsers`.
@@ -17,9 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from kitsune_tool import channel, lines
 from kitsune_tool.channel import Answer
-from kitsune_tool.errors import EXIT_BUG, EXIT_DONE, EXIT_INPUT_WRONG, KitsuneError
+from kitsune_tool.errors import (
+    EXIT_BUG,
+    EXIT_DONE,
+    EXIT_INPUT_WRONG,
+    EXIT_USAGE,
+    KitsuneError,
+)
 
 if TYPE_CHECKING:
+    from kitsune_tool.probation import Failure
+
     _Parsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 EXIT_REJECTED = 10
@@ -29,6 +37,8 @@ EXIT_NO_CHANNEL = 13
 EXIT_BUSY = 14
 EXIT_ENDED = 15
 EXIT_REFUSED = 16
+EXIT_TAKEN_BACK = 17
+EXIT_UNHEALTHY = 18
 
 OUTCOMES = {
     "updated": EXIT_DONE,
@@ -38,6 +48,8 @@ OUTCOMES = {
     "refused": EXIT_REFUSED,
     "withdrawn": EXIT_WITHDRAWN,
     "busy": EXIT_BUSY,
+    "taken-back": EXIT_TAKEN_BACK,
+    "unhealthy": EXIT_UNHEALTHY,
 }
 """Exit statuses of an update's outcomes; "error" is told apart by its code."""
 
@@ -61,6 +73,7 @@ def add_parsers(parsers: _Parsers) -> None:
     """Register the commands of this module."""
     _add_run(parsers)
     _add_update(parsers)
+    _add_rollback(parsers)
     _add_status(parsers)
 
 
@@ -87,7 +100,37 @@ def _add_update(parsers: _Parsers) -> None:
     parser = parsers.add_parser("update", help="make a running program its next release")
     parser.add_argument("program", metavar="PID|NAME")
     _add_release(parser)
+    parser.add_argument(
+        "--probation",
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long --health must succeed; else the program goes back to what it ran before",
+    )
+    parser.add_argument(
+        "--health", metavar="COMMAND", help="a shell command, run at once and then every second"
+    )
+    _add_request_options(parser)
+    parser.set_defaults(run=_guarded(_update))
+
+
+def _add_rollback(parsers: _Parsers) -> None:
+    parser = parsers.add_parser(
+        "rollback", help="make a running program its previous release, with the state of now"
+    )
+    parser.add_argument("program", metavar="PID|NAME")
+    parser.add_argument("--to", metavar="VERSION", help="default: the version it was before")
+    _add_request_options(parser)
+    parser.set_defaults(run=_guarded(_rollback))
+
+
+def _add_request_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print each answer as a line of JSON")
+    parser.add_argument(
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="where ways back are looked for; default: that of the manifest here or above",
+    )
     parser.add_argument(
         "--limit-ms",
         type=_milliseconds,
@@ -102,7 +145,6 @@ def _add_update(parsers: _Parsers) -> None:
         metavar="N",
         help="time that the program has to reach an update point; default: %(default)s",
     )
-    parser.set_defaults(run=_guarded(_update))
 
 
 def _add_status(parsers: _Parsers) -> None:
@@ -123,6 +165,13 @@ def _add_release(parser: argparse.ArgumentParser) -> None:
 def _milliseconds(text: str) -> int:
     number = int(text)
     if not 1 <= number <= 86_400_000:
+        raise ValueError
+    return number
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number <= 86_400:
         raise ValueError
     return number
 
@@ -204,18 +253,158 @@ def _stored_release(version: str) -> Path | None:
 
 
 def _update(options: argparse.Namespace) -> int:
+    if (options.probation is None) != (options.health is None):
+        print("kitsune update: --probation and --health go together", file=sys.stderr)
+        return EXIT_USAGE
     release = _release_path(options.release)
     program = channel.find(options.program)
+    if options.probation is not None:
+        return _update_on_probation(options, program, release)
+    return _tell(options, _request(options, program, release), release)
+
+
+def _request(options: argparse.Namespace, program: channel.Channel, release: Path) -> Answer:
+    """Ask for an update and return the last answer."""
     limit_s = (options.wait_ms + (options.limit_ms or _DEFAULT_LIMIT_MS)) / 1000 + _MARGIN_S
     words = ["update", os.fspath(release), str(options.limit_ms), str(options.wait_ms)]
     words += [str(program.child)] if program.child else []
     answer = channel.ask(program, words, limit_s, _print_json if options.json else _show_progress)
     lines.add_lines(answer)
+    return answer
+
+
+def _tell(options: argparse.Namespace, answer: Answer, release: Path) -> int:
     if options.json:
         _print_json(answer)
     else:
         _show_outcome(answer, release)
     return _exit_status(answer)
+
+
+# -- going back ----------------------------------------------------------------------------------
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    from kitsune_tool import waysback
+
+    program = channel.find(options.program)
+    status = channel.ask(program, ["status"], channel.CONNECT_LIMIT_S)
+    if options.to is not None and options.to == status.get("version"):
+        return _tell(options, _running_already(status), Path())
+    left = waysback.Left(
+        str(status.get("program")),
+        str(status.get("version")),
+        frozenset({str(status.get("build_id")), str(status.get("version_id"))}),
+    )
+    places = waysback.stores(left.program, options.store)
+    way = waysback.find(places, left, options.to, _came_from(status))
+    return _tell(options, _request(options, program, way.release), way.release)
+
+
+def _running_already(status: Answer) -> Answer:
+    names = {"pid": status.get("pid"), "program": status.get("program")}
+    return {"event": "done", "outcome": "already-running", "from": status.get("version")} | names
+
+
+def _came_from(status: Answer) -> str | None:
+    """Return the version that the program ran before, None if its history does not say."""
+    done = [each for each in status.get("updates", []) if each.get("outcome") == "updated"]
+    return str(done[-1]["from"]) if done else None
+
+
+def _update_on_probation(
+    options: argparse.Namespace, program: channel.Channel, release: Path
+) -> int:
+    """Update, and go back if the health command fails within the time. Without a way back nothing
+    is done.
+    """
+    way = _way_back_from(
+        options, channel.ask(program, ["status"], channel.CONNECT_LIMIT_S), release
+    )
+    answer = _request(options, program, release)
+    if answer.get("outcome") != "updated":
+        return _tell(options, answer, release)
+    if options.json:
+        _print_json(answer | {"event": "updated", "probation_s": options.probation})
+    else:
+        _show_outcome(answer, release)
+        print(f"{_who(answer)}: on probation for {options.probation:g} s", flush=True)
+    failure = _on_probation(options, answer)
+    if failure is None:
+        return _tell_passed(options, answer)
+    return _take_back(options, program, answer, way, failure)
+
+
+def _way_back_from(options: argparse.Namespace, status: Answer, release: Path) -> Path:
+    """Return the release that leads from `release` back to what runs, or where that is running
+    already, nothing that is ever used.
+    """
+    from kitsune_tool import objects, waysback
+
+    build_id = objects.build_id(release).hex()
+    identity = objects.read_identity(release)
+    program = str(status.get("program"))
+    running = {status.get("build_id"), status.get("version_id")}
+    if build_id in running or identity is None or identity.program != program:
+        return release  # the answer to the request tells what is the matter
+    left = waysback.Left(program, identity.version, frozenset({build_id}))
+    places = waysback.stores(program, options.store, release)
+    return waysback.find_for(places, release, left, str(status.get("version_id"))).release
+
+
+def _on_probation(options: argparse.Namespace, answer: Answer) -> Failure | None:
+    from kitsune_tool import probation
+
+    variables = {
+        "KITSUNE_PID": str(answer.get("pid")),
+        "KITSUNE_PROGRAM": str(answer.get("program")),
+        "KITSUNE_VERSION": str(answer.get("to")),
+    }
+    try:
+        return probation.watch(options.health, options.probation, variables)
+    except KeyboardInterrupt:
+        print(f"{_who(answer)}: the probation ends here; {answer.get('to')} stays", file=sys.stderr)
+        raise
+
+
+def _tell_passed(options: argparse.Namespace, answer: Answer) -> int:
+    if options.json:
+        _print_json(answer | {"probation": "passed"})
+    else:
+        print(f"{_who(answer)}: {answer.get('to')} has passed its probation")
+    return EXIT_DONE
+
+
+def _take_back(
+    options: argparse.Namespace,
+    program: channel.Channel,
+    answer: Answer,
+    way: Path,
+    failure: Failure,
+) -> int:
+    """Go back and say why; if that fails too, the new version stays."""
+    try:
+        back = _request(options, program, way)
+    except KitsuneError as error:
+        back = _error_answer(error)
+    is_back = back.get("outcome") == "updated"
+    after = f"{failure.after_s:.1f} s after the update"
+    reason = f"the health command {failure.why}, {after}"
+    told = answer | {
+        "outcome": "taken-back" if is_back else "unhealthy",
+        "code": "K319",
+        "reason": reason,
+        "health_output": failure.output,
+        "back": back,
+    }
+    if options.json:
+        _print_json(told)
+        return _exit_status(told)
+    print(f"{way}: error[K319]: {reason}", file=sys.stderr)
+    for line in failure.output.splitlines():
+        print(f"  {line}", file=sys.stderr)
+    _show_outcome(back, way)
+    return _exit_status(told)
 
 
 def _exit_status(answer: Answer) -> int:

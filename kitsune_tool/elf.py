@@ -25,7 +25,7 @@ _TYPE_NOBITS = 8
 _FLAG_COMPRESSED = 0x800
 _MANY_SECTIONS = 0xFFFF
 _ARCHIVE_MAGIC = b"!<arch>\n"
-_THIN_MAGIC = b"!<thin>\n"
+THIN_MAGIC = b"!<thin>\n"
 _MEMBER_HEADER_SIZE = 60
 _MEMBER_END = b"`\n"
 
@@ -80,13 +80,19 @@ def read_files(path: Path) -> tuple[ElfFile, ...]:
     Raises `KitsuneError` for a file that cannot be read or is damaged.
     """
     data = _read(path)
-    if data.startswith((_ARCHIVE_MAGIC, _THIN_MAGIC)):
+    if data.startswith((_ARCHIVE_MAGIC, THIN_MAGIC)):
         return tuple(
             _parse(name, member)
             for name, member in _members(path, data)
             if member.startswith(_ELF_MAGIC)
         )
     return (_parse(str(path), data),)
+
+
+def members(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the members of an archive: a name without directories, and the bytes."""
+    for name, data in _members(path, _read(path)):
+        yield name.removeprefix(f"{path}(").removesuffix(")").rpartition("/")[2], data
 
 
 def is_bitcode(path: Path) -> bool:
@@ -175,7 +181,7 @@ def _text_at(name: str, table: bytes, offset: int) -> str:
 
 def _members(path: Path, data: bytes) -> Iterator[tuple[str, bytes]]:
     """Yield the members of an archive (`ar`, with GNU's long names, thin or not)."""
-    is_thin = data.startswith(_THIN_MAGIC)
+    is_thin = data.startswith(THIN_MAGIC)
     long_names = b""
     position = len(_ARCHIVE_MAGIC)
     while position + _MEMBER_HEADER_SIZE <= len(data):

@@ -128,6 +128,12 @@ class KitsuneError(Exception):
             remedies=self.remedies,
         )
 
+    def noted(self, note: Note) -> KitsuneError:
+        """Return the error with one more note."""
+        error = self.placed(unmoved, lambda _: None)
+        error.notes += (note,)
+        return error
+
     def __str__(self) -> str:
         return self.report()
 
@@ -142,6 +148,10 @@ class KitsuneErrors(KitsuneError):
     def placed(self, move: Move, read: ReadLine) -> KitsuneErrors:
         """Return the errors with their places changed, as `KitsuneError.placed` does."""
         return KitsuneErrors(tuple(error.placed(move, read) for error in self.errors))
+
+    def noted(self, note: Note) -> KitsuneErrors:
+        """Return the errors, each with one more note."""
+        return KitsuneErrors(tuple(error.noted(note) for error in self.errors))
 
     def report(self) -> str:
         """Return all reports, an empty line between two."""

@@ -1,7 +1,8 @@
 """Link the objects of a version to a release, with all that leads from its parents to it.
 
-In: a `Request`; out: the release's file and, beside it, `release.json`, `report.txt`, `report.json`
-and the generated C in `generated/`. Called by cli.py; SCons calls that as a command line.
+In: a `Request`; out: the release's file and, beside it, `release.json`, the reports, the generated
+C in `generated/`, what the release was linked from (ingredients.py), and, if the manifest asks for
+them, in `back/` the releases that lead back. Called by cli.py; SCons calls that as a command line.
 
 The objects are linked twice. What the first, discarded, link contains is what the release will
 contain: members of archives that nobody needs are not in it, nor is what the linker threw away. Its
@@ -16,7 +17,7 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from kitsune_tool import (
     annotate,
     edits,
     files,
+    ingredients,
     launcher,
     locations,
     objects,
@@ -35,6 +37,7 @@ from kitsune_tool import (
     report,
     reportpage,
     resources,
+    revisions,
     rulefile,
     rules,
     seal,
@@ -44,7 +47,8 @@ from kitsune_tool import (
     views,
 )
 from kitsune_tool.config import Manifest, Version
-from kitsune_tool.errors import KitsuneError, Location, Move, unmoved
+from kitsune_tool.errors import KitsuneError, Location, Move, Note, unmoved
+from kitsune_tool.linked import Recipe
 from kitsune_tool.model import Program, Record, Unit
 
 DEFAULT_COMPILER = ("gcc", "-O2")
@@ -74,6 +78,16 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class _Back:
+    """That a release leads back: from which later version (its manifest's entry has the rules), and
+    which release of the earlier one it stands for.
+    """
+
+    later: Version
+    own: Path
+
+
+@dataclass(frozen=True, slots=True)
 class _Parent:
     """A release that the new one can follow."""
 
@@ -90,9 +104,55 @@ def build(request: Request) -> tuple[str, ...]:
     with tempfile.TemporaryDirectory(prefix="kitsune-") as name:
         work = _Work(request, Path(name))
         try:
-            return work.run()
+            made = [work.made()]
+            made += [back.made() for back in _ways_back(work, made[0].linked)]
         except KitsuneError as error:
             raise error.placed(unmoved, work.manifest_line) from error
+        shutil.rmtree(request.output.parent / store.BACK, ignore_errors=True)
+        for each in reversed(made):
+            each.install()
+        return tuple(warning for each in made for warning in each.generated.warnings)
+
+
+def _ways_back(work: _Work, linked: Path) -> Iterator[_Work]:
+    """Yield the work of each release that leads back from the one that was linked."""
+    request = work.request
+    later = request.version
+    if later.back is None:
+        return
+    owns = {objects.read_program(path).version: path for path in reversed(request.parents)}
+    for name, own in owns.items():
+        version = request.manifest.version(name)
+        revisions.provide(version)
+        place = work.directory / store.BACK / name
+        place.mkdir(parents=True)
+        found = ingredients.unpack(
+            own.parent / ingredients.NAME, place / "inputs", request.directory
+        )
+        back = Request(
+            manifest=request.manifest,
+            version=version,
+            output=request.output.parent / store.BACK / name / request.output.name,
+            parents=(linked,),
+            compiler=found.compiler,
+            inputs=found.inputs,
+            directory=found.directory,
+        )
+        yield _Work(back, place, _Back(later, own))
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A release that was built, in a directory that vanishes, and where it belongs."""
+
+    work: _Work
+    linked: Path
+    parents: tuple[_Parent, ...]
+    generated: _Generated
+
+    def install(self) -> None:
+        """Put the release and what belongs to it where it was asked for, the release last."""
+        self.work.install(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +170,28 @@ class _Work:
 
     request: Request
     directory: Path
+    back: _Back | None = None
 
-    def run(self) -> tuple[str, ...]:
-        """Make the release; return warnings."""
-        parents = self.parents()
-        new = self.program()
-        generated = self.generate(new, parents)
-        linked = self.link(new, generated.sources)
-        self.install(linked, parents, generated)
-        return generated.warnings
+    def made(self) -> _Made:
+        """Make the release."""
+        try:
+            parents = self.parents()
+            new = self.program()
+            generated = self.generate(new, parents)
+            return _Made(self, self.link(new, generated.sources), parents, generated)
+        except KitsuneError as error:
+            raise (error.noted(self._on_the_way_back()) if self.back else error) from error
+
+    def _on_the_way_back(self) -> Note:
+        assert self.back is not None
+        later = self.back.later
+        assert later.back is not None
+        return Note(
+            later.back.at,
+            f"it is on the way back from {later.name} to {self.request.version.name}, whose rules "
+            f"stand under 'back' of {later.name}",
+            later.back.line,
+        )
 
     def manifest_line(self, at: Location) -> str | None:
         """Return a line of the manifest or of a file of rules, None for a place elsewhere."""
@@ -172,18 +245,18 @@ class _Work:
         """Plan the step from the parents, which are alike, and print it as C."""
         manifest, version = self.request.manifest, self.request.version
         ids = tuple(bytes.fromhex(parent.release.build_id) for parent in parents)
-        identity = render.Identity(manifest.program, version.name, ids)
+        stands_for = bytes.fromhex(self._stands_for())
+        identity = render.Identity(manifest.program, version.name, ids, stands_for)
         if not parents:
             return _Generated(
                 render.render_first(new, identity),
                 report.first_report(new, self._edit_texts()),
                 (),
             )
-        wanted = rules.parse_rules(manifest.rules(version), manifest.preambles(version))
         decided = plan.make_plan(
             self._openable(self._annotated(parents[0])),
-            self._openable(new),
-            wanted,
+            self._openable(self._explained(new)),
+            self._rules(),
             _plan_options(manifest),
             self._source_line,
         )
@@ -197,6 +270,26 @@ class _Work:
                 for rule, why in decided.unused_rules
             ),
         )
+
+    def _rules(self) -> rules.RuleSet:
+        manifest, version = self.request.manifest, self.request.version
+        if self.back is None:
+            return rules.parse_rules(manifest.rules(version), manifest.preambles(version))
+        later = self.back.later
+        return rules.parse_rules(manifest.rules_back(later), manifest.preambles_back(later))
+
+    def _stands_for(self) -> str:
+        return objects.build_id(self.back.own).hex() if self.back else ""
+
+    def _explained(self, new: Program) -> Program:
+        """Return the program as the plan sees it: what was only said when a later version followed
+        it explains it on the way back, too.
+        """
+        if self.back is None:
+            return new
+        manifest, later = self.request.manifest, self.back.later
+        said = manifest.annotations(later), manifest.unions(later)
+        return annotate.annotate(new, *said, lenient=True, weaker=True)
 
     def _annotated(self, parent: _Parent) -> Program:
         """Return the parent's program with what the manifest says of it now.
@@ -235,9 +328,10 @@ class _Work:
 
     def _source_line(self, side: str, at: Location) -> str | None:
         """Return the text of a line, for messages; of an old version if its sources are apart."""
-        version, parents = self.request.version, self.request.version.parents
-        sources = [self.request.manifest.version(name).source for name in parents]
-        if side == "old" and version.source in sources:
+        later = self.back.later if self.back else self.request.version
+        sources = [self.request.manifest.version(name).source for name in later.parents]
+        earlier = "new" if self.back else "old"
+        if side == earlier and later.source in sources:
             return None
         return _any_line(at)
 
@@ -247,18 +341,33 @@ class _Work:
         linked = self._link(new.name, {**sources, "program.s": record})
         seal.seal(linked)
         self._check_exports(linked, self._openable(new))
+        self._check_program(new)
         return linked
 
-    def install(self, linked: Path, parents: tuple[_Parent, ...], generated: _Generated) -> None:
+    def _check_program(self, new: Program) -> None:
+        """Refuse a way back to another program than that of the version's own release."""
+        if self.back is None:
+            return
+        own = self.back.own
+        if program.layout_digest(new) != program.layout_digest(objects.read_program(own)):
+            raise KitsuneError(
+                "K315",
+                f"what {new.version} was linked from is not what its release was made of",
+                at=Location(files.shown(own.parent)),
+                hint=f"take {ingredients.NAME} from a backup",
+            )
+
+    def install(self, made: _Made) -> None:
         """Put the release and what belongs to it where it was asked for, the release last."""
-        request = self.request
+        request, linked, generated = self.request, made.linked, made.generated
         description = store.Description(
             program=request.manifest.program,
             version=request.version.name,
             build_id=objects.build_id(linked).hex(),
-            parents=tuple(parent.release for parent in parents),
+            parents=tuple(parent.release for parent in made.parents),
             digest=store.file_digest(linked),
             toolchain=self._toolchain(),
+            stands_for=self._stands_for(),
         )
         place = request.output.parent
         shutil.rmtree(place / "generated", ignore_errors=True)
@@ -268,7 +377,14 @@ class _Work:
         self._install_reports(place, report.identified(generated.report, description.to_json()))
         text = json.dumps(description.to_json(), indent=2) + "\n"
         files.write_if_changed(place / store.DESCRIPTION, text)
+        if self.back is None:
+            files.write_if_changed(place / ingredients.NAME, self._ingredients())
         files.write_if_changed(request.output, linked.read_bytes())
+
+    def _ingredients(self) -> bytes:
+        request = self.request
+        recipe = Recipe(request.directory, request.compiler, request.inputs)
+        return ingredients.pack(recipe, self._answer("-print-prog-name=ar").strip())
 
     def _install_reports(self, place: Path, data: report.Data) -> None:
         text = json.dumps(data, indent=1) + "\n"

@@ -21,11 +21,14 @@ _LONGEST_NAME = 63
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a release is. `parents` are the build-ids (20 bytes each) that it may follow."""
+    """What a release is. `parents` are the build-ids (20 bytes each) that it may follow; one that
+    leads back to an earlier version `stands_for` the build-id of that version's own release.
+    """
 
     program: str
     version: str
     parents: tuple[bytes, ...] = ()
+    stands_for: bytes = b""
 
 
 def render_first(program: Program, identity: Identity) -> dict[str, str]:

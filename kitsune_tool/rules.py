@@ -7,6 +7,7 @@ here; that a rule's text is malformed is.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -107,6 +108,14 @@ def parse_rules(sources: Iterable[RuleSource], preambles: Iterable[Preamble] = (
     if errors:
         raise KitsuneErrors(tuple(errors))
     return RuleSet(tuple(rules), tuple(preambles))
+
+
+def turned_round(source: RuleSource) -> RuleSource:
+    """Return a rename for the step in the other direction; one that cannot be read as it is."""
+    both = [split_label(label) for label in source.labels]
+    labels = (each and f"{each[1]} -> {each[0]}" for each in both)
+    pairs = zip(labels, source.labels, strict=True)
+    return dataclasses.replace(source, labels=tuple(turned or label for turned, label in pairs))
 
 
 def _rule(source: RuleSource, label: str, at: Location, number: int) -> Rule:

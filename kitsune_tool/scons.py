@@ -32,9 +32,9 @@ from SCons.Builder import Builder
 from SCons.Errors import UserError
 from SCons.Util import CLVar, flatten
 
-from kitsune_tool import config, files, launcher, resources, revisions
+from kitsune_tool import config, files, ingredients, launcher, resources, revisions
 from kitsune_tool.errors import EXIT_USAGE, KitsuneError, Location
-from kitsune_tool.store import DESCRIPTION, REPORTS, Store
+from kitsune_tool.store import BACK, DESCRIPTION, REPORTS, Store
 
 _Environment = Any
 _Node = Any
@@ -251,7 +251,9 @@ class _Build:
         """Link inputs to a release that can follow `parents`, with its description and reports."""
         options = [f"--parent={parent}" for parent in parents] or ["--unchained"]
         target = directory.File(f"{self.manifest.program}.so")
-        release = self.env._KitsuneLink(target, inputs, _KITSUNEPARENTS=options)
+        is_left = self.version.back is not None and parents
+        back = self.version.parents if is_left else ()
+        release = self.env._KitsuneLink(target, inputs, _KITSUNEPARENTS=options, _KITSUNEBACK=back)
         self.env.Depends(release, parents)
         plugins = [self.env.File(str(path.resolve())) for path in self.manifest.plugins()]
         self.env.Depends(release, plugins)
@@ -259,7 +261,8 @@ class _Build:
             release, self.env.Value(config.release_config(self.manifest, self.version))
         )
         self.env.Depends(release, [self.env.File(str(p)) for p in resources.generator_files()])
-        self.env.Clean(release, directory.Dir("generated"))
+        generated = [directory, *(directory.Dir(BACK).Dir(name) for name in back)]
+        self.env.Clean(release, [place.Dir("generated") for place in generated])
         return list(release)
 
     def plain_program(self, target: str, source: Any) -> list[_Node]:
@@ -322,6 +325,7 @@ def _declare_release(build: _Build, inputs: list[_Node]) -> _Node:
     stored = env.File(str(store.release(version.name)))
     targets = [stamp] if store.has(version.name) else [stamp, stored]
     env.Command(targets, release[0], Action("$KITSUNEPUBLISHCOM", "$KITSUNEPUBLISHCOMSTR"))
+    env.Depends(targets, release)
     env.NoClean(stored)
     env.Precious(targets)
     env.NoCache(targets)
@@ -397,7 +401,11 @@ def _keep_out_of_default(env: _Environment, nodes: list[_Node]) -> None:
 def _with_reports(
     target: list[_Node], source: list[_Node], env: _Environment
 ) -> tuple[list[_Node], list[_Node]]:
-    beside = [target[0].dir.File(name) for name in (DESCRIPTION, *REPORTS)]
+    place = target[0].dir
+    beside = [place.File(name) for name in (DESCRIPTION, *REPORTS, ingredients.NAME)]
+    for version in env["_KITSUNEBACK"]:
+        back = place.Dir(BACK).Dir(version)
+        beside += [back.File(name) for name in (target[0].name, DESCRIPTION, *REPORTS)]
     return target + beside, source
 
 

@@ -1,4 +1,5 @@
-"""The release store: `STORE/PROGRAM/VERSION/` with the release, `release.json` and the reports.
+"""The release store: `STORE/PROGRAM/VERSION/` with the release and what was built beside it; and
+`STORE/PROGRAM/@back/VERSION/PARENT/` with a release that leads back.
 
 In: a built release; out: its place in the store, for ever. The store is the source of truth for
 parents: what lies there is never written again, and no build tool cleans it. A version is put there
@@ -7,6 +8,7 @@ by one rename, so it is there whole or not at all. Called by release.py, scons.p
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kitsune_tool import files
+from kitsune_tool import files, ingredients
 from kitsune_tool.config import Version
 from kitsune_tool.errors import KitsuneError, Location, Note
 
@@ -25,6 +27,10 @@ REPORT_JSON = "report.json"
 REPORT_PAGE = "report.html"
 REPORTS = (REPORT_TEXT, REPORT_JSON, REPORT_PAGE)
 DESCRIPTION = "release.json"
+BACK = "back"
+"""The directory, beside a built release, of those that lead back from it, by version."""
+_WAYS_BACK = "@back"
+"""That of a store, which no version can be called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,10 @@ class ParentRelease:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What `release.json` says. `digest` is the SHA-256 of the release's file, hexadecimal."""
+    """What `release.json` says. `digest` is the SHA-256 of the release's file, hexadecimal.
+
+    A release that leads back to its version `stands_for` the version's own: its build-id.
+    """
 
     program: str
     version: str
@@ -45,6 +54,7 @@ class Description:
     parents: tuple[ParentRelease, ...]
     digest: str
     toolchain: tuple[tuple[str, str], ...]
+    stands_for: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that is written; it holds no date and no path."""
@@ -58,6 +68,7 @@ class Description:
             ],
             "digest": self.digest,
             "toolchain": dict(self.toolchain),
+            **({"stands_for": self.stands_for} if self.stands_for else {}),
         }
 
     @classmethod
@@ -73,13 +84,14 @@ class Description:
                 parents,
                 data["digest"],
                 tuple(data["toolchain"].items()),
+                data.get("stands_for", ""),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise KitsuneError(
                 "K220",
                 "not the description of a release",
                 at=Location(files.shown(path)),
-                hint="a release in the store consists of its .so, release.json and three reports;\n"
+                hint="a release in the store has release.json and reports beside its .so;\n"
                 "take the directory from a backup",
             ) from error
 
@@ -98,6 +110,15 @@ class Store:
     def release(self, version: str) -> Path:
         """Return the path of a version's shared object, whether it is there or not."""
         return self.directory(version) / f"{self.program}.so"
+
+    def way_back(self, version: str, to: str) -> Path:
+        """Return the path of the release that leads from one version back to another."""
+        return self.root / self.program / _WAYS_BACK / version / to / f"{self.program}.so"
+
+    def ways_back(self, version: str) -> tuple[Path, ...]:
+        """Return the releases that lead back from a version, by the names of those they lead to."""
+        found = (self.root / self.program / _WAYS_BACK / version).glob(f"*/{self.program}.so")
+        return tuple(sorted(path for path in found if not path.parent.name.startswith(".")))
 
     def has(self, version: str) -> bool:
         """Tell whether the version has been released; build tools may make its empty directory."""
@@ -120,11 +141,8 @@ class Store:
             self._check_same(release, version)
             return False
         target = self.directory(version.name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{version.name}.", dir=target.parent))
+        staging = self._staged(release, target)
         try:
-            self._copy(release, staging)
-            staging.chmod(0o755)
             staging.rename(target)
         except OSError:
             shutil.rmtree(staging, ignore_errors=True)
@@ -134,12 +152,42 @@ class Store:
             return False
         return True
 
+    def publish_way_back(self, release: Path, version: Version) -> bool:
+        """Put a release that leads back from `version`, which has been published, into the store;
+        tell whether it changes the store.
+
+        Another one may be there: nothing is built against ways back, so a better one replaces it.
+        """
+        target = self.way_back(version.name, release.parent.name).parent
+        built = Description.read(release.parent / DESCRIPTION)
+        with contextlib.suppress(KitsuneError):
+            if check(target / release.name).digest == built.digest:
+                return False
+        staging = self._staged(release, target)
+        shutil.rmtree(target, ignore_errors=True)
+        staging.rename(target)
+        return True
+
+    def _staged(self, release: Path, target: Path) -> Path:
+        """Return a directory beside `target` with all that belongs there."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        try:
+            self._copy(release, staging)
+            staging.chmod(0o755)
+        except OSError:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        return staging
+
     def _copy(self, release: Path, directory: Path) -> None:
         copies = {
             release: f"{self.program}.so",
             release.parent / DESCRIPTION: DESCRIPTION,
             **{release.parent / name: name for name in REPORTS},
         }
+        if (release.parent / ingredients.NAME).is_file():
+            copies[release.parent / ingredients.NAME] = ingredients.NAME
         for source, name in copies.items():
             target = directory / name
             shutil.copyfile(source, target)

@@ -1,8 +1,10 @@
-"""The shipped example, live: three versions of a server under load, then two broken releases.
+"""The shipped example, live: three versions of a server under load, back and forth, and two broken
+releases.
 
 Builds the chain of releases with SCons, starts the first, loads 100,000 keys, lets clients work
-while the server becomes its second and third version, then tries releases that crash and exit.
-Prints what happened; the exit status is 0 if nobody noticed anything. Run by `./kit demo`.
+while the server becomes its second version, goes back to the first, becomes its second and third,
+is asked to become releases that crash and exit, and goes back and forth once more. Prints what
+happened; the exit status is 0 if nobody noticed anything. Run by `./kit demo`.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import redis
 import traffic
 
 ROOT = Path(__file__).resolve().parents[2]
-UPDATES = ("2.0", "3.0")
+NEWEST = "3.0"
 BROKEN = (
     ("3.1-crashes", "a rule wipes the keys and then follows a wild pointer"),
     ("3.1-exits", "the new main ends the process"),
@@ -60,8 +62,15 @@ def main(arguments: Sequence[str]) -> int:
         _load(port, options.keys)
         with traffic.Traffic(port, options.keys, options.clients) as clients:
             _say(f"{options.clients} clients are busy; every answer is checked")
-            rows = [_update(pid, version, options, clients) for version in UPDATES]
-            rows += [_attempt(pid, *each, options, clients) for each in BROKEN]
+            rows = [
+                _update(pid, "2.0", options, clients),
+                _go_back(pid, "1.0", options, clients),
+                _update(pid, "2.0", options, clients),
+                _update(pid, NEWEST, options, clients),
+                *(_attempt(pid, *each, options, clients) for each in BROKEN),
+                _go_back(pid, "2.0", options, clients),
+                _update(pid, NEWEST, options, clients),
+            ]
             total = clients.total()
         wrong = _verify(port, options.keys, pid)
     _print_table(rows)
@@ -112,9 +121,9 @@ def _load(port: int, keys: int) -> None:
     print()
 
 
-def _request_update(pid: int, release: Path) -> dict[str, Any]:
-    """Return the answer to an update request, of which only its form is known to be right."""
-    command = [sys.executable, "-m", "kitsune_tool.cli", "update", "--json", str(pid), str(release)]
+def _ask(words: Sequence[str]) -> dict[str, Any]:
+    """Return the answer to a request, of which only its form is known to be right."""
+    command = [sys.executable, "-m", "kitsune_tool.cli", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     try:
         answer = json.loads(done.stdout.splitlines()[-1])
@@ -125,11 +134,11 @@ def _request_update(pid: int, release: Path) -> dict[str, Any]:
 
 
 def _under_load(
-    pid: int, version: str, options: argparse.Namespace, clients: traffic.Traffic
+    words: Sequence[str], options: argparse.Namespace, clients: traffic.Traffic
 ) -> tuple[dict[str, Any], traffic.Phase]:
     time.sleep(options.seconds / 2)
     phase = clients.next_phase()
-    answer = _request_update(pid, options.store / version / "kvd.so")
+    answer = _ask(words)
     time.sleep(options.seconds / 2)
     clients.wait_for_requests(100)
     clients.next_phase()
@@ -138,10 +147,20 @@ def _under_load(
 
 def _update(pid: int, version: str, options: argparse.Namespace, clients: traffic.Traffic) -> Row:
     _say(f"update to {version}")
-    answer, seen = _under_load(pid, version, options, clients)
-    if answer["outcome"] != "updated":
-        raise SystemExit(f"the update to {version} failed: {answer['reason']}")
-    row = Row(version, "updated", f"{answer['objects']:,}", answer["pause_ns"], seen)
+    words = ["update", "--json", str(pid), str(options.store / version / "kvd.so")]
+    return _row("updated", version, *_under_load(words, options, clients))
+
+
+def _go_back(pid: int, version: str, options: argparse.Namespace, clients: traffic.Traffic) -> Row:
+    _say(f"back to {version}, with the keys of now")
+    words = ["rollback", "--json", f"--store={options.store.parent}", str(pid)]
+    return _row("gone back", version, *_under_load(words, options, clients))
+
+
+def _row(outcome: str, version: str, answer: dict[str, Any], seen: traffic.Phase) -> Row:
+    if answer["outcome"] != "updated" or answer["to"] != version:
+        raise SystemExit(f"no version {version}: {answer.get('reason')}")
+    row = Row(version, outcome, f"{answer['objects']:,}", answer["pause_ns"], seen)
     _say(f"runs {version}: {row.objects} objects transformed, {row.server_pause_ns / 1e6:.1f} ms")
     _say(", ".join(f"{t['moved'] + t['in_place']:,} {t['type']}" for t in answer["types"]))
     return row
@@ -151,7 +170,8 @@ def _attempt(
     pid: int, version: str, what: str, options: argparse.Namespace, clients: traffic.Traffic
 ) -> Row:
     _say(f"a broken release, in which {what}")
-    answer, seen = _under_load(pid, version, options, clients)
+    words = ["update", "--json", str(pid), str(options.store / version / "kvd.so")]
+    answer, seen = _under_load(words, options, clients)
     if answer["outcome"] == "updated":
         raise SystemExit(f"the broken release {version} was taken")
     _say(f"refused: {answer['reason']}")
@@ -162,7 +182,7 @@ def _verify(port: int, keys: int, pid: int) -> int:
     """Return how many keys are wrong; a restarted server or another version is an error."""
     with redis.Redis(port=port, protocol=2) as client:
         info = client.info()
-    if info["process_id"] != pid or str(info["kvd_version"]) != UPDATES[-1]:
+    if info["process_id"] != pid or str(info["kvd_version"]) != NEWEST:
         raise SystemExit(f"what answers now is not the server that was started: {info}")
     _say(f"still process {pid}; looking at all {keys:,} keys")
     return traffic.wrong_values(port, keys)

@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KITSUNE_ABI 2u
+#define KITSUNE_ABI 3u
 #define KITSUNE_MAGIC 0x4b495453554e4531ull /* "KITSUNE1" */
 #define KITSUNE_BUILD_ID_SIZE 20
 
@@ -206,6 +206,10 @@ struct kitsune_identity {
      * It finds damage; against malice there are signatures. */
     uint32_t checksum;
     uint8_t parents[16][KITSUNE_BUILD_ID_SIZE]; /* build-ids */
+    /* The build-id of the release whose program this one is too, with another way into it: what
+     * follows that one follows this one. Zeroes: of none, it is a version's own release. */
+    uint8_t stands_for[KITSUNE_BUILD_ID_SIZE];
+    uint8_t padding[4];
 };
 #define KITSUNE_IDENTITY_SECTION "kitsune_identity"
 

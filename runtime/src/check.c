@@ -171,11 +171,26 @@ static enum kitsune__acceptance read_identity(const struct image *image, const E
     return KITSUNE__RELEASE_ACCEPTED;
 }
 
-static int is_parent(const struct kitsune_identity *identity, const uint8_t *build_id) {
-    for (uint32_t i = 0; i < identity->parent_count; i++)
-        if (memcmp(identity->parents[i], build_id, KITSUNE_BUILD_ID_SIZE) == 0)
+static int is_same_id(const uint8_t *one, const uint8_t *other) {
+    return memcmp(one, other, KITSUNE_BUILD_ID_SIZE) == 0;
+}
+
+int kitsune__check_follows(const struct kitsune_identity *identity,
+                           const struct kitsune__running *running) {
+    for (uint32_t i = 0; i < identity->parent_count && i < 16; i++)
+        if (is_same_id(identity->parents[i], running->build_id) ||
+            is_same_id(identity->parents[i], running->version_id))
             return 1;
     return 0;
+}
+
+void kitsune__check_name_version(struct kitsune__running *release,
+                                 const struct kitsune_identity *identity) {
+    static const uint8_t none[KITSUNE_BUILD_ID_SIZE];
+    int is_own = is_same_id(identity->stands_for, none);
+
+    memcpy(release->version_id, is_own ? release->build_id : identity->stands_for,
+           sizeof release->version_id);
 }
 
 static enum kitsune__acceptance compare_with_running(const struct kitsune_identity *identity,
@@ -186,9 +201,9 @@ static enum kitsune__acceptance compare_with_running(const struct kitsune_identi
         return REFUSE(problem, KITSUNE__WRONG_PROGRAM,
                       "the release is of program '%s'; '%s' is running", release->program,
                       running->program);
-    if (memcmp(release->build_id, running->build_id, sizeof running->build_id) == 0)
+    if (is_same_id(release->version_id, running->version_id))
         return KITSUNE__RELEASE_IS_RUNNING;
-    if (!is_parent(identity, running->build_id))
+    if (!kitsune__check_follows(identity, running))
         return REFUSE(problem, KITSUNE__WRONG_PARENT,
                       "version %s does not follow what is running: it was built against other "
                       "releases than this build of version %s",
@@ -234,6 +249,7 @@ enum kitsune__acceptance kitsune__check_image(const void *bytes, size_t size,
         return KITSUNE__RELEASE_REFUSED;
     memcpy(release->program, identity.program, sizeof release->program);
     memcpy(release->version, identity.version, sizeof release->version);
+    kitsune__check_name_version(release, &identity);
     if (running)
         acceptance = compare_with_running(&identity, running, release, problem);
     if (acceptance == KITSUNE__RELEASE_REFUSED ||

@@ -21,7 +21,7 @@
 
 enum kitsune__acceptance {
     KITSUNE__RELEASE_ACCEPTED,
-    KITSUNE__RELEASE_IS_RUNNING, /* the very build that runs */
+    KITSUNE__RELEASE_IS_RUNNING, /* the very build that runs, or one of the same program */
     KITSUNE__RELEASE_REFUSED
 };
 
@@ -44,6 +44,13 @@ enum kitsune__acceptance kitsune__check_image(const void *image, size_t size,
                                               const struct kitsune__running *running,
                                               struct kitsune__running *release,
                                               struct kitsune__problem *problem);
+
+/* Non-zero if a release of this identity can follow what is running. */
+int kitsune__check_follows(const struct kitsune_identity *identity,
+                           const struct kitsune__running *running);
+/* Fills in `version_id` when `build_id` is. */
+void kitsune__check_name_version(struct kitsune__running *release,
+                                 const struct kitsune_identity *identity);
 
 /* Writes a path to `path` under which libc loads `fd` and which it has not seen before in this process:
  * libc takes two objects of equal path for one, though the descriptor's number is another file by now. */

@@ -500,6 +500,8 @@ static void answer_status(struct helper *helper, int index,
     MEMBER_ARRAY(helper, "program", control->running.program);
     MEMBER_ARRAY(helper, "version", control->running.version);
     member_hex(helper, "build_id", control->running.build_id, sizeof control->running.build_id);
+    member_hex(helper, "version_id", control->running.version_id,
+               sizeof control->running.version_id);
     member_number(helper, "started", (uint64_t)control->started);
     member_number(helper, "since", (uint64_t)control->running_since);
     member_text(helper, "state", state_word(control), 64);

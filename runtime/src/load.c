@@ -16,7 +16,6 @@
 #include "log.h"
 #include "platform.h"
 #include "plugins.h"
-#include "request.h"
 #include "table.h"
 #include "trust.h"
 
@@ -74,6 +73,17 @@ void kitsune__image_forget(struct kitsune__image *image) {
             kitsune__load_tell();
             return;
         }
+}
+
+struct kitsune__running kitsune__image_names(const struct kitsune__image *image) {
+    const struct kitsune_identity *identity = image->release->identity;
+    struct kitsune__running names;
+    memset(&names, 0, sizeof names);
+    memcpy(names.program, identity->program, sizeof names.program);
+    memcpy(names.version, identity->version, sizeof names.version);
+    memcpy(names.build_id, image->build_id, sizeof names.build_id);
+    kitsune__check_name_version(&names, identity);
+    return names;
 }
 
 /* ---- what the dynamic linker knows of an image --------------------------------------------- */
@@ -153,11 +163,8 @@ static uint32_t check_form(const struct kitsune_release *release, char *reason, 
 }
 
 static int is_parent(const struct kitsune_identity *identity, const struct kitsune__image *image) {
-    for (uint32_t index = 0; image->has_build_id && index < identity->parent_count && index < 16;
-         index++)
-        if (memcmp(identity->parents[index], image->build_id, KITSUNE_BUILD_ID_SIZE) == 0)
-            return 1;
-    return 0;
+    struct kitsune__running names = kitsune__image_names(image);
+    return image->has_build_id && kitsune__check_follows(identity, &names);
 }
 
 /* Whether the release may follow the running one. */

@@ -14,6 +14,7 @@
 
 #include "kitsune_abi.h"
 #include "outcome.h"
+#include "request.h"
 
 struct kitsune__image {
     const struct kitsune_release *release;
@@ -35,6 +36,8 @@ struct kitsune__image *kitsune__image_incoming(void);
 struct kitsune__image *kitsune__image_at(const void *address);
 /* Head of the list of all loaded images, newest first. */
 struct kitsune__image *kitsune__images(void);
+/* What an image is. */
+struct kitsune__running kitsune__image_names(const struct kitsune__image *image);
 /* Takes an image out of the list and frees the structure; retire, after it has closed the handle. */
 void kitsune__image_forget(struct kitsune__image *image);
 

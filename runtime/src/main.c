@@ -32,16 +32,10 @@ static int refuse(const char *what, const char *why) {
 }
 
 static void start_channel(void) {
-    const struct kitsune__image *image = kitsune__image_current();
-    const struct kitsune_identity *identity = image->release->identity;
-    struct kitsune__running running;
+    struct kitsune__running running = kitsune__image_names(kitsune__image_current());
     char why[256];
-    memset(&running, 0, sizeof running);
-    memcpy(running.program, identity->program, sizeof running.program);
-    memcpy(running.version, identity->version, sizeof running.version);
-    memcpy(running.build_id, image->build_id, sizeof running.build_id);
     if (kitsune__request_start(&running, why, sizeof why) != 0)
-        kitsune__log("%s cannot be updated from outside: %s", identity->program, why);
+        kitsune__log("%s cannot be updated from outside: %s", running.program, why);
     kitsune__load_tell();
 }
 

@@ -77,15 +77,6 @@ void kitsune__quiesce_set_base(void *stack_address) {
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
-static struct kitsune__running running_of(const struct kitsune__image *image) {
-    struct kitsune__running running;
-    memset(&running, 0, sizeof running);
-    memcpy(running.program, image->release->identity->program, sizeof running.program);
-    memcpy(running.version, image->release->identity->version, sizeof running.version);
-    memcpy(running.build_id, image->build_id, sizeof running.build_id);
-    return running;
-}
-
 /* By type, until `answer` tells it; filled before the engine ends. */
 static struct {
     uint32_t count;
@@ -139,7 +130,7 @@ static void note_types(const struct kitsune__xf_statistics *statistics) {
 
 static void answer(const struct kitsune__verdict *verdict) {
     struct kitsune__outcome outcome;
-    struct kitsune__running running = running_of(kitsune__image_current());
+    struct kitsune__running running = kitsune__image_names(kitsune__image_current());
     memset(&outcome, 0, sizeof outcome);
     outcome.committed = verdict->code == KITSUNE__COMMITTED;
     outcome.begun = outcome.committed || verdict->rollback_ns != 0;

@@ -34,6 +34,8 @@ struct kitsune__running {
     char program[64];
     char version[64];
     uint8_t build_id[KITSUNE_BUILD_ID_SIZE];
+    /* That of the version's own release: `build_id`, unless a way back led here. */
+    uint8_t version_id[KITSUNE_BUILD_ID_SIZE];
 };
 
 /* Bits of `kitsune_gate.pending`: why an update point leaves its fast path. */

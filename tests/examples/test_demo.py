@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_demo_updates_twice_and_refuses_what_is_broken() -> None:
+def test_demo_updates_goes_back_and_refuses_what_is_broken() -> None:
     demo = ROOT / "examples/kvd/demo.py"
     options = ["--keys", "5000", "--clients", "2", "--seconds", "0.5"]
     done = subprocess.run(
@@ -18,7 +18,9 @@ def test_demo_updates_twice_and_refuses_what_is_broken() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^2\.0 +updated +\d[\d,]+ ", done.stdout, re.M), done.stdout
-    assert re.search(r"^3\.0 +updated +\d[\d,]+ ", done.stdout, re.M)
+    assert len(re.findall(r"^[23]\.0 +updated +\d[\d,]+ ", done.stdout, re.M)) == 4
+    assert re.search(r"^1\.0 +gone back +\d[\d,]+ ", done.stdout, re.M)
+    assert re.search(r"^2\.0 +gone back +\d[\d,]+ ", done.stdout, re.M)
     assert re.search(r"^3\.1-crashes +rolled back \(K354\)", done.stdout, re.M)
     assert re.search(r"^3\.1-exits +rolled back \(K357\)", done.stdout, re.M)
     assert "failed: 0; keys wrong or lost: 0" in done.stdout
