@@ -16,19 +16,24 @@ import itertools
 import json
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from kitsune_tool import elf, files, toolchain
-from kitsune_tool.errors import KitsuneError, Location
+from kitsune_tool.errors import KitsuneError
 from kitsune_tool.linked import Recipe
 
 NAME = "linked-from.tar.gz"
 """The file's name beside a release."""
 _RECIPE = "recipe.json"
 _LEVEL = 6
+
+
+class Unusable(Exception):
+    """What a release was linked from cannot be had; the text tells it in front of a path."""
 
 
 def pack(recipe: Recipe, archiver: str) -> bytes:
@@ -50,7 +55,7 @@ def pack(recipe: Recipe, archiver: str) -> bytes:
 def unpack(path: Path, place: Path, directory: Path) -> Recipe:
     """Unpack an archive into `place` and return what it says; options count from `directory`.
 
-    Raises K314 if it is not there, or is damaged.
+    Raises `Unusable` if it is not there, or is damaged.
     """
     try:
         with tarfile.open(path, "r:gz") as tar:
@@ -59,20 +64,9 @@ def unpack(path: Path, place: Path, directory: Path) -> Recipe:
             inputs = [_input(tar, members, word, place) for word in said["inputs"]]
             return Recipe(directory, tuple(map(str, said["compiler"])), tuple(inputs))
     except FileNotFoundError as error:
-        why = f"there is no {NAME} beside it"
-        raise _unusable(path, why) from error
-    except (OSError, EOFError, tarfile.TarError, ValueError, KeyError, TypeError) as error:
-        raise _unusable(path, f"{NAME} beside it is damaged") from error
-
-
-def _unusable(path: Path, why: str) -> KitsuneError:
-    return KitsuneError(
-        "K314",
-        f"what the release was linked from is not known: {why}",
-        at=Location(files.shown(path.parent)),
-        hint="take the directory from a backup; a version that was released before ways back were\n"
-        "known cannot be gone back to: write 'back: false' at the version that follows it",
-    )
+        raise Unusable("there is no") from error
+    except (OSError, EOFError, tarfile.TarError, zlib.error, ValueError, LookupError) as error:
+        raise Unusable("damaged is") from error
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -126,9 +126,7 @@ def _ways_back(work: _Work, linked: Path) -> Iterator[_Work]:
         revisions.provide(version)
         place = work.directory / store.BACK / name
         place.mkdir(parents=True)
-        found = ingredients.unpack(
-            own.parent / ingredients.NAME, place / "inputs", request.directory
-        )
+        found = _ingredients_of(own, place / "inputs", request)
         back = Request(
             manifest=request.manifest,
             version=version,
@@ -139,6 +137,24 @@ def _ways_back(work: _Work, linked: Path) -> Iterator[_Work]:
             directory=found.directory,
         )
         yield _Work(back, place, _Back(later, own))
+
+
+def _ingredients_of(own: Path, place: Path, request: Request) -> Recipe:
+    """Return what a parent was linked from. Raises K314."""
+    path = own.parent / ingredients.NAME
+    try:
+        return ingredients.unpack(path, place, request.directory)
+    except ingredients.Unusable as error:
+        back = request.version.back
+        assert back is not None
+        raise KitsuneError(
+            "K314",
+            f"nothing can lead back to {files.shown(own)}: {error} {files.shown(path)}",
+            at=back.at,
+            source_line=back.line,
+            hint="what a release was linked from lies beside it since it was made: take it from a\n"
+            "backup, or leave 'back' out",
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,11 +366,15 @@ class _Work:
             return
         own = self.back.own
         if program.layout_digest(new) != program.layout_digest(objects.read_program(own)):
+            back = self.back.later.back
+            assert back is not None
             raise KitsuneError(
                 "K315",
-                f"what {new.version} was linked from is not what its release was made of",
-                at=Location(files.shown(own.parent)),
-                hint=f"take {ingredients.NAME} from a backup",
+                f"{files.shown(own.parent / ingredients.NAME)} is of another program than "
+                f"{files.shown(own)}",
+                at=back.at,
+                source_line=back.line,
+                hint="it is what that release was linked from: take it from a backup",
             )
 
     def install(self, made: _Made) -> None:

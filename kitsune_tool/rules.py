@@ -111,11 +111,15 @@ def parse_rules(sources: Iterable[RuleSource], preambles: Iterable[Preamble] = (
 
 
 def turned_round(source: RuleSource) -> RuleSource:
-    """Return a rename for the step in the other direction; one that cannot be read as it is."""
+    """Return a rename for the step in the other direction; one that cannot be read as it is.
+
+    Like a standing one, it gives way to what is written for that step.
+    """
     both = [split_label(label) for label in source.labels]
-    labels = (each and f"{each[1]} -> {each[0]}" for each in both)
-    pairs = zip(labels, source.labels, strict=True)
-    return dataclasses.replace(source, labels=tuple(turned or label for turned, label in pairs))
+    turned_labels = (each and f"{each[1]} -> {each[0]}" for each in both)
+    pairs = zip(turned_labels, source.labels, strict=True)
+    labels = tuple(turned or label for turned, label in pairs)
+    return dataclasses.replace(source, labels=labels, standing=True)
 
 
 def _rule(source: RuleSource, label: str, at: Location, number: int) -> Rule:

@@ -91,7 +91,7 @@ class Description:
                 "K220",
                 "not the description of a release",
                 at=Location(files.shown(path)),
-                hint="a release in the store has release.json and reports beside its .so;\n"
+                hint="a release in the store consists of its .so, release.json and three reports;\n"
                 "take the directory from a backup",
             ) from error
 

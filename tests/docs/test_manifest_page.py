@@ -36,7 +36,7 @@ def test_an_example_is_a_manifest(example: str, tmp_path: Path) -> None:
 
 
 def test_the_examples_are_found() -> None:
-    assert len(EXAMPLES) == 8
+    assert len(EXAMPLES) == 10
 
 
 OPTIONS = {field.name for field in dataclasses.fields(config.Options)} - {"switches"}

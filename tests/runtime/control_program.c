@@ -390,6 +390,7 @@ static void set_running(char **texts) {
     strcpy(running.version, texts[1]);
     for (int i = 0; i < KITSUNE_BUILD_ID_SIZE; i++)
         sscanf(texts[2] + 2 * i, "%2hhx", &running.build_id[i]);
+    memcpy(running.version_id, running.build_id, sizeof running.version_id);
 }
 
 int main(int count, char **arguments) {

@@ -53,7 +53,7 @@ def test_the_chain_from_nothing_is_in_the_store(project: Project) -> None:
     for version in ("1.0", "2.0"):
         names = {path.name for path in project.store(version).iterdir()}
         reports = {"report.txt", "report.json", "report.html"}
-        assert names == {"counter.so", "release.json", *reports}
+        assert names == {"counter.so", "release.json", "linked-from.tar.gz", *reports}
     described = json.loads((project.store("2.0") / "release.json").read_text())
     first = objects.build_id(project.store("1.0") / "counter.so").hex()
     assert described["parents"] == [{"version": "1.0", "build_id": first}]
@@ -150,7 +150,7 @@ def test_cleaning_leaves_the_tree_as_found_and_the_store_alone(project: Project)
     before = project.files()
     project.scons("build", "release-chain").ok()
     released = {name: data for name, data in project.files().items() if "releases/" in name}
-    assert len(released) == 10
+    assert len(released) == 12
     project.scons("-c").ok()
     assert project.files() == before | released
 
@@ -272,3 +272,22 @@ def test_any_build_tool_can_do_it_with_the_commands_alone(project: Project) -> N
     subprocess.run(["sh", "-ec", script], cwd=project.place, env=environment, check=True)
     program = objects.read_program(project.store("1.0") / "counter.so")
     assert [variable.key for variable in program.variables] == ["counter.c/counter"]
+
+
+def test_a_way_back_is_built_and_put_into_the_store(released: Project) -> None:
+    """Also for a version that is in the store already; then nothing is done a second time."""
+    released.replace("kitsune.yaml", "code: $out = 1;\n", "code: $out = 1;\n    back: true\n")
+    before = released.files()
+    done = released.scons("update-release").ok().done
+    assert [line for line in done if line.startswith(("LINK", "PUBLISH"))] == [
+        "LINK build/kitsune/counter/2.0/counter.so",
+        "PUBLISH 2.0",
+    ]
+    assert "counter 2.0 back to 1.0 released as releases/counter/@back/2.0/1.0/counter.so" in done
+    after = released.files()
+    unchanged = [name for name in before if name.startswith("releases/")]
+    assert all(before[name] == after[name] for name in unchanged)
+    assert "build/kitsune/counter/2.0/back/1.0/counter.so" in after
+    assert released.scons("update-release").ok().done == ["scons: `update-release' is up to date."]
+    released.scons("-c", "update-release").ok()
+    assert not [name for name in released.files() if "/back/" in name and "build" in name]

@@ -1,0 +1,7 @@
+#include <kitsune.h>
+
+int main(void)
+{
+    kitsune_update("main");
+    return 0;
+}

@@ -1,0 +1,9 @@
+#include <kitsune.h>
+
+static int state;
+
+int main(void)
+{
+    kitsune_update("main");
+    return state;
+}
