@@ -10,6 +10,7 @@ directory of the build. The same inputs give the same bytes.
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import itertools
@@ -40,8 +41,9 @@ def pack(recipe: Recipe, archiver: str) -> bytes:
     """Return the archive. `archiver` makes an ordinary archive of a thin one, which names files
     that are not kept.
     """
+    recipe = dataclasses.replace(recipe, inputs=tuple(toolchain.expanded(recipe.inputs)))
     packer = _Packer(recipe, archiver)
-    inputs = [packer.input(word) for word in toolchain.expanded(recipe.inputs)]
+    inputs = [packer.input(word) for word in recipe.inputs]
     text = json.dumps({"compiler": recipe.compiler, "inputs": inputs}, indent=1)
     unzipped = io.BytesIO()
     with tarfile.open(fileobj=unzipped, mode="w") as tar:
