@@ -139,7 +139,10 @@ static int all_parked(void) {
 
 static int is_untracked(void *context, int tid) {
     (void)context;
-    return tid != kitsune__main_thread->tid && kitsune__thread_of(tid) == NULL ? tid : 0;
+    return tid != kitsune__main_thread->tid && kitsune__thread_of(tid) == NULL &&
+                   !kitsune__thread_is_sanitizers(tid)
+               ? tid
+               : 0;
 }
 
 /* A thread that is not tracked: 0 if there is none. */
@@ -181,8 +184,10 @@ static uint32_t await_all(uint64_t deadline) {
     uint64_t pause = FIRST_KICK_NS;
     for (;;) {
         uint32_t seen = __atomic_load_n(arrivals, __ATOMIC_SEQ_CST);
-        if (all_parked())
+        if (all_parked()) {
+            kitsune__park_meet();
             return 0;
+        }
         if (__atomic_load_n(&unplaced, __ATOMIC_SEQ_CST) > 0)
             return KITSUNE__NO_MEMORY;
         if (kitsune__now_ns() >= deadline)

@@ -12,6 +12,7 @@
 
 #include "park.h"
 #include "platform.h"
+#include "sanitizer.h"
 #include "snapshot.h"
 
 #define NS_PER_S 1000000000ull
@@ -398,7 +399,7 @@ static void catch_signals(struct journal *of) {
     sigfillset(&action.sa_mask);
     use_signal_stack(of);
     for (size_t index = 0; index < CAUGHT; index++)
-        sigaction(caught[index], &action, NULL);
+        kitsune__sigaction(caught[index], &action);
 }
 
 /* Notes what the kernel has and blocks everything. */
@@ -635,6 +636,7 @@ static void transaction(void *argument) {
         kitsune__snapshot_keep_area(exchange_of(of), place->rseq);
     kitsune__snapshot_keep_area(exchange_of(of), kitsune__rseq_area());
     take_snapshot(of);
+    kitsune__asan_stack(&of->stack);
     of->verdict.snapshot_ns = kitsune__now_ns() - of->begin_ns;
     catch_signals(of);
     unblock_caught();

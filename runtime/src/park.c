@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 
 #include "platform.h"
+#include "sanitizer.h"
 
 #define KERNEL_SET_SIZE 8
 #define RSEQ_FLAG_UNREGISTER 1
@@ -70,7 +71,15 @@ void *kitsune__berth_stack(struct kitsune__berth *place) {
     return place->memory + sizeof place->memory;
 }
 
+/* Where those meet that park, for ThreadSanitizer. */
+static char meeting;
+
+void kitsune__park_meet(void) {
+    kitsune__tsan_after(&meeting);
+}
+
 void kitsune__park_command(struct kitsune__berth *place, enum kitsune__command command) {
+    kitsune__tsan_before(&meeting);
     __atomic_store_n(&place->command, command, __ATOMIC_SEQ_CST);
     /* The thread may be gone by now, and its place with it: then this wakes nobody. */
     KITSUNE__SYSCALL(SYS_futex, &place->command, FUTEX_WAKE, 1);
@@ -97,6 +106,8 @@ void kitsune__park_wait(void *argument) {
     struct kitsune__berth *place = argument;
     for (;;) {
         uint32_t command = __atomic_exchange_n(&place->command, KITSUNE__STAY, __ATOMIC_SEQ_CST);
+        if (command != KITSUNE__STAY)
+            kitsune__tsan_after(&meeting);
         switch (command) {
         case KITSUNE__GO_BACK:
             kitsune__resume(&place->old, 1);
@@ -134,6 +145,7 @@ void kitsune__park(struct kitsune__berth *place, uint32_t *arrivals) {
     KITSUNE__SYSCALL(SYS_rt_sigpending, &place->pending, KERNEL_SET_SIZE);
     KITSUNE__SYSCALL(SYS_sigaltstack, 0, &place->altstack);
     kitsune__traits_save(&place->traits);
+    kitsune__tsan_before(&meeting);
     kitsune__suspend(&place->old, kitsune__berth_stack(place), arrive, &arrival);
     uint64_t mask = place->mask;
     kitsune__traits_restore(&place->traits);

@@ -93,6 +93,8 @@ void kitsune__park_call_off(const struct kitsune__berth *place);
  * be unmapped as soon as the value is there (platform_*.S). */
 void kitsune__tell_and_end(uint32_t *word, uint32_t value) __attribute__((noreturn));
 
+/* The calling thread found others parked: what they did comes before what it does. */
+void kitsune__park_meet(void);
 /* Any context. */
 void kitsune__park_command(struct kitsune__berth *place, enum kitsune__command command);
 int kitsune__park_is_parked(const struct kitsune__berth *place);

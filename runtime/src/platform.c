@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -221,4 +223,30 @@ size_t kitsune__format(char *buffer, size_t size, const char *format, ...) {
     size_t length = kitsune__formatv(buffer, size, format, arguments);
     va_end(arguments);
     return length;
+}
+
+/* ---- signals ------------------------------------------------------------------------------- */
+
+/* As the kernel has it on x86-64 and AArch64. */
+struct kernel_action {
+    void *handler;
+    uint64_t flags;
+    void *restorer;
+    uint64_t mask;
+};
+
+int kitsune__sigaction(int number, const struct sigaction *action) {
+    struct kernel_action installed;
+    if (sigaction(number, action, NULL) != 0)
+        return -1;
+    /* What is there now has libc's way back from a handler. */
+    long error = KITSUNE__SYSCALL(SYS_rt_sigaction, number, 0, &installed, sizeof installed.mask);
+    memcpy(&installed.handler, &action->sa_handler, sizeof installed.handler);
+    installed.flags =
+        (installed.flags & ~(uint64_t)(SA_RESTART | SA_NODEFER)) | (unsigned)action->sa_flags;
+    memcpy(&installed.mask, &action->sa_mask, sizeof installed.mask);
+    if (error == 0)
+        error = KITSUNE__SYSCALL(SYS_rt_sigaction, number, &installed, 0, sizeof installed.mask);
+    errno = error < 0 ? (int)-error : errno;
+    return error < 0 ? -1 : 0;
 }

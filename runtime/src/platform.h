@@ -28,6 +28,10 @@ int kitsune__under_valgrind(void);
 /* Calls `visit` for each thread of this process, from /proc, until it returns non-zero, which is then
  * returned; -1 if /proc cannot be read. */
 int kitsune__each_thread(int (*visit)(void *context, int tid), void *context);
+/* sigaction(2) past a sanitizer that stands in for libc and delivers signals when it pleases. Returns 0, or
+ * -1 with errno set. */
+struct sigaction;
+int kitsune__sigaction(int number, const struct sigaction *action);
 /* Number of threads of this process, from /proc; -1 if that cannot be read. */
 int kitsune__thread_count(void);
 /* Opens a file below /proc also after chroot, as long as the descriptor kept for it is there.

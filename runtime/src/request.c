@@ -455,7 +455,7 @@ static int install_handler(void) {
         action.sa_flags = program_action.sa_flags & (SA_RESTART | SA_NODEFER);
     }
     action.sa_flags |= SA_SIGINFO | SA_ONSTACK;
-    return sigaction(SIGURG, &action, NULL);
+    return kitsune__sigaction(SIGURG, &action);
 }
 
 int kitsune__kick_sigaction(const struct sigaction *action, struct sigaction *previous) {

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "platform.h"
 #include "registry.h"
+#include "sanitizer.h"
 #include "thread.h"
 #include "wrap_signal.h"
 
@@ -168,6 +169,7 @@ static void start_thread(void *argument) {
     struct kitsune__thread *thread = argument;
     const void *start;
     memcpy(&start, &thread->info.start_fun, sizeof start);
+    kitsune__asan_stack(&thread->place->stack);
     kitsune__journal_phase(KITSUNE__PHASE_THREAD, name_of(thread));
     kitsune__thread_run(thread, start, thread->info.arg);
 }

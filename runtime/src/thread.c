@@ -13,6 +13,7 @@
 #include "journal.h"
 #include "log.h"
 #include "platform.h"
+#include "sanitizer.h"
 
 /* Room for the frame of run_thread. */
 #define BASE_ROOM 2048
@@ -265,11 +266,37 @@ static void use_one_heap(void) {
         mallopt(M_ARENA_MAX, 1);
 }
 
+static pid_t sanitizers_thread; /* 0: none */
+
+int kitsune__thread_is_sanitizers(pid_t tid) {
+    return tid == sanitizers_thread;
+}
+
+static int is_another(void *context, int tid) {
+    (void)context;
+    return tid != first_thread.tid ? tid : 0;
+}
+
+static void *do_nothing(void *argument) {
+    return argument;
+}
+
+/* ThreadSanitizer starts one with the program's first. */
+static void note_sanitizers_thread(void) {
+    pthread_t thread;
+    if (!kitsune__under_tsan() || pthread_create(&thread, NULL, do_nothing, NULL) != 0)
+        return;
+    pthread_join(thread, NULL);
+    int found = kitsune__each_thread(is_another, NULL);
+    sanitizers_thread = found > 0 ? found : 0;
+}
+
 void kitsune__threads_start(void) {
     kitsune__self = kitsune__main_thread;
     first_thread.tid = (pid_t)KITSUNE__SYSCALL(SYS_gettid);
     first_thread.id = pthread_self();
     use_one_heap();
+    note_sanitizers_thread();
     has_key = pthread_key_create(&key, on_end) == 0 && pthread_setspecific(key, &first_thread) == 0;
     if (!has_key)
         kitsune__log("threads cannot be followed to their end");

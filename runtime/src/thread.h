@@ -75,6 +75,8 @@ void kitsune__threads_start(void);
 void kitsune__threads_lock(void);
 void kitsune__threads_unlock(void);
 struct kitsune__thread *kitsune__threads(void);
+/* Whether it is ThreadSanitizer's own, which needs no update point. */
+int kitsune__thread_is_sanitizers(pid_t tid);
 /* The tracked thread of this id; NULL: none. */
 struct kitsune__thread *kitsune__thread_of(pid_t tid);
 

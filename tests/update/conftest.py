@@ -119,6 +119,10 @@ class Server:
         """Return the environment of commands that are to find the server."""
         return environment(self._directory)
 
+    def wait(self) -> int:
+        """Wait until it has ended by itself; return its exit status."""
+        return self._process.wait(ANSWER_TIMEOUT_S)
+
     def is_running(self) -> bool:
         """Tell whether the process that was started is still there."""
         return self._process.poll() is None

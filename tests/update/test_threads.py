@@ -273,7 +273,7 @@ def test_a_thread_that_loops_is_named_with_its_function(
     assert server.ask("stop") == "2 of 2"
 
 
-LOOP = "for (volatile int forever = 1; forever && !__atomic_load_n(&stopping"
+LOOP = "for (volatile int forever = 1; forever && !LOAD(stopping)"
 
 
 def line_of(text: str, after: str = "") -> int:

@@ -7,6 +7,7 @@
  *   fail HOW     what a new version's thread does before its update point; "main HOW": its main
  *   hold         the lock that threads of kind "mutex" take is held from now on
  *   held         prints whether somebody else holds it
+ *   mistake WHAT one that a sanitizer sees: "race", "overflow"
  *   library      a thread that libc makes
  *   cancel N     cancels a thread and joins it; prints whether its cleanup handler ran
  *   entry KIND   a way to wait without a thread
@@ -36,6 +37,10 @@
 #include <unistd.h>
 
 #include "serve.h"
+
+/* Of what one thread writes and another reads. */
+#define LOAD(what) __atomic_load_n(&(what), __ATOMIC_RELAXED)
+#define STORE(what, value) __atomic_store_n(&(what), value, __ATOMIC_RELAXED)
 
 #define WORKERS_MAX 64
 
@@ -117,7 +122,7 @@ static unsigned long wait_condition(struct worker *worker)
     unsigned long taken;
 
     pthread_mutex_lock(&worker->mutex);
-    while (worker->pending == 0 && !stopping && !kitsune_update_requested())
+    while (worker->pending == 0 && !LOAD(stopping) && !kitsune_update_requested())
         pthread_cond_wait(&worker->condition, &worker->mutex);
     taken = worker->pending;
     worker->pending = 0;
@@ -225,7 +230,7 @@ static unsigned long wait_for(struct worker *worker)
     if (!strcmp(kind, "fork"))
         return make_child();
     if (!strcmp(kind, "loop"))
-        for (volatile int forever = 1; forever && !__atomic_load_n(&stopping, __ATOMIC_RELAXED);)
+        for (volatile int forever = 1; forever && !LOAD(stopping);)
             continue;
     if (!strcmp(kind, "nanosleep"))
         nanosleep(&hour, NULL);
@@ -278,12 +283,12 @@ static void note_ids(struct worker *worker)
 
     if (worker->tid == 0) {
         worker->tid = tid;
-        worker->id = pthread_self();
+        STORE(worker->id, pthread_self());
         own_note = worker->kind;
     }
-    if (worker->tid != tid || !pthread_equal(worker->id, pthread_self()) ||
+    if (worker->tid != tid || !pthread_equal(LOAD(worker->id), pthread_self()) ||
         own_note != worker->kind)
-        worker->is_other = 1;
+        STORE(worker->is_other, 1);
 }
 
 static void serve_until_stopped(struct worker *worker)
@@ -293,16 +298,16 @@ static void serve_until_stopped(struct worker *worker)
             return;
         fail_now(failure);
     }
-    while (!stopping) {
+    while (!LOAD(stopping)) {
         kitsune_update("worker");
 #if VERSION >= 2
         kitsune_update("other");
 #endif
         note_ids(worker);
         unsigned long events = wait_for(worker);
-        worker->events += events;
+        STORE(worker->events, worker->events + events);
         own_events += events;
-        worker->local_events = own_events;
+        STORE(worker->local_events, own_events);
     }
 }
 
@@ -366,7 +371,7 @@ static void poke(struct worker *worker)
         __atomic_fetch_add(&worker->word, 1, __ATOMIC_SEQ_CST);
         syscall(SYS_futex, &worker->word, FUTEX_WAKE_PRIVATE, 1);
     } else if (!strcmp(worker->kind, "sigwait")) {
-        pthread_kill(worker->id, SIGUSR1);
+        pthread_kill(LOAD(worker->id), SIGUSR1);
     } else if (takes_bytes(worker->kind) && write(worker->ends[1], "x", 1) != 1) {
         perror("write");
     }
@@ -377,7 +382,7 @@ static void wake(struct worker *worker)
     poke(worker);
     if (!strcmp(worker->kind, "accept"))
         shutdown(worker->ends[0], SHUT_RDWR);
-    pthread_kill(worker->id, SIGUSR2);
+    pthread_kill(LOAD(worker->id), SIGUSR2);
 }
 
 static void stop(void)
@@ -385,7 +390,7 @@ static void stop(void)
     unsigned long sum = 0;
     void *result;
 
-    stopping = 1;
+    STORE(stopping, 1);
     for (int i = 0; i < worker_count; i++) {
         struct timespec soon;
 
@@ -395,7 +400,7 @@ static void stop(void)
             soon.tv_nsec += 10000000;
             soon.tv_sec += soon.tv_nsec / 1000000000;
             soon.tv_nsec %= 1000000000;
-        } while (pthread_timedjoin_np(workers[i].id, &result, &soon) != 0);
+        } while (pthread_timedjoin_np(LOAD(workers[i].id), &result, &soon) != 0);
         sum += result == (void *)workers[i].events;
     }
     printf("%lu of %d\n", sum, worker_count);
@@ -444,11 +449,36 @@ static void make_library_thread(void)
         perror("timer_create");
 }
 
+static int shared;
+
+static void *race(void *argument)
+{
+    for (int i = 0; i < 1000; i++)
+        ++*(volatile int *)&shared;
+    return argument;
+}
+
+static void make_mistake(const char *what)
+{
+    pthread_t thread;
+
+    if (!strcmp(what, "overflow")) {
+        char *block = malloc(8);
+
+        memset(block, 0, 8);
+        printf("%d\n", block[8 + shared]);
+        free(block);
+    } else if (pthread_create(&thread, NULL, race, NULL) == 0) {
+        race(NULL);
+        pthread_join(thread, NULL);
+    }
+}
+
 static void print_counts(void)
 {
     for (int i = 0; i < worker_count; i++)
-        printf("%s %lu %lu%s\n", workers[i].kind, workers[i].events, workers[i].local_events,
-               workers[i].is_other ? " other" : "");
+        printf("%s %lu %lu%s\n", workers[i].kind, LOAD(workers[i].events),
+               LOAD(workers[i].local_events), LOAD(workers[i].is_other) ? " other" : "");
 }
 
 static void answer(const char *word, const char *rest)
@@ -480,6 +510,8 @@ static void answer(const char *word, const char *rest)
         pthread_mutex_unlock(&held);
     else if (!strcmp(word, "held"))
         printf("%d\n", pthread_mutex_trylock(&held) != 0 || pthread_mutex_unlock(&held) != 0);
+    else if (!strcmp(word, "mistake"))
+        make_mistake(rest);
     else if (!strcmp(word, "library"))
         make_library_thread();
     else if (!strcmp(word, "version"))
