@@ -78,7 +78,7 @@ def spoilt(release: Path, spoil: Spoiler, target: Path) -> Path:
         identity = int(section["sh_offset"])
     data = bytearray(release.read_bytes())
     spoil(data, identity)
-    if len(data) >= IDENTITY_SIZE + identity: # the checksum is not what it shall be refused for
+    if len(data) >= IDENTITY_SIZE + identity:  # the checksum is not what it shall be refused for
         data = bytearray(seal.sealed(data, identity))
     target.write_bytes(data)
     return target
