@@ -158,6 +158,22 @@ class TypeTable:
             return f"{'const ' if const else ''}unsigned char {inner}[{size}]"
         return declare(self.world.types, instance.type, stars + inner, self.name_of, const=const)
 
+    def pointer_to(self, instance: Instance, name: str, *, const: bool = False) -> str:
+        """Return the declaration of a pointer to a value of this type."""
+        inner = f"(*{name})" if self._needs_brackets(instance) else f"*{name}"
+        return self.spell(instance, inner, const=const)
+
+    def unaligned_pointer_to(self, instance: Instance, name: str, *, const: bool = False) -> str:
+        """Declare a pointer to what a packed struct may hold, where the compiler expects it not."""
+        typedef = f"typedef {self.spell(instance, f'{name}_type')} __attribute__((aligned(1)))"
+        return f"{typedef}; {'const ' if const else ''}{name}_type *{name}"
+
+    def _needs_brackets(self, instance: Instance) -> bool:
+        if instance.stars:
+            return False
+        is_array = isinstance(self.world.node(instance), Array)
+        return is_array or self.bytes_of(instance.type) is not None
+
     def bytes_of(self, index: TypeIndex) -> int | None:
         """Return the size of a type that C cannot spell, None for others."""
         node = self.world.types[strip(self.world.types, index)]

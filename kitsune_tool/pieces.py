@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from kitsune_tool.definitions import place_text
 from kitsune_tool.pairs import Coded, Fields, Pair, Tagged, Words
 from kitsune_tool.rules import Rule
-from kitsune_tool.views import KEEP_INITIAL, Views
+from kitsune_tool.viewdata import KEEP_INITIAL, Views
 
 _KINDS = ("move", "patch", "visit", "map", "type", "parts", "old_tail", "new_tail")
 _PIECE = re.compile(

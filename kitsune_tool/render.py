@@ -13,7 +13,8 @@ from kitsune_tool.model import Program
 from kitsune_tool.planned import Plan
 from kitsune_tool.program import layout_digest
 from kitsune_tool.templates import environment
-from kitsune_tool.views import Views, make_views
+from kitsune_tool.viewdata import Views
+from kitsune_tool.views import make_views
 
 _LONGEST_NAME = 63
 """Of `program` and `version` in `struct kitsune_identity`."""

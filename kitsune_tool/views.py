@@ -11,23 +11,20 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from kitsune_tool import closed, expressions
-from kitsune_tool.allocators import Allocator
-from kitsune_tool.code import Use, closure_uses, expand, looked_up, squeezed, type_uses
-from kitsune_tool.compare import PlacedRule, type_place
-from kitsune_tool.definitions import Definitions, TypeTable, place_text
-from kitsune_tool.errors import KitsuneError, Location
-from kitsune_tool.model import Array, Enum, Function, FunctionSymbol, Pointer, Scalar, Variable
-from kitsune_tool.nearest import did_you_mean
+from kitsune_tool.code import looked_up
+from kitsune_tool.compare import type_place
+from kitsune_tool.definitions import TypeTable, place_text
+from kitsune_tool.errors import Location
+from kitsune_tool.model import Enum, Function, FunctionSymbol, Pointer, Scalar, Variable
+from kitsune_tool.names import Names
 from kitsune_tool.pairs import (
     Case,
     Coded,
-    Convert,
-    Copy,
     Each,
     Extent,
     Fields,
@@ -42,236 +39,27 @@ from kitsune_tool.pairs import (
 )
 from kitsune_tool.planned import Migration, Plan
 from kitsune_tool.resolve import Compound, Instance, Member, World
+from kitsune_tool.rulecode import RuleCode
+from kitsune_tool.viewdata import (
+    KEEP_INITIAL,
+    ClosureView,
+    EnumMapView,
+    ExtentView,
+    FunctionPairView,
+    FunctionView,
+    MacroView,
+    MigrationView,
+    PartView,
+    PreambleView,
+    Statement,
+    TailView,
+    TypeView,
+    UnitView,
+    Views,
+)
 
 Mode: TypeAlias = Literal["move", "patch", "visit"]
-KEEP_INITIAL = "_kitsune_keep_initial"
-"""The function of a variable that keeps its initial value."""
-
-_DOLLAR_WORDS = ("$in", "$out", "$base", "$oldtype", "$newtype", "$xform", "$gen")
 _INDICES = "ijklmnpqrstuvw"
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One statement of generated C.
-
-    `assign`: `target = value`; `copy`: `size` bytes from `value` to `target`; `call`: `value` with
-    arguments `target`; `store`: `value` to address `target`; `look`: `value` for its effect;
-    `loop`: `body` for `target` below `value`; `through`: `body` in a block; `words`: a pointer
-    within a union, by the helper `size`; `choose`: the first `when` of `body` that is true, where
-    `value`, if not empty, is what they call `tag`; `when`: `body` if `value`, empty for any;
-    `unknown`: the update ends, as `value` (a format) and `target` (its argument) say; `remark`:
-    only the comment.
-    """
-
-    kind: Literal[
-        "assign", "copy", "call", "store", "look", "loop", "through", "words", "choose", "when",
-        "unknown", "remark",
-    ]  # fmt: skip
-    target: str = ""
-    value: str = ""
-    size: str = ""
-    body: tuple[Statement, ...] = ()
-    comment: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ExtentView:
-    """How many bytes an object has that may be shorter or longer than its type.
-
-    It has all that stands before its last member: the `head`. `length` is over `in`.
-    """
-
-    old_name: str
-    new_name: str
-    old_pointer: str
-    length: str
-    old_head: str
-    new_head: str
-    old_type: str
-    new_type: str
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionView:
-    """A function over one old and one new value; `uses` are the names its body needs.
-
-    `extent`: where the old object ends early, the body reads zeroes.
-    """
-
-    name: str
-    comment: str
-    in_declaration: str
-    out_declaration: str
-    body: tuple[Statement, ...]
-    uses: frozenset[str]
-    result: str = "1"
-    """What the function of a variable returns: whether a value was migrated."""
-    extent: ExtentView | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PartView:
-    """An entry of a `struct kitsune_part` table, as C expressions."""
-
-    old_offset: str
-    new_offset: str
-    old_size: str
-    new_size: str
-    count: int
-    type: str
-    comment: str
-
-
-@dataclass(frozen=True, slots=True)
-class TailView:
-    """The functions that tell how long a flexible member is."""
-
-    old_name: str
-    new_name: str
-    old_pointer: str
-    length: str
-    old_offset: str
-    old_size: str
-    old_element: str
-    new_element: str
-
-
-@dataclass(frozen=True, slots=True)
-class TypeView:
-    """A `struct kitsune_type`. `transform` and `visit` are empty for NULL."""
-
-    ident: str
-    user_name: str
-    comment: str
-    old_size: str
-    new_size: str
-    new_align: int
-    how: Literal["KITSUNE_IN_PLACE", "KITSUNE_MOVE"]
-    transform: str
-    visit: str
-    parts: tuple[PartView, ...]
-    embedded: bool
-    pooled: bool
-    tail: TailView | None
-    extent: ExtentView | None
-    allocator: Allocator | None
-
-
-@dataclass(frozen=True, slots=True)
-class EnumMapView:
-    """A function that maps the values of an enum."""
-
-    name: str
-    old: str
-    new: str
-    user_name: str
-    cases: tuple[tuple[str, int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class MigrationView:
-    """An entry of the table of variables; empty texts are NULL."""
-
-    comment: str
-    new_key: str
-    old_key: str
-    type: str
-    migrate: str
-    flags: str
-
-
-@dataclass(frozen=True, slots=True)
-class RuleView:
-    """A rule's function. `lines` are its code, the first one at `line` of `file`."""
-
-    name: str
-    label: str
-    at: str
-    base: str
-    input: str
-    output: str
-    file: str
-    line: int
-    code: str
-
-
-@dataclass(frozen=True, slots=True)
-class ClosureView:
-    """The closure that a `$xform` or `$gen` in a rule's code becomes; `text` names the types."""
-
-    name: str
-    text: str
-    type: str
-    move: str
-    depth: Literal["KITSUNE__DEEP", "KITSUNE__SHALLOW"]
-    old_size: int
-    new_size: int
-
-
-@dataclass(frozen=True, slots=True)
-class MacroView:
-    """A macro of the preamble that an expression names; `file` and `line` are the expression's."""
-
-    name: str
-    file: str
-    line: int
-
-
-@dataclass(frozen=True, slots=True)
-class PreambleView:
-    """C text of the manifest in front of the rules."""
-
-    file: str
-    line: int
-    text: str
-
-
-@dataclass(slots=True)
-class UnitView:
-    """What goes into one generated file: it belongs to the variables of one unit."""
-
-    file: str
-    source: str
-    functions: list[FunctionView] = field(default_factory=list)
-    migrations: list[FunctionView] = field(default_factory=list)
-    types: list[TypeView] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionPairView:
-    """An entry of the table of functions; `symbol` is the new one's name, empty for none."""
-
-    old_key: str
-    new_key: str
-    symbol: str
-    ident: str
-    comment: str
-
-
-@dataclass(frozen=True, slots=True)
-class Views:
-    """All that is generated for one step from version to version."""
-
-    old: Definitions
-    new: Definitions
-    units: tuple[UnitView, ...]
-    enums: tuple[EnumMapView, ...]
-    rules: tuple[RuleView, ...]
-    closures: tuple[ClosureView, ...]
-    preambles: tuple[PreambleView, ...]
-    macros: tuple[MacroView, ...]
-    migrations: tuple[MigrationView, ...]
-    by_hand: tuple[str, ...]
-    """The program's own transformers."""
-    symbols: tuple[tuple[str, str], ...]
-    """Keys and names of functions that must be found by key, though no address is taken."""
-    functions: tuple[FunctionPairView, ...]
-    update_points: tuple[tuple[str, str], ...]
-    old_layout_digest: int
-    flags: str
-    idents: Mapping[int, str] = field(default_factory=dict)
-    """What is in the names of what is generated for a pair, by its number."""
 
 
 def make_views(plan: Plan) -> Views:
@@ -281,12 +69,17 @@ def make_views(plan: Plan) -> Views:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """An old and a new value in generated C: lvalues and addresses."""
+    """An old and a new value in generated C: lvalues and addresses. `mode` is what is done there,
+    `depth` how many loops are around it, `owner` the struct to which `self` refers.
+    """
 
-    old: str
-    new: str
-    old_address: str
-    new_address: str
+    mode: Mode
+    old: str = "(*in)"
+    new: str = "(*out)"
+    old_address: str = "in"
+    new_address: str = "out"
+    depth: int = 0
+    owner: Compound | None = None
 
     def member(self, step: Step) -> _Place:
         """Return the place of a member. One without a name is reached by its offset, and its
@@ -295,21 +88,22 @@ class _Place:
         if not step.new.name or step.old is None:
             old = f"(const char *){self.old_address} + {step.old.offset if step.old else 0}"
             new = f"(char *){self.new_address} + {step.new.offset}"
-            return _Place(self.old, self.new, old, new)
-        old, new = (_dotted(self.old, step.old.name), _dotted(self.new, step.new.name))
-        return _Place(old, new, f"&{old}", f"&{new}")
+            return dataclasses.replace(self, old_address=old, new_address=new)
+        return self._at(_dotted(self.old, step.old.name), _dotted(self.new, step.new.name))
 
     def element(self, index: str) -> _Place:
         """Return the place of an array's element."""
-        old, new = f"{self.old}[{index}]", f"{self.new}[{index}]"
-        return _Place(old, new, f"&{old}", f"&{new}")
+        inner = dataclasses.replace(self, depth=self.depth + 1)
+        return inner._at(f"{self.old}[{index}]", f"{self.new}[{index}]")
+
+    def _at(self, old: str, new: str) -> _Place:
+        return dataclasses.replace(
+            self, old=old, new=new, old_address=f"&{old}", new_address=f"&{new}"
+        )
 
 
 def _dotted(value: str, member: str) -> str:
     return f"{value[2:-1]}->{member}" if value in {"(*in)", "(*out)"} else f"{value}.{member}"
-
-
-_WHOLE = _Place("(*in)", "(*out)", "in", "out")
 
 
 class _Maker:
@@ -319,20 +113,22 @@ class _Maker:
         self.plan = plan
         self.old = TypeTable(plan.old, "old")
         self.new = TypeTable(plan.new, "new")
+        self.names = Names(plan, self.new)
+        self.rules = RuleCode(plan, self.old, self.new, self.names)
         self.units: dict[str, UnitView] = {}
         self.enums: dict[tuple[int, int], EnumMapView] = {}
-        self.rules: dict[Any, RuleView] = {}
-        self.rule_names: set[str] = set()
         self.macros: dict[str, MacroView] = {}
-        self.idents: set[str] = set()
         self.by_hand: dict[str, FunctionSymbol] = {}
-        self.pair_idents: dict[Any, str] = {}
         self.types: dict[Any, str] = {}
         self.functions: set[tuple[str, Any]] = set()
         self.misplaced = self._find_misplaced()
-        self.pointed = {self.shape(p): p for p in plan.pairs if p.pointed and self._is_object(p)}
+        self.pointed = {
+            self.names.shape(p): p for p in plan.pairs if p.pointed and self._is_object(p)
+        }
         self.pointed_types = {
-            self._types(p): p for p in self.pointed.values() if isinstance(p.op, Words | Tagged)
+            self.names.types_of(p): p
+            for p in self.pointed.values()
+            if isinstance(p.op, Words | Tagged)
         }
 
     def run(self) -> Views:
@@ -344,7 +140,7 @@ class _Maker:
             new=self.new.definitions(),
             units=tuple(self.units.values()),
             enums=tuple(self.enums.values()),
-            rules=tuple(self.rules.values()),
+            rules=tuple(self.rules.made.values()),
             closures=closures,
             preambles=tuple(
                 PreambleView(p.at.file, p.at.line, p.text) for p in self.plan.rules.preambles
@@ -357,11 +153,7 @@ class _Maker:
             update_points=self.plan.update_point_renames,
             old_layout_digest=self.plan.old_layout_digest,
             flags=self._flags(),
-            idents={
-                pair.number: self.pair_idents[shape]
-                for pair in self.plan.pairs
-                if (shape := self.shape(pair)) in self.pair_idents
-            },
+            idents=self.names.made(self.plan.pairs),
         )
 
     def _need_basic(self) -> None:
@@ -377,49 +169,6 @@ class _Maker:
         return " | ".join(flags) or "0"
 
     # -- names ------------------------------------------------------------------------------------
-
-    def shape(self, pair: Pair) -> Any:  # noqa: PLR0911 - one case per kind of pair
-        """Return a key that pairs share for which the same C would be generated."""
-        sizes = (self.plan.old.size(pair.old), self.plan.new.size(pair.new))
-        match pair.op:
-            case Point(style=style, target=target, length=length, text=text):
-                inner = self.shape(target) if target is not None else None
-                return ("point", style, inner, length, text)
-            case Each(of=of, count=count, old_count=old_count, length=length):
-                return ("each", self.shape(of), count, old_count, length)
-            case Copy() if not isinstance(self.plan.new.resolve(pair.new), Compound):
-                return ("copy", *sizes)
-            case Convert():
-                return ("convert", self.plan.old.spell(pair.old), self.plan.new.spell(pair.new))
-            case MapEnum(cases=cases):
-                return ("enum", cases, *sizes)
-            case Coded(rule=rule):
-                return ("coded", id(rule))
-            case _:
-                return ("pair", pair.number, id(pair))
-
-    def _types(self, pair: Pair) -> tuple[int, int, int, int]:
-        """Return the types of a pair, whatever annotations say of them."""
-        old, new = pair.old, pair.new
-        stripped = self.plan.old.stripped(old), self.plan.new.stripped(new)
-        return (*stripped, old.stars, new.stars)
-
-    def ident(self, pair: Pair) -> str:
-        """Return the name that is in the names of all that is generated for a pair."""
-        key = self.shape(pair)
-        if key not in self.pair_idents:
-            text = self.new.spell(pair.new).replace(self.new.prefix, "").replace("*", " ptr ")
-            text = re.sub(r"\b(struct|union|enum)\b", "", text)
-            self.pair_idents[key] = self._unique(re.sub(r"\W+", "_", text).strip("_") or "value")
-        return self.pair_idents[key]
-
-    def _unique(self, base: str) -> str:
-        name, count = base, 1
-        while name in self.idents:
-            count += 1
-            name = f"{base}_{count}"
-        self.idents.add(name)
-        return name
 
     def unit(self, pair: Pair) -> UnitView:
         """Return the file for what belongs to a pair: that of the variable that leads to it."""
@@ -501,7 +250,7 @@ class _Maker:
             pair = queue.pop()
             if pair.number not in found:
                 found.add(pair.number)
-                shapes.add(self.shape(pair))
+                shapes.add(self.names.shape(pair))
                 queue += parts(pair.op)
         return shapes
 
@@ -523,8 +272,8 @@ class _Maker:
 
     def function(self, mode: Mode, pair: Pair) -> str:
         """Return the name of a pair's function, which is made at its first use."""
-        name = f"_kitsune_{mode}_{self.ident(pair)}"
-        key = (mode, self.shape(pair))
+        name = f"_kitsune_{mode}_{self.names.ident(pair)}"
+        key = (mode, self.names.shape(pair))
         if key not in self.functions:
             self.functions.add(key)
             body = tuple(self.whole(pair, mode))
@@ -537,9 +286,9 @@ class _Maker:
     def _function(
         self, name: str, pair: Pair, body: tuple[Statement, ...], reason: str
     ) -> FunctionView:
-        pointer_to = self._pointer_to
-        if self.shape(pair) in self.misplaced:
-            pointer_to = self._unaligned_pointer_to
+        pointer_to = TypeTable.pointer_to
+        if self.names.shape(pair) in self.misplaced:
+            pointer_to = TypeTable.unaligned_pointer_to
         return FunctionView(
             name,
             f"{self.plan.new.spell(pair.new)}: {reason}",
@@ -549,60 +298,45 @@ class _Maker:
             _names_used(body),
         )
 
-    def _unaligned_pointer_to(
-        self, table: TypeTable, instance: Instance, name: str, *, const: bool = False
-    ) -> str:
-        """Declare a pointer to what a packed struct may hold, where the compiler expects it not."""
-        named = table.spell(instance, f"{name}_type")
-        typedef = f"typedef {named} __attribute__((aligned(1)))"
-        return f"{typedef}; {'const ' if const else ''}{name}_type *{name}"
-
-    def _pointer_to(
-        self, table: TypeTable, instance: Instance, name: str, *, const: bool = False
-    ) -> str:
-        inner = f"(*{name})" if _needs_brackets(table, instance) else f"*{name}"
-        return table.spell(instance, inner, const=const)
-
     def whole(self, pair: Pair, mode: Mode) -> Iterable[Statement]:
         """Yield the statements for a whole value, `*in` and `*out`."""
         if not isinstance(pair.op, Fields):
-            yield from self.value(pair, _WHOLE, mode, 0, None)
+            yield from self.value(pair, _Place(mode))
             return
         owner = self.plan.old.resolve(pair.old)
         assert isinstance(owner, Compound)
         if mode == "move" and not pair.moved:
             yield Statement("copy", "out", "in", "sizeof *out", comment="same layout")
         for step in pair.op.steps:
-            yield from self.step(pair, step, mode, owner)
+            yield from self.step(pair, step, _Place(mode, owner=owner))
         if mode == "move" and pair.moved:
             for gone in pair.op.dropped:
                 if gone.name:
                     yield Statement("remark", comment=f"'{gone.name}' is dropped")
 
-    def step(self, pair: Pair, step: Step, mode: Mode, owner: Compound) -> Iterable[Statement]:
+    def step(self, pair: Pair, step: Step, whole: _Place) -> Iterable[Statement]:
         """Yield the statements for one member of a struct."""
+        is_move = whole.mode == "move"
         if step.rule is not None:
-            if mode == "move":
-                yield self.ruled(pair, step, _WHOLE)
+            if is_move:
+                yield self.ruled(pair, step, whole)
             return
         if step.pair is None:
-            if mode == "move" and step.new.name:
+            if is_move and step.new.name:
                 yield _kept(step)
             return
-        is_copied = mode == "move" and not pair.moved and not closed.has_pointers(step.pair)
+        is_copied = is_move and not pair.moved and not closed.has_pointers(step.pair)
         if is_copied and not (isinstance(step.pair.op, Each) and step.pair.op.flexible):
             return
-        yield from self._member(step, _WHOLE, mode, 0, owner)
+        yield from self._member(step, whole)
 
-    def _member(
-        self, step: Step, around: _Place, mode: Mode, depth: int, owner: Compound | None
-    ) -> Iterable[Statement]:
+    def _member(self, step: Step, around: _Place) -> Iterable[Statement]:
         """Yield the statements for a member whose value is carried over."""
         assert step.pair is not None
-        if mode == "move" and step.new.field.bits is not None:
+        if around.mode == "move" and step.new.field.bits is not None:
             yield self._bits(step, step.pair, around)
             return
-        yield from self.value(step.pair, around.member(step), mode, depth, owner)
+        yield from self.value(step.pair, around.member(step))
 
     def _bits(self, step: Step, pair: Pair, around: _Place) -> Statement:
         """Return the statement for a bit-field, which has no address."""
@@ -611,10 +345,10 @@ class _Maker:
             _dotted(around.new, step.new.name),
         )
         if isinstance(pair.op, MapEnum | LeftAlone):
-            return self.plain_value(pair, _Place(old, new, "", ""))
+            return self.plain_value(pair, _Place(around.mode, old, new))
         if not isinstance(pair.op, Coded):
             return Statement("assign", new, self._as_new(step.new.instance, old))
-        name = self.rule(pair.op.rule, None, pair.old, pair.new, (pair.old, pair.new))
+        name = self.rules.name(pair.op.rule, None, pair.old, pair.new, (pair.old, pair.new))
         declared = (self.old.spell(pair.old, "value_in"), self.new.spell(pair.new, "value_out"))
         return Statement(
             "through",
@@ -626,26 +360,24 @@ class _Maker:
             ),
         )
 
-    def value(
-        self, pair: Pair, place: _Place, mode: Mode, depth: int, owner: Compound | None
-    ) -> Iterable[Statement]:
+    def value(self, pair: Pair, place: _Place) -> Iterable[Statement]:
         """Yield the statements for one value."""
-        op = pair.op
+        op, mode = pair.op, place.mode
         if mode == "patch" and not closed.has_pointers(pair):
             return
         if mode == "visit" and not self._reports(pair):
             return
         match op:
             case Point():
-                yield from self.point(pair, op, place, mode, owner)
+                yield from self.point(op, place)
             case Each():
-                yield from self.each(pair, op, place, mode, depth, owner)
+                yield from self.each(op, place)
             case Fields():
-                yield from self.nested(pair, place, mode)
+                yield from self.nested(pair, place)
             case Words():
-                yield from self.union(op, place, mode)
+                yield from self.union(op, place)
             case Tagged():
-                yield from self.tagged(pair, op, place, mode, depth, owner)
+                yield from self.tagged(pair, op, place)
             case _ if mode == "move":
                 yield self.plain_value(pair, place)
 
@@ -656,7 +388,7 @@ class _Maker:
                 name = self.enum_map(pair, cases)
                 return Statement("assign", place.new, f"{name}(xf, {place.old})")
             case Coded(rule=rule):
-                rule_name = self.rule(rule, None, pair.old, pair.new, (pair.old, pair.new))
+                rule_name = self.rules.name(rule, None, pair.old, pair.new, (pair.old, pair.new))
                 return Statement(
                     "call", f"xf, NULL, {_loose(place.old_address)}, {place.new_address}", rule_name
                 )
@@ -688,11 +420,9 @@ class _Maker:
     def _is_pointer(self, world: World, instance: Instance) -> bool:
         return bool(instance.stars) or isinstance(world.node(instance), Pointer)
 
-    def point(
-        self, pair: Pair, point: Point, place: _Place, mode: Mode, owner: Compound | None
-    ) -> Iterable[Statement]:
-        value = self.pointer(point, place.old, owner)
-        match mode:
+    def point(self, point: Point, place: _Place) -> Iterable[Statement]:
+        value = self.pointer(point, place.old, place.owner)
+        match place.mode:
             case "move":
                 if point.style == "function":
                     value = f"(__typeof__({place.new})){value}"
@@ -702,32 +432,25 @@ class _Maker:
             case "visit":
                 yield Statement("look", "", value)
 
-    def each(  # noqa: PLR0913, PLR0917 - where a value is takes as many
-        self,
-        pair: Pair,
-        each: Each,
-        place: _Place,
-        mode: Mode,
-        depth: int,
-        owner: Compound | None,
-    ) -> Iterable[Statement]:
+    def each(self, each: Each, place: _Place) -> Iterable[Statement]:
         if each.flexible and not each.length:
             return
         count = str(min(each.count, each.old_count))
         if each.length:
-            count = self.length(each.length, each, owner)
+            count = self.length(each.length, each, place.owner)
         if not each.of.moved and not closed.has_pointers(each.of):
-            if mode == "move":
+            if place.mode == "move":
                 size = self.plan.new.size(each.of.new)
                 text = f"{count} * {size}" if size != 1 else count
                 yield Statement("copy", place.new_address, place.old_address, text)
             return
-        index = _INDICES[depth]
-        body = tuple(self.value(each.of, place.element(index), mode, depth + 1, owner))
+        index = _INDICES[place.depth]
+        body = tuple(self.value(each.of, place.element(index)))
         if body:
             yield Statement("loop", index, count, body=body)
 
-    def nested(self, pair: Pair, place: _Place, mode: Mode) -> Iterable[Statement]:
+    def nested(self, pair: Pair, place: _Place) -> Iterable[Statement]:
+        mode = place.mode
         if mode == "move" and not pair.moved and not closed.has_pointers(pair):
             size = str(self.plan.new.size(pair.new))
             yield Statement("copy", place.new_address, place.old_address, size)
@@ -736,7 +459,8 @@ class _Maker:
         second = {"move": f", {place.new_address}", "patch": f", {place.new_address}", "visit": ""}
         yield Statement("call", f"xf, {place.old_address}{second[mode]}", name)
 
-    def union(self, op: Words, place: _Place, mode: Mode) -> Iterable[Statement]:
+    def union(self, op: Words, place: _Place) -> Iterable[Statement]:
+        mode = place.mode
         if mode == "move":
             yield Statement("copy", place.new_address, place.old_address, str(op.size))
         if mode != "visit":
@@ -754,37 +478,32 @@ class _Maker:
                     "words", new, old, f"{how}_{mode}", comment="which member is not known"
                 )
 
-    def tagged(  # noqa: PLR0913, PLR0917 - where a value is takes as many
-        self,
-        pair: Pair,
-        op: Tagged,
-        place: _Place,
-        mode: Mode,
-        depth: int,
-        owner: Compound | None,
-    ) -> Iterable[Statement]:
+    def tagged(self, pair: Pair, op: Tagged, place: _Place) -> Iterable[Statement]:
         """Yield the statements for a union, or pointer, of which a tag tells what it is."""
-        if mode == "move" and not pair.moved:
+        if place.mode == "move" and not pair.moved:
             yield Statement("copy", place.new_address, place.old_address, str(op.old_size))
-        bodies = [self.case(case, pair, op, place, mode, depth, owner) for case in op.cases]
+        bodies = [self.case(case, pair, op, place) for case in op.cases]
         if not any(bodies):
             return
         if len(op.cases) == 1 and op.has_default:
             yield from bodies[0]
             return
         whens = [
-            Statement("when", value=self._condition(op, case, place, owner), body=body,
+            Statement("when", value=self._condition(op, case, place), body=body,
                       comment=case.text)
             for case, body in zip(op.cases, bodies, strict=True)
         ]  # fmt: skip
         if not op.has_default:
             whens.append(Statement("when", body=(self._unknown(pair, op),)))
-        tag = self.expression(op.by, "tag", op.at, owner, place.old) if op.by else ""
+        tag = self._expression(op.by, "tag", op, place) if op.by else ""
         yield Statement("choose", value=tag, body=tuple(whens))
 
-    def _condition(self, op: Tagged, case: Case, place: _Place, owner: Compound | None) -> str:
+    def _expression(self, text: str, what: str, op: Tagged, place: _Place) -> str:
+        return self.expression(text, what, op.at, place.owner, place.old)
+
+    def _condition(self, op: Tagged, case: Case, place: _Place) -> str:
         what = "label" if op.by else "condition"
-        texts = [self.expression(each, what, op.at, owner, place.old) for each in case.labels]
+        texts = [self._expression(each, what, op, place) for each in case.labels]
         return " || ".join(f"tag == {_number(text)}" if op.by else text for text in texts)
 
     def _unknown(self, pair: Pair, op: Tagged) -> Statement:
@@ -794,33 +513,25 @@ class _Maker:
             return Statement("unknown", ", tag", text)
         return Statement("unknown", "", f"no case of '{name}' is true")
 
-    def case(  # noqa: PLR0913, PLR0917 - as above
-        self,
-        case: Case,
-        pair: Pair,
-        op: Tagged,
-        place: _Place,
-        mode: Mode,
-        depth: int,
-        owner: Compound | None,
-    ) -> tuple[Statement, ...]:
+    def case(self, case: Case, pair: Pair, op: Tagged, place: _Place) -> tuple[Statement, ...]:
         """Return the statements for one case of a tagged union."""
+        is_move = place.mode == "move"
         if case.refused:
             return (self._unknown(pair, op),)
         if case.value is not None:
-            return tuple(self.value(case.value, place, mode, depth, owner))
+            return tuple(self.value(case.value, place))
         if not case.steps:
             size = min(op.old_size, op.new_size)
             copied = Statement("copy", place.new_address, place.old_address, str(size))
-            return (copied,) if mode == "move" and pair.moved else ()
+            return (copied,) if is_move and pair.moved else ()
         body: list[Statement] = []
         for step in case.steps:
             if step.rule is not None:
-                body += [self.ruled(pair, step, place)] if mode == "move" else []
+                body += [self.ruled(pair, step, place)] if is_move else []
             elif step.pair is None:
-                body += [_kept(step)] if mode == "move" else []
-            elif mode != "move" or pair.moved or closed.has_pointers(step.pair):
-                body += self._member(step, place, mode, depth, owner)
+                body += [_kept(step)] if is_move else []
+            elif not is_move or pair.moved or closed.has_pointers(step.pair):
+                body += self._member(step, place)
         return tuple(body)
 
     # -- enums ------------------------------------------------------------------------------------
@@ -830,7 +541,7 @@ class _Maker:
         key = (self.plan.old.stripped(pair.old), self.plan.new.stripped(pair.new))
         if key not in self.enums:
             self.enums[key] = EnumMapView(
-                f"_kitsune_map_{self.ident(pair)}",
+                f"_kitsune_map_{self.names.ident(pair)}",
                 self.old.spell(pair.old),
                 self.new.spell(pair.new),
                 self.plan.new.spell(pair.new),
@@ -846,7 +557,7 @@ class _Maker:
         old = self._source(pair, step)
         source = old.instance if old else pair.old
         types = (pair.old, pair.new)
-        name = self.rule(step.rule, pair.old, source, step.new.instance, types)
+        name = self.rules.name(step.rule, pair.old, source, step.new.instance, types)
         out = _dotted(around.new, step.new.name)
         path = ".".join(step.source)
         base = _loose(around.old_address)
@@ -890,102 +601,10 @@ class _Maker:
             view = self.plan.old.resolve(found.instance)
         return found
 
-    def rule(
-        self,
-        placed: PlacedRule,
-        base: Instance | None,
-        old: Instance | None,
-        new: Instance,
-        around: tuple[Instance | None, Instance],
-    ) -> str:
-        """Return the name of a rule's function, which is made at its first use.
-
-        `around` has the type parameters that its code names: each instance has its own function.
-        """
-        closures = self._closures_of(placed, around)
-        key = (id(placed), tuple(closures.values()))
-        if key not in self.rules:
-            rule = placed.rule
-            text = re.sub(r"\W+", "_", placed.new.replace(".c/", "_")).strip("_")
-            name = self._unique(f"_kitsune_rule_{text}")
-            whole = base if base is not None else old
-            for table, seen in ((self.old, whole), (self.old, old), (self.new, new)):
-                if seen is not None:
-                    table.need_reachable(seen.type)
-            self.rules[key] = RuleView(
-                name,
-                rule.label,
-                place_text(rule.at),
-                self._pointer_to(self.old, whole, "local_base") if whole else "void *local_base",
-                self._pointer_to(self.old, old, "local_in") if old else "void *local_in",
-                self._pointer_to(self.new, new, "local_out"),
-                rule.code_at.file,
-                rule.code_at.line,
-                self._code(placed, closures, has_input=old is not None),
-            )
-        return self.rules[key].name
-
-    def _closures_of(
-        self, placed: PlacedRule, around: tuple[Instance | None, Instance]
-    ) -> dict[str, str]:
-        """Return the C of each closure in a rule's code, by its text."""
-        old, new = around
-        before = self.plan.old.bindings_of(old) if old is not None else ()
-        after = self.plan.new.bindings_of(new)
-        found = {}
-        for use in closure_uses(placed.rule.code or ""):
-            pair = self.plan.closures[use.text, before, after]
-            name = f"(&_kitsune_closure_{self.ident(pair)})" if pair else "XF_RAW(sizeof(void *))"
-            found[use.text] = name
-        return found
-
-    def _code(self, placed: PlacedRule, closures: dict[str, str], *, has_input: bool) -> str:
-        """Return a rule's code with its `$` words replaced. Raises K112."""
-        rule = placed.rule
-        try:
-            for version, text in type_uses(rule.code or ""):
-                self._need_type(version, text)
-            return expand(
-                rule.code or "", lambda use: self._word(use, closures, has_input=has_input)
-            )
-        except (ValueError, KitsuneError) as error:
-            message = error.message if isinstance(error, KitsuneError) else str(error)
-            raise KitsuneError(
-                "K112", f"rule '{rule.label}': {message}", at=rule.code_at
-            ) from error
-
-    def _need_type(self, version: str, text: str) -> None:
-        table = self.old if version == "old" else self.new
-        if table.need_typedef(text.strip("* ")) or table.need_generated(text):
-            return
-        instance = table.world.bind(text)
-        if instance is not None:
-            table.need(instance.type)
-
-    def _word(self, use: Use, closures: dict[str, str], *, has_input: bool) -> str:
-        match use.word, use.arguments:
-            case "out", ():
-                return "(*local_out)"
-            case (("in" | "base"), ()) if has_input:
-                return f"(*local_{use.word})"
-            case (("oldtype" | "newtype"), (text,)):
-                table = self.old if use.word == "oldtype" else self.new
-                instance = table.world.bind(text)
-                if instance is not None:
-                    return table.spell(instance)
-            case (("xform" | "gen"), arguments):
-                text = squeezed(f"${use.word}({','.join(arguments)})")
-                if text in closures:
-                    return closures[text]
-            case _:
-                pass
-        near = did_you_mean(f"${use.word}", _DOLLAR_WORDS)
-        raise ValueError(f"'${use.word}' has no meaning here{near}")
-
     def _closures(self) -> Iterable[ClosureView]:
         made: set[str] = set()
         for pair in self.plan.closures.values():
-            ident = self.ident(pair) if pair is not None else ""
+            ident = self.names.ident(pair) if pair is not None else ""
             if pair is not None and ident not in made:
                 made.add(ident)
                 yield ClosureView(
@@ -1002,15 +621,15 @@ class _Maker:
 
     def type(self, pair: Pair) -> str:
         """Return the ident of a pair's `struct kitsune_type`, which is made at its first use."""
-        key = self.shape(pair)
+        key = self.names.shape(pair)
         if key not in self.types:
-            self.types[key] = self.ident(pair)
+            self.types[key] = self.names.ident(pair)
             self._make_type(self.pointed.get(key, pair))
         return self.types[key]
 
     def _make_type(self, pair: Pair) -> None:
         transform = ""
-        if self.shape(pair) in self.pointed:
+        if self.names.shape(pair) in self.pointed:
             mode: Mode = "move" if pair.moved else "patch"
             if pair.moved or (pair.visited and closed.has_pointers(pair)):
                 transform = self.function(mode, pair)
@@ -1024,7 +643,7 @@ class _Maker:
         extent = self._extent(pair)
         self.unit(pair).types.append(
             TypeView(
-                self.ident(pair),
+                self.names.ident(pair),
                 self.plan.new.spell(pair.new),
                 _type_reason(pair),
                 extent.old_head if extent else str(self.plan.old.size(pair.old)),
@@ -1053,7 +672,9 @@ class _Maker:
 
     def _part_type(self, pair: Pair) -> str:
         """Return the type of a part: where a pointer may lead to it, or something in it moves."""
-        found = self.pointed.get(self.shape(pair)) or self.pointed_types.get(self._types(pair))
+        found = self.pointed.get(self.names.shape(pair)) or self.pointed_types.get(
+            self.names.types_of(pair)
+        )
         if found is not None and found.moved == pair.moved:
             return self.type(found)
         if isinstance(pair.op, Fields) and (pair.moved or pair.visited):
@@ -1118,9 +739,9 @@ class _Maker:
         assert isinstance(owner, Compound)
         *_, old_last = self.plan.old.members(owner)
         return ExtentView(
-            f"_kitsune_old_extent_{self.ident(pair)}",
-            f"_kitsune_new_extent_{self.ident(pair)}",
-            self._pointer_to(self.old, pair.old, "in", const=True),
+            f"_kitsune_old_extent_{self.names.ident(pair)}",
+            f"_kitsune_new_extent_{self.names.ident(pair)}",
+            self.old.pointer_to(pair.old, "in", const=True),
             self.length(pair.op.extent.length, pair.op.extent, owner),
             str(old_last.offset),
             str(pair.op.steps[-1].new.offset),
@@ -1141,9 +762,9 @@ class _Maker:
         assert isinstance(owner, Compound)
         old_type = self.old.spell(pair.old)
         return TailView(
-            f"_kitsune_old_tail_{self.ident(pair)}",
-            f"_kitsune_new_tail_{self.ident(pair)}",
-            self._pointer_to(self.old, pair.old, "in", const=True),
+            f"_kitsune_old_tail_{self.names.ident(pair)}",
+            f"_kitsune_new_tail_{self.names.ident(pair)}",
+            self.old.pointer_to(pair.old, "in", const=True),
             self.length(each.length, each, owner),
             f"offsetof({old_type}, {last.old.name})",
             f"sizeof({old_type})",
@@ -1184,14 +805,14 @@ class _Maker:
                 return ""
         elif migration.rule is None:
             return KEEP_INITIAL
-        name = self._unique("_kitsune_migrate_" + re.sub(r"\W+", "_", new.key))
+        name = self.names.unique("_kitsune_migrate_" + re.sub(r"\W+", "_", new.key))
         body, instances = self._migrate_body(migration, new, old)
         old_instance, new_instance = instances
         function = FunctionView(
             name,
             describe(migration),
-            self._pointer_to(self.old, old_instance, "in", const=True) if old_instance else "",
-            self._pointer_to(self.new, new_instance, "out"),
+            self.old.pointer_to(old_instance, "in", const=True) if old_instance else "",
+            self.new.pointer_to(new_instance, "out"),
             body,
             _names_used(body),
         )
@@ -1200,7 +821,7 @@ class _Maker:
 
     def _by_hand(self, new: Variable, function: FunctionSymbol) -> str:
         """Return the name of the function that calls the program's own transformer."""
-        name = self._unique("_kitsune_migrate_" + re.sub(r"\W+", "_", new.key))
+        name = self.names.unique("_kitsune_migrate_" + re.sub(r"\W+", "_", new.key))
         comment = f"by the program's own {function.name} ({place_text(function.at)})"
         made = FunctionView(name, comment, "", "", (), frozenset(), f"{function.name}(new)")
         self._unit(new).migrations.append(made)
@@ -1214,7 +835,7 @@ class _Maker:
         old_instance = self.plan.old.variable_instance(old) if old is not None else None
         if migration.rule is not None:
             around = (old_instance, new_instance)
-            name = self.rule(migration.rule, None, old_instance, new_instance, around)
+            name = self.rules.name(migration.rule, None, old_instance, new_instance, around)
             source = "(void *)in" if old is not None else "NULL"
             body = (Statement("call", f"xf, {source}, {source}, out", name),)
             return body, (old_instance, new_instance)
@@ -1301,14 +922,6 @@ def _old_name(step: Step) -> str:
 
 def _loose(address: str) -> str:
     return f"(void *){address}"
-
-
-def _needs_brackets(table: TypeTable, instance: Instance) -> bool:
-    if instance.stars:
-        return False
-    return isinstance(table.world.node(instance), Array) or (
-        table.bytes_of(instance.type) is not None
-    )
 
 
 def _names_used(body: tuple[Statement, ...]) -> frozenset[str]:

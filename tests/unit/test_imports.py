@@ -15,7 +15,8 @@ CORE = {"model", "errors", "program", "annotate", "rules", "paths", "compare", "
         "closed", "resolve", "diagnose", "declare", "code", "expressions", "definitions", "unions",
         "allocators", "likely", "nearest", "sample", "switches", "views", "xf",
         "byhand", "identity", "basic",
-        "planned", "arithmetic", "unioncases", "moving", "entries"}  # fmt: skip
+        "planned", "arithmetic", "unioncases", "moving", "entries",
+        "viewdata", "names", "rulecode"}  # fmt: skip
 IMPURE = {"pycparser", "jinja2", "os", "subprocess", "pathlib", "yaml", "SCons", "tempfile"}
 ONLY_IN = {
     "SCons": {"scons"},
