@@ -7,10 +7,14 @@ and comments are left alone.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
+
+from kitsune_tool.errors import KitsuneError
+from kitsune_tool.rules import Rule
 
 _BY_KEY = re.compile(r'\bkitsune_lookup_key_new\s*\(\s*"([^"\n]+)"\s*\)')
 _BY_PARTS = re.compile(r'\bGET_NEW_(?:GLOBAL\s*\(|STATIC\s*\(\s*"?([^",\n]+?)"?\s*,)\s*(\w+)\s*\)')
@@ -23,6 +27,25 @@ _PIECE = re.compile(
     r"|\$(?P<word>\w+)|_kitsune_(?P<version>old|new)_rename_(?P<name>\w+)",
     re.DOTALL,
 )
+
+
+class CodeError(ValueError):
+    """Code that cannot be understood; `start` is where in it."""
+
+    def __init__(self, message: str, start: int) -> None:
+        super().__init__(message)
+        self.start = start
+
+
+def wrong_code(rule: Rule, error: ValueError | KitsuneError, start: int) -> KitsuneError:
+    """Return the diagnosis (K112) of what is wrong in a rule's code, at `start` unless the error
+    knows better: with the line inside the code.
+    """
+    start = error.start if isinstance(error, CodeError) else start
+    message = error.message if isinstance(error, KitsuneError) else str(error)
+    lines = (rule.code or "").count("\n", 0, start)
+    at = dataclasses.replace(rule.code_at, line=rule.code_at.line + lines)
+    return KitsuneError("K112", f"rule '{rule.label}': {message}", at=at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +65,11 @@ class ClosureUse:
     text: str
     old: str
     new: str
+    start: int = field(default=0, compare=False)
 
 
 def uses(code: str) -> Iterator[Use]:
-    """Yield the `$` words. Raises `ValueError` for an argument list that does not end."""
+    """Yield the `$` words. Raises `CodeError` for an argument list that does not end."""
     position = 0
     while match := _PIECE.search(code, position):
         position = match.end()
@@ -62,7 +86,7 @@ def uses(code: str) -> Iterator[Use]:
 def _arguments(code: str, position: int, word: str) -> tuple[tuple[str, ...], int]:
     start = position + len(code[position:]) - len(code[position:].lstrip())
     if code[start : start + 1] != "(":
-        raise ValueError(f"'${word}' needs arguments in parentheses")
+        raise CodeError(f"'${word}' needs arguments in parentheses", position)
     depth, cuts = 0, [start]
     for index in range(start, len(code)):
         letter = code[index]
@@ -74,16 +98,20 @@ def _arguments(code: str, position: int, word: str) -> tuple[tuple[str, ...], in
             cuts.append(index)
         if depth == 0:
             return tuple(code[a + 1 : b].strip() for a, b in pairwise(cuts)), index + 1
-    raise ValueError(f"the parentheses of '${word}' do not end")
+    raise CodeError(f"the parentheses of '${word}' do not end", position)
 
 
 def closure_uses(code: str) -> list[ClosureUse]:
-    """Return each `$xform(…)` and `$gen(…)`, those in arguments left out; raises `ValueError`."""
-    return [
-        ClosureUse(squeezed(code[use.start : use.end]), *_bindings(code[use.start : use.end]))
-        for use in uses(code)
-        if use.word in {"xform", "gen"}
-    ]
+    """Return each `$xform(…)` and `$gen(…)`, those in arguments left out; raises `CodeError`."""
+    return [_closure_use(code, use) for use in uses(code) if use.word in {"xform", "gen"}]
+
+
+def _closure_use(code: str, use: Use) -> ClosureUse:
+    text = code[use.start : use.end]
+    try:
+        return ClosureUse(squeezed(text), *_bindings(text), use.start)
+    except ValueError as error:
+        raise CodeError(str(error), use.start) from error
 
 
 def squeezed(text: str) -> str:
@@ -139,15 +167,15 @@ def _words_bindings(use: Use, depth: int) -> tuple[str, str]:
     )
 
 
-def type_uses(code: str) -> list[tuple[str, str]]:
-    """Return ("old" or "new", type) for each type that the code names; raises `ValueError`."""
+def type_uses(code: str) -> list[tuple[str, str, int]]:
+    """Return ("old" or "new", type, where) for each type that code names; raises `CodeError`."""
     found = [
-        (use.word[:3], use.arguments[0])
+        (use.word[:3], use.arguments[0], use.start)
         for use in uses(code)
         if use.word in {"oldtype", "newtype"} and use.arguments
     ]
     spelled = re.finditer(r"(struct|union|enum)?\s*_kitsune_(old|new)_rename_(\w+)", code)
-    found += [(m.group(2), f"{m.group(1) or ''} {m.group(3)}".strip()) for m in spelled]
+    found += [(m[2], f"{m[1] or ''} {m[3]}".strip(), m.start(2)) for m in spelled]
     return found
 
 
@@ -161,10 +189,14 @@ def looked_up(code: str) -> list[str]:
 
 
 def expand(code: str, replace: Callable[[Use], str]) -> str:
-    """Return `code` with each `$` word replaced; raises `ValueError`."""
+    """Return `code` with each `$` word replaced; raises `CodeError`."""
     parts: list[str] = []
     position = 0
     for use in uses(code):
-        parts += [code[position : use.start], replace(use)]
+        try:
+            parts += [code[position : use.start], replace(use)]
+        except (ValueError, KitsuneError) as error:
+            message = error.message if isinstance(error, KitsuneError) else str(error)
+            raise CodeError(message, use.start) from error
         position = use.end
     return "".join(parts) + code[position:]

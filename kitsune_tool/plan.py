@@ -20,7 +20,7 @@ from kitsune_tool import closed, sample
 from kitsune_tool.annotate import case_notes
 from kitsune_tool.arithmetic import holds, is_same_representation, is_unknown, is_widening
 from kitsune_tool.byhand import find_transformers
-from kitsune_tool.code import closure_uses
+from kitsune_tool.code import closure_uses, wrong_code
 from kitsune_tool.compare import (
     Comparison,
     PlacedRule,
@@ -898,16 +898,16 @@ class _Planner:
         """Make the pairs that closures in a rule's code name, where it holds for these types."""
         before = self.old.bindings_of(old) if old is not None else ()
         after = self.new.bindings_of(new)
+        start = 0
         try:
             for use in closure_uses(rule.code or ""):
+                start = use.start
                 key = (use.text, before, after)
                 if key not in self.closures:
                     self.closures[key] = None
                     self.closures[key] = self._closure(rule, key, use.old, use.new)
         except (ValueError, KitsuneError) as error:
-            message = error.message if isinstance(error, KitsuneError) else str(error)
-            message = f"rule '{rule.label}': {message}"
-            self.diagnoses.keep(KitsuneError("K112", message, at=rule.code_at))
+            self.diagnoses.keep(wrong_code(rule, error, start))
 
     def _closure(self, rule: Rule, key: ClosureKey, before: str, after: str) -> Pair | None:
         old, new = self.old.bind(before, key[1]), self.new.bind(after, key[2])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from kitsune_tool.code import Use, closure_uses, expand, squeezed, type_uses
+from kitsune_tool.code import Use, closure_uses, expand, squeezed, type_uses, wrong_code
 from kitsune_tool.compare import PlacedRule
 from kitsune_tool.definitions import TypeTable, place_text
 from kitsune_tool.errors import KitsuneError
@@ -87,18 +87,14 @@ class RuleCode:
 
     def _code(self, placed: PlacedRule, closures: dict[str, str], *, has_input: bool) -> str:
         """Return a rule's code with its `$` words replaced. Raises K112."""
-        rule = placed.rule
+        code, start = placed.rule.code or "", 0
         try:
-            for version, text in type_uses(rule.code or ""):
+            for version, text, at in type_uses(code):
+                start = at
                 self._need_type(version, text)
-            return expand(
-                rule.code or "", lambda use: self._word(use, closures, has_input=has_input)
-            )
+            return expand(code, lambda use: self._word(use, closures, has_input=has_input))
         except (ValueError, KitsuneError) as error:
-            message = error.message if isinstance(error, KitsuneError) else str(error)
-            raise KitsuneError(
-                "K112", f"rule '{rule.label}': {message}", at=rule.code_at
-            ) from error
+            raise wrong_code(placed.rule, error, start) from error
 
     def _need_type(self, version: str, text: str) -> None:
         table = self.old if version == "old" else self.new
