@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from kitsune_tool.compare import all_places, find_instance, find_place, record_at
+from kitsune_tool.compare import all_places, find_instance, find_place, record_at, record_places
 from kitsune_tool.errors import KitsuneError, KitsuneErrors, Location
 from kitsune_tool.model import (
     Annotation,
@@ -24,6 +24,7 @@ from kitsune_tool.model import (
     Program,
     Record,
     Typedef,
+    TypeIndex,
 )
 from kitsune_tool.paths import Path, parse_path
 from kitsune_tool.resolve import Choice, Compound, Instance, Ref, Vector, World, anonymous_name
@@ -256,16 +257,20 @@ def _unknown(world: World, source: AnnotationSource | UnionSource) -> KitsuneErr
 
 
 def _applied(program: Program, placed: dict[str, list[Annotation]], weaker: bool) -> Program:
+    world = World(program)
+
     def joined(found: Sequence[Annotation], own: Annotations) -> Annotations:
         return _joined(own, found) if weaker else _joined(found, own)
 
     return dataclasses.replace(
         program,
         types=tuple(
-            dataclasses.replace(node, annotations=joined(_of_type(node, placed), node.annotations))
+            dataclasses.replace(
+                node, annotations=joined(_of_type(world, at, node, placed), node.annotations)
+            )
             if isinstance(node, Record | Typedef)
             else node
-            for node in program.types
+            for at, node in enumerate(program.types)
         ),
         variables=tuple(
             dataclasses.replace(v, annotations=joined(placed.get(v.key, ()), v.annotations))
@@ -278,11 +283,14 @@ def _applied(program: Program, placed: dict[str, list[Annotation]], weaker: bool
     )
 
 
-def _of_type(node: Record | Typedef, placed: dict[str, list[Annotation]]) -> Sequence[Annotation]:
+def _of_type(
+    world: World, at: TypeIndex, node: Record | Typedef, placed: dict[str, list[Annotation]]
+) -> Sequence[Annotation]:
     if isinstance(node, Typedef):
         return [a for a in placed.get(f"typedef {node.name}", ()) if not a.path]
     if node.tag:
-        return placed.get(f"{node.kind} {node.tag}", ())
+        places = record_places(world, Instance(at))
+        return [annotation for place in places for annotation in placed.get(place, ())]
     return [a for a in placed.get(f"typedef {node.typedef_name}", ()) if a.path]
 
 

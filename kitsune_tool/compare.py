@@ -83,6 +83,14 @@ class Comparison:
         found = self.rename((new_place,))
         return found.old if found is not None and found.old is not None else new_place
 
+    def is_other_type(self, old: Instance, new: Instance) -> bool:
+        """Tell whether two types have names that do not correspond."""
+        before, after = record_places(self.old, old), record_places(self.new, new)
+        if type_place(self.old, old) is None or type_place(self.new, new) is None:
+            return False
+        renamed = self.rename(after)
+        return (renamed.old if renamed is not None else after[-1]) not in before
+
     def old_variable(self, new: Variable) -> Variable | None:
         """Return the variable that `new` was before."""
         renamed = self.rename((new.key,))
@@ -267,13 +275,15 @@ def _find_type(world: World, path: Path) -> tuple[str, tuple[str, ...], Instance
     name = path.name if path.kind == "typedef" else f"{path.kind} {path.name}"
     for index in world.find_all(name):
         found = _walk(world, Instance(index), path.fields)
-        if found is None:
+        if found is None or not world.is_in(index, path.unit):
             continue
         if path.kind == "typedef" and not isinstance(world.types[index], Typedef):
             return None
         place = type_place(world, Instance(index)) or f"typedef {path.name}"
+        if path.unit:
+            place = _unit_place(world, Instance(index)) or place
         return place, path.fields, found
-    return _find_nameless(world, path)
+    return None if path.unit else _find_nameless(world, path)
 
 
 def _find_nameless(world: World, path: Path) -> tuple[str, tuple[str, ...], Instance | None] | None:
@@ -299,9 +309,19 @@ def type_places(world: World, instance: Instance) -> tuple[str, ...]:
 
 
 def record_places(world: World, instance: Instance) -> tuple[str, ...]:
-    """Return all that a rule may call a record or enum, typedefs left out."""
-    place = type_place(world, instance)
-    return (place,) if place is not None else world.nameless(world.stripped(instance))
+    """Return all that a rule may call a record or enum, typedefs left out; its own first."""
+    place, own = type_place(world, instance), _unit_place(world, instance)
+    if place is None:
+        return world.nameless(world.stripped(instance))
+    return (place,) if own is None else (own, place)
+
+
+def _unit_place(world: World, instance: Instance) -> str | None:
+    """Return the place of a tagged type that is one of several of its name: with its unit."""
+    place, node = type_place(world, instance), world.node(instance)
+    if place is None or not getattr(node, "tag", "") or not world.is_shared(place):
+        return None
+    return f"{world.source_of(world.stripped(instance))}/{place}"
 
 
 def _find_key(world: World, text: str, at: Location | None) -> str | None:
@@ -394,6 +414,6 @@ def _borders(comparison: Comparison) -> frozenset[str]:
         head = placed.new.split(".")
         names = len(placed.new_fields)
         found.update(".".join(head[: len(head) - cut]) for cut in range(1, names))
-        if names and not placed.new.startswith(("struct ", "union ", "typedef ", "enum ")):
+        if names and placed.rule.new.kind == "key":
             found.add(".".join(head[: len(head) - names]))
     return frozenset(found)

@@ -15,7 +15,7 @@ Kind: TypeAlias = Literal["struct", "union", "enum", "typedef", "key", "point"]
 
 _KEY = re.compile(r"[$_A-Za-z](?:[$_A-Za-z0-9#/@.]|-(?!>))*")
 _NAME = re.compile(r"[$_A-Za-z][$_A-Za-z0-9]*")
-_TAGGED = re.compile(r"(struct|union|enum|typedef)\s+")
+_TAGGED = re.compile(r"(?:((?:[\w.+-]+/)*[\w.+-]+)/)?(struct|union|enum|typedef)\s+")
 _TAG_WORDS = frozenset(["struct", "union", "enum", "typedef"])
 _LABEL = re.compile(r"\s*('[^']*'|[^']*?)\s*->\s*(.*?)\s*", re.DOTALL)
 _ANONYMOUS = re.compile(r"__anon(?:struct|union|enum)_(\w+)_\d+")
@@ -26,22 +26,25 @@ class Path:
     """A type (`kind` and its name) or a key, with the members below it; or an update point.
 
     In a key the file may hold dots, so `a.c/v.f` is not cut here: `name` is the whole text then
-    and `key_splits` offers the ways to cut it.
+    and `key_splits` offers the ways to cut it. `unit` is the file whose type is meant, where
+    several have one of that name.
     """
 
     kind: Kind
     name: str
     fields: tuple[str, ...] = ()
+    unit: str = ""
 
     def __str__(self) -> str:
         if self.kind == "point":
             return f"'{self.name}'"
         head = self.name if self.kind == "key" else f"{self.kind} {self.name}"
+        head = f"{self.unit}/{head}" if self.unit else head
         return ".".join((head, *self.fields))
 
     def parent(self) -> Path:
         """Return the path without its last member."""
-        return Path(self.kind, self.name, self.fields[:-1])
+        return Path(self.kind, self.name, self.fields[:-1], self.unit)
 
 
 def parse_path(text: str) -> Path:
@@ -58,8 +61,11 @@ def parse_path(text: str) -> Path:
     for part in (name, *fields):
         if not _NAME.fullmatch(part):
             raise ValueError(f"'{part}' in '{text}' is no name")
-    kind: Kind = tagged.group(1)  # type: ignore[assignment]
-    return Path(kind, original_name(name), tuple(fields))
+    unit = tagged.group(1)
+    kind: Kind = tagged.group(2)  # type: ignore[assignment]
+    if unit and kind == "typedef":
+        raise ValueError(f"'{text}': a file goes in front of struct, union and enum only")
+    return Path(kind, original_name(name), tuple(fields), unit or "")
 
 
 def split_label(text: str) -> tuple[str, str] | None:

@@ -467,9 +467,9 @@ class _Planner:
         if not (one.complete and other.complete):
             return Copy()
         place, before = type_place(self.new, both.new), type_place(self.old, both.old)
-        if place is not None and before is not None and self.comparison.old_name(place) != before:
+        if self.comparison.is_other_type(both.old, both.new):
             self._other_type(both.old, both.new, where)
-        names = self._enumerator_names(other, place)
+        names = self._enumerator_names(other, record_places(self.new, both.new) if place else ())
         values = dict(other.enumerators)
         cases = []
         for name, value in one.enumerators:
@@ -484,11 +484,11 @@ class _Planner:
             return Copy() if one.size == other.size else Convert()
         return MapEnum(tuple(cases))
 
-    def _enumerator_names(self, new: Enum, place: str | None) -> dict[str, str]:
+    def _enumerator_names(self, new: Enum, places: tuple[str, ...]) -> dict[str, str]:
         """Return the new names by the old ones."""
         names = {name: name for name, _ in new.enumerators}
         for name, _ in new.enumerators:
-            rename = self.comparison.rename((f"{place}.{name}",)) if place else None
+            rename = self.comparison.rename(f"{place}.{name}" for place in places)
             if rename is not None:
                 names[rename.old_fields[-1]] = name
         return names
@@ -607,11 +607,9 @@ class _Planner:
         if pair is not None:
             return pair
         pair = self.known[key] = self._pair(both.old, both.new, where, Copy())
-        before, after = type_place(self.old, both.old), type_place(self.new, both.new)
-        renamed = self.comparison.old_name(after) if after else None
         if old_view.node.kind != new_view.node.kind:
             self._changed(both, where)
-        elif before is not None and renamed is not None and renamed != before:
+        elif self.comparison.is_other_type(both.old, both.new):
             self._other_type(both.old, both.new, where)
         elif old_view.node.complete and new_view.node.complete:
             self.queue.append((pair, old_view, new_view, follow))
@@ -672,7 +670,8 @@ class _Planner:
 
     def _has_moved_away(self, records: Records, name: str) -> bool:
         """Tell whether a rename gave the old member of this name to another one."""
-        return f"{type_place(self.old, records.pair.old)}.{name}" in self.comparison.removed
+        places = record_places(self.old, records.pair.old)
+        return any(f"{place}.{name}" in self.comparison.removed for place in places)
 
     def _field_added(self, records: Records, member: Member, where: Where) -> None:
         before = type_place(self.old, records.pair.old)

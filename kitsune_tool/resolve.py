@@ -555,7 +555,7 @@ class World:
     ) -> TypeIndex:
         """Return the type that a binding names, where several units may have one of that name."""
         name = binding.name
-        found = [i for i in self._shared(name) if self._is_in(i, binding.unit)]
+        found = [i for i in self._shared(name) if self.is_in(i, binding.unit)]
         if not found and not binding.unit and name in self._basic:
             return self._basic[name]
         if not found:
@@ -566,7 +566,7 @@ class World:
             units = set(self._units(context))
             found = [i for i in found if units.issuperset(self._units(i))] or found
         if len(found) > 1 and isinstance(self.types[found[0]], Record):
-            files = sorted({self._source(i) for i in found})
+            files = sorted({self.source_of(i) for i in found})
             if len(files) == len(found):
                 raise KitsuneError(
                     "K103",
@@ -580,18 +580,23 @@ class World:
         known = self.program.type_units
         return known[index] if index < len(known) else ()
 
-    def _source(self, index: TypeIndex) -> str:
+    def source_of(self, index: TypeIndex) -> str:
         """Return the first unit that knows a type."""
         units = self._units(index)
         return self.program.sources[units[0]] if units else ""
 
-    def _is_in(self, index: TypeIndex, unit: str) -> bool:
+    def is_in(self, index: TypeIndex, unit: str) -> bool:
+        """Tell whether the unit `unit`, or one whose path ends like that, knows a type."""
         names = [self.program.sources[each] for each in self._units(index)]
         return not unit or any(name == unit or name.endswith("/" + unit) for name in names)
 
+    def is_shared(self, name: str) -> bool:
+        """Tell whether several types of the program have this name."""
+        return len(self._shared(name)) > 1
+
     def candidates(self, name: str) -> tuple[str, ...]:
         """Return the units that have a struct or union of their own of this name."""
-        return tuple(dict.fromkeys(self._source(i) for i in self._shared(name)))
+        return tuple(dict.fromkeys(self.source_of(i) for i in self._shared(name)))
 
     def _shared(self, name: str) -> list[TypeIndex]:
         """Return the types of that name, those of functions left out if there are others."""

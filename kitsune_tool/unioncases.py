@@ -78,7 +78,7 @@ class Unions:
         if expressions.enumerator(self.comparison.new, label) is None:
             return label
         for placed in self.comparison.renames.values():
-            if placed.new.startswith("enum ") and placed.new_fields[-1:] == (label,):
+            if placed.rule.new.kind == "enum" and placed.new_fields[-1:] == (label,):
                 return placed.old_fields[-1]
         return None
 

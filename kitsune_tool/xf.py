@@ -156,7 +156,7 @@ class _Reader:
         start = self.position
         self.position = key.end()
         text = key.group()
-        if text in _TAG_WORDS:
+        if text.rpartition("/")[2] in _TAG_WORDS:
             self.skip()
             name = _KEY.match(self.text, self.position)
             if name is None:

@@ -13,7 +13,7 @@ import pytest
 
 from kitsune_tool import resources
 from kitsune_tool.errors import KitsuneError
-from kitsune_tool.pairs import Fields, LeftAlone, MapEnum, Point
+from kitsune_tool.pairs import Copy, Fields, LeftAlone, MapEnum, Point
 from kitsune_tool.planned import Migration, Plan
 from kitsune_tool.render import Identity, render_release
 from kitsune_tool.rules import parse_rules
@@ -382,3 +382,74 @@ def test_the_size_of_a_type_that_only_a_binding_names_is_checked(
     plan = versions(text, text, annotations={"number": "element(long double)"}).plan()
     types = render_release(plan, Identity("sample", "2", (b"x" * 20,)))["kitsune_types.h"]
     assert types.count("_Static_assert(sizeof(long double) == 16, ") == 2
+
+
+OF_TWO_UNITS = """
+struct node {{ {member} struct node *next; }};
+enum state {{ {state} }};
+static struct node *{name}; static enum state state;
+int use_{name}(void) {{ return {name} == 0 && state == 0; }}
+"""
+
+
+def of_two_units(member_a: str, member_b: str, state_a: str, state_b: str) -> dict[str, str]:
+    """Return two units, each with a `struct node` and an `enum state` of its own."""
+    return {
+        "main.c": "int main(void) { return 0; }",
+        "a.c": OF_TWO_UNITS.format(member=member_a, state=state_a, name="one"),
+        "sub/b.c": OF_TWO_UNITS.format(member=member_b, state=state_b, name="other"),
+    }
+
+
+def test_types_of_one_name_are_told_apart_by_their_units(versions: Make) -> None:
+    plan = planned(
+        versions,
+        of_two_units("int a;", "long b;", "A, LOST", "B"),
+        of_two_units("int a; int fresh;", "long b; int fresh; int more;", "A, FOUND", "B, C"),
+        """
+        INIT a.c/struct node.fresh: { $out = 1; }
+        INIT struct node.fresh: { $out = 2; }
+        INIT sub/b.c/struct node.more: { $out = 3; }
+        a.c/enum state.LOST -> a.c/enum state.FOUND
+        """,
+    )
+    found = {
+        (pair.where.root, step.new.name): (step.rule.rule.code or "").strip()
+        for pair in plan.pairs
+        if isinstance(pair.op, Fields)
+        for step in pair.op.steps
+        if step.rule is not None
+    }
+    assert found == {
+        ("a.c/one", "fresh"): "$out = 1;",
+        ("sub/b.c/other", "fresh"): "$out = 2;",
+        ("sub/b.c/other", "more"): "$out = 3;",
+    }
+    assert plan.unused_rules == ()
+
+
+def test_a_type_of_one_unit_is_renamed(versions: Make) -> None:
+    old = of_two_units("int a;", "long b;", "A", "B")
+    new = of_two_units("int a;", "long b;", "A", "B")
+    new["sub/b.c"] = new["sub/b.c"].replace("struct node", "struct knot")
+    spec = "b.c/struct node -> struct knot"
+    assert planned(versions, old, new, spec).nothing_moves
+    with pytest.raises(KitsuneError, match=r"'struct knot'"):
+        planned(versions, old, new, "a.c/struct node -> struct knot")
+
+
+def test_a_type_of_one_unit_is_annotated(versions: Make) -> None:
+    text = of_two_units("void *p;", "long b; void *p;", "A", "B")
+    annotations = {"a.c/struct node.p": "opaque", "b.c/struct node.p": "element(long)"}
+    plan = planned(versions, text, text, "", annotations=annotations)
+    said = {p.where.path: p.op for p in plan.pairs if p.where.path.endswith("->p")}
+    assert said["one->p"] == Copy("opaque")
+    assert isinstance(said["other->p"], Point) and said["other->p"].target is not None
+
+
+def test_a_unit_without_the_type_is_an_error(versions: Make) -> None:
+    text = of_two_units("int a;", "long b;", "A", "B")
+    with pytest.raises(KitsuneError, match=r"has no 'main\.c/struct node\.a'"):
+        planned(versions, text, text, "INIT main.c/struct node.a: { }", strict=True)
+    with pytest.raises(KitsuneError, match=r"no 'main\.c/struct node\.a' to annotate"):
+        versions(text, text, annotations={"main.c/struct node.a": "ignore"})

@@ -19,6 +19,7 @@ from kitsune_tool.paths import (
         ("struct item.next", Path("struct", "item", ("next",))),
         ("union  u . a . b", Path("union", "u", ("a", "b"))),
         ("typedef t", Path("typedef", "t")),
+        ("sub-dir/x.c/struct s.a.b", Path("struct", "s", ("a", "b"), "sub-dir/x.c")),
         ("enum e.RED", Path("enum", "e", ("RED",))),
         ("struct __anonstruct_head_7.x", Path("struct", "head", ("x",))),
         ("src/or/main.c/f#v.2", Path("key", "src/or/main.c/f#v.2")),
@@ -30,7 +31,7 @@ def test_paths(text: str, path: Path) -> None:
 
 
 def test_a_path_is_printed_as_it_is_read() -> None:
-    for text in ("struct s.a.b", "typedef t", "a.c/f#v"):
+    for text in ("struct s.a.b", "a/b.c/enum e.X", "typedef t", "a.c/f#v"):
         assert str(parse_path(text)) == text
 
 
