@@ -145,6 +145,17 @@ def _add_request_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="time that the program has to reach an update point; default: %(default)s",
     )
+    parser.add_argument(
+        "--tree",
+        action="store_true",
+        help="update the program and all processes that it forked, all or none",
+    )
+    parser.add_argument(
+        "--order",
+        choices=["parent-first", "children-first"],
+        default="parent-first",
+        help="in which order the processes of a tree are stopped; default: %(default)s",
+    )
 
 
 def _add_status(parsers: _Parsers) -> None:
@@ -265,12 +276,29 @@ def _update(options: argparse.Namespace) -> int:
 
 def _request(options: argparse.Namespace, program: channel.Channel, release: Path) -> Answer:
     """Ask for an update and return the last answer."""
+    if options.tree:
+        return _request_tree(options, program, release)
     limit_s = (options.wait_ms + (options.limit_ms or _DEFAULT_LIMIT_MS)) / 1000 + _MARGIN_S
     words = ["update", os.fspath(release), str(options.limit_ms), str(options.wait_ms)]
     words += [str(program.child)] if program.child else []
     answer = channel.ask(program, words, limit_s, _print_json if options.json else _show_progress)
     lines.add_lines(answer)
     return answer
+
+
+def _request_tree(options: argparse.Namespace, program: channel.Channel, release: Path) -> Answer:
+    """Ask for an update of all processes and return the last answer."""
+    if program.child:
+        raise KitsuneError(
+            "K368",
+            f"process {program.child} is a child of {program.pid}; a tree is updated as a whole",
+            hint=f"name the program: kitsune update --tree {program.pid} …",
+        )
+    # Each generation has its own time to come.
+    limit_s = (options.wait_ms + (options.limit_ms or _DEFAULT_LIMIT_MS)) / 1000 * 4 + _MARGIN_S
+    times = [str(options.limit_ms), str(options.wait_ms)]
+    words = ["update-tree", os.fspath(release), *times, options.order]
+    return channel.ask(program, words, limit_s, _print_json if options.json else _show_progress)
 
 
 def _tell(options: argparse.Namespace, answer: Answer, release: Path) -> int:
@@ -288,7 +316,7 @@ def _rollback(options: argparse.Namespace) -> int:
     from kitsune_tool import waysback
 
     program = channel.find(options.program)
-    status = channel.ask(program, ["status"], channel.CONNECT_LIMIT_S)
+    status = _status_of(program)
     if options.to is not None and options.to == status.get("version"):
         return _tell(options, _running_already(status), Path())
     left = waysback.Left(
@@ -318,9 +346,7 @@ def _update_on_probation(
     """Update, and go back if the health command fails within the time. Without a way back nothing
     is done.
     """
-    way = _way_back_from(
-        options, channel.ask(program, ["status"], channel.CONNECT_LIMIT_S), release
-    )
+    way = _way_back_from(options, _status_of(program), release)
     answer = _request(options, program, release)
     if answer.get("outcome") != "updated":
         return _tell(options, answer, release)
@@ -418,6 +444,7 @@ def _show_progress(answer: Answer) -> None:
     texts = {
         "checked": "the release is right for it",
         "requested": "waiting for its update point",
+        "ready": "ready to be updated",
     }
     event = str(answer.get("event"))
     print(f"{_who(answer)}: {texts.get(event, event)}", file=sys.stderr, flush=True)
@@ -427,9 +454,27 @@ def _who(answer: Answer) -> str:
     return f"{answer.get('program', '?')} ({answer.get('pid', '?')})"
 
 
+def _show_tree(answer: Answer, release: Path) -> None:
+    """Print what became of each process, and the cause if it is a failure."""
+    processes = answer.get("processes", [])
+    if answer.get("outcome") in ("updated", "already-running"):
+        print(f"{_who(answer)}: {len(processes)} processes run {answer.get('to')}")
+    else:
+        cause = answer.get("process", answer.get("pid"))
+        print(f"{_who(answer)}: no process was updated, because of {cause}", file=sys.stderr)
+        error = KitsuneError(str(answer.get("code", "K303")), str(answer.get("reason")))
+        print(f"{release}: {error.report().partition(': ')[2]}", file=sys.stderr)
+    for each in processes:
+        pause = f", pause {_ms(each['pause_ns'])}" if "pause_ns" in each else ""
+        code = f" [{each['code']}]" if "code" in each else ""
+        print(f"  process {each['pid']}: {each['outcome']}{code}{pause}")
+
+
 def _show_outcome(answer: Answer, release: Path) -> None:
     outcome = answer.get("outcome")
-    if outcome == "updated":
+    if "processes" in answer:
+        _show_tree(answer, release)
+    elif outcome == "updated":
         print(f"{_who(answer)}: {answer.get('from')} → {answer.get('to')}: updated")
         print(f"  {_durations(answer)}")
         _show_types(answer)
@@ -519,8 +564,7 @@ def _status(options: argparse.Namespace) -> int:
         answers = [answer for _, answer in channel.find_all()]
     else:
         found = channel.find(options.program)
-        words = ["status", str(found.child)] if found.child else ["status"]
-        answers = [channel.ask(found, words, channel.CONNECT_LIMIT_S)]
+        answers = [_status_of(found)]
     if options.json:
         print(json.dumps({"programs": answers}))
         return EXIT_DONE
@@ -529,6 +573,11 @@ def _status(options: argparse.Namespace) -> int:
     for answer in answers:
         _show_status(answer)
     return EXIT_DONE
+
+
+def _status_of(program: channel.Channel) -> Answer:
+    words = ["status", str(program.child)] if program.child else ["status"]
+    return channel.ask(program, words, channel.CONNECT_LIMIT_S)
 
 
 def _show_status(answer: Answer) -> None:

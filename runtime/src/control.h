@@ -16,7 +16,13 @@
  *   CHECKING   | who claimed it -> PENDING or IDLE  | `origin` checks the release
  *   PENDING    | program -> TAKEN; either -> IDLE   | checked; the gate is set after this
  *   TAKEN      | program -> DONE or IDLE (inside)   | the transaction runs
+ *              |   or READY                         |
+ *   READY      | program -> DONE                    | of a round: waits for the tree's verdict
  *   DONE       | helper -> IDLE                     | `outcome` is there to be told
+ *
+ * A round is the update of all processes of a tree, all or none. Its commit is one compare-and-swap on
+ * `verdict`: by the helper to commit, by the helper or any process that cannot wait longer to undo. So no
+ * two processes can ever see it end differently.
  *
  * A helper that finds CHECKING or DONE of a helper that died moves it to IDLE.
  */
@@ -35,8 +41,12 @@ enum kitsune__state {
     KITSUNE__CHECKING,
     KITSUNE__PENDING,
     KITSUNE__TAKEN,
-    KITSUNE__DONE
+    KITSUNE__DONE,
+    KITSUNE__READY
 };
+
+/* What `verdict` holds beside the number of the round, of which it is KITSUNE__DECISIONS times. */
+enum { KITSUNE__UNDECIDED = 0, KITSUNE__COMMIT_ALL, KITSUNE__UNDO_ALL, KITSUNE__DECISIONS = 4 };
 
 enum kitsune__origin { KITSUNE__FROM_OUTSIDE = 0, KITSUNE__FROM_INSIDE };
 
@@ -73,6 +83,8 @@ struct kitsune__control {
     _Atomic uint32_t state;
     _Atomic uint64_t serial;
     uint32_t origin;
+    uint32_t round;   /* 0: the request is of this process alone */
+    uint32_t gave_up; /* it was this process that undid the round */
     uint64_t limit_ms, wait_ms;
     char path[PATH_MAX];
     struct kitsune__running release;
@@ -131,6 +143,12 @@ struct kitsune__tree {
     struct kitsune__left_out left_out[KITSUNE__LEFT_OUT];
     _Atomic uint32_t
         unknown; /* processes for which there was not even a note; they may have ended */
+
+    /* The round. */
+    uint32_t round;           /* number of the last one */
+    _Atomic uint32_t verdict; /* a futex */
+    _Atomic uint32_t beat;    /* counted up while a helper carries a round out */
+    char cause[512];          /* why it is undone; before the verdict */
 
     /* Daemonising. */
     struct kitsune__candidate candidates[KITSUNE__CANDIDATES];

@@ -62,6 +62,9 @@ struct client {
     char line[LINE_LIMIT + 1];
 };
 
+/* How far a process is in a round. */
+enum step { ALONE = 0, CHECKED, ASKED, READY, OVER };
+
 /* The update that a process has under way. */
 struct flight {
     struct kitsune__control *control; /* NULL: none under way */
@@ -71,6 +74,29 @@ struct flight {
     uint64_t serial, started, until, next_kick, kick_wait, next_look;
     uint64_t wait_ms;
     uint64_t look_until;
+    /* Of a round. */
+    enum step step;
+    unsigned depth;
+    const char *word; /* its outcome, when it is OVER */
+    uint32_t code;    /* why not, if it is the helper's to say */
+};
+
+/* The update of all processes of the tree, all or none. */
+struct round {
+    int client; /* index; -1: none under way */
+    int copy;   /* -1: none yet */
+    const void *bytes;
+    size_t size; /* of the copy */
+    uint32_t number;
+    int children_first;
+    int32_t culprit; /* because of which it is undone; 0: none */
+    int is_decided;
+    const char *word;
+    uint32_t code;
+    char reason[2048];
+    char path[PATH_MAX];
+    uint64_t limit_ms, wait_ms, started, stable_since;
+    struct kitsune__running release;
 };
 
 struct helper {
@@ -85,6 +111,7 @@ struct helper {
     uint64_t orphan_since; /* the root has ended, and an heir is looked for; else 0 */
     uint32_t flight_count;
     struct flight flights[KITSUNE__PLACES]; /* by place */
+    struct round round;
     struct client clients[MAX_CLIENTS];
     size_t used; /* of `answer` */
     char answer[ANSWER_LIMIT];
@@ -455,10 +482,11 @@ static void put_images(struct helper *helper, const struct kitsune__control *con
 }
 
 static const char *state_word(const struct kitsune__control *control) {
-    static const char *const states[] = {"idle", "checking", "requested", "updating", "updated"};
+    static const char *const states[] = {"idle",     "checking", "requested",
+                                         "updating", "updated",  "ready"};
     uint32_t state = control->state;
 
-    return states[state < 5 ? state : 0];
+    return states[state < 6 ? state : 0];
 }
 
 static void put_child(struct helper *helper, const struct kitsune__control *control) {
@@ -600,13 +628,13 @@ static void end_flight(struct helper *helper, struct flight *flight) {
 }
 
 /* Ends the request here if the process has not taken it: non-zero. */
-static int withdraw(struct kitsune__control *control, const char *reason) {
+static int withdraw(struct kitsune__control *control, uint32_t code, const char *reason) {
     if (!move_state(control, KITSUNE__PENDING, KITSUNE__CHECKING))
         return 0;
     __atomic_fetch_and(&kitsune__tree_gate(control)->pending,
                        ~(uint32_t)(KITSUNE__PENDING_UPDATE | KITSUNE__PENDING_INTERRUPT),
                        __ATOMIC_RELEASE);
-    note_unheard(control, KITSUNE__NOT_REACHED, reason);
+    note_unheard(control, code, reason);
     control->state = KITSUNE__IDLE;
     return 1;
 }
@@ -627,7 +655,7 @@ static void give_up_waiting(struct helper *helper, struct flight *flight) {
         used += kitsune__format(reason + used, sizeof reason - used, "; ");
         kitsune__stuck_text(&control->report.threads[0], reason + used, sizeof reason - used);
     }
-    if (!withdraw(control, reason))
+    if (!withdraw(control, KITSUNE__NOT_REACHED, reason))
         return;
     end_flight(helper, flight);
     begin(helper, "done");
@@ -759,7 +787,8 @@ static void follow_flight(struct helper *helper, struct flight *flight) {
     uint32_t state = control->state;
     uint64_t now = kitsune__now_ns();
 
-    if (control->owner != flight->owner || has_ended(helper, flight, now)) {
+    if (control->owner != flight->owner ||
+        (state != KITSUNE__DONE && has_ended(helper, flight, now))) {
         fail_flight(helper, flight);
     } else if (control->serial != flight->serial || state == KITSUNE__IDLE) {
         end_flight(helper, flight);
@@ -768,7 +797,7 @@ static void follow_flight(struct helper *helper, struct flight *flight) {
     } else if (state == KITSUNE__DONE) {
         finish_flight(helper, flight);
     } else if (state == KITSUNE__PENDING && helper->clients[flight->client].closing &&
-               withdraw(control, "the client that asked went away")) {
+               withdraw(control, KITSUNE__NOT_REACHED, "the client that asked went away")) {
         end_flight(helper, flight);
     } else if (state == KITSUNE__PENDING && now >= flight->until) {
         end_waiting(helper, flight, now);
@@ -779,7 +808,7 @@ static void follow_flight(struct helper *helper, struct flight *flight) {
 
 static void follow_flights(struct helper *helper) {
     for (uint32_t i = 0; helper->flight_count && i < kitsune__tree_capacity(); i++)
-        if (helper->flights[i].control)
+        if (helper->flights[i].control && helper->flights[i].step == ALONE)
             follow_flight(helper, &helper->flights[i]);
 }
 
@@ -819,6 +848,7 @@ struct wish {
     const char *path;
     uint64_t limit_ms, wait_ms;
     struct kitsune__control *control; /* of whom */
+    uint32_t round;
 };
 
 /* The process takes no other request from here on: non-zero. */
@@ -827,6 +857,8 @@ static int claim_request(struct kitsune__control *control, const struct wish *wi
         return 0;
     control->serial++;
     control->origin = KITSUNE__FROM_OUTSIDE;
+    control->round = wish->round;
+    control->gave_up = 0;
     control->limit_ms = wish->limit_ms;
     control->wait_ms = wish->wait_ms;
     memcpy(control->path, wish->path, strlen(wish->path) + 1);
@@ -836,17 +868,22 @@ static int claim_request(struct kitsune__control *control, const struct wish *wi
     return 1;
 }
 
+static int has_good_path(struct helper *helper, int index, const struct wish *wish) {
+    if (strlen(wish->path) < PATH_MAX && wish->path[0] == '/')
+        return 1;
+    answer_problem(helper, index, helper->speaker, "error", KITSUNE__BAD_REQUEST,
+                   "the release's path must be absolute and shorter than 4096 bytes");
+    return 0;
+}
+
 static void start_update(struct helper *helper, int index, const struct wish *wish) {
     struct kitsune__control *control = wish->control;
     struct kitsune__problem problem;
     int copy = -1;
 
-    if (strlen(wish->path) >= sizeof control->path || wish->path[0] != '/') {
-        answer_problem(helper, index, control, "error", KITSUNE__BAD_REQUEST,
-                       "the release's path must be absolute and shorter than 4096 bytes");
+    if (!has_good_path(helper, index, wish))
         return;
-    }
-    if (!claim_request(control, wish)) {
+    if (flight_of(helper, control)->control || !claim_request(control, wish)) {
         answer_problem(helper, index, control, "busy", KITSUNE__BUSY,
                        "another update is under way");
         return;
@@ -866,6 +903,475 @@ static void start_update(struct helper *helper, int index, const struct wish *wi
         control->state = KITSUNE__IDLE;
         break;
     }
+}
+
+/* ---- a round -------------------------------------------------------------------------------- */
+
+static uint32_t open_verdict(const struct helper *helper) {
+    return helper->round.number * KITSUNE__DECISIONS;
+}
+
+/* Returns 0 if somebody else has decided before. */
+static int decide(struct helper *helper, uint32_t decision) {
+    struct kitsune__tree *tree = helper->tree;
+    uint32_t open = open_verdict(helper);
+    int is_ours = atomic_compare_exchange_strong(&tree->verdict, &open, open + decision);
+
+    helper->round.is_decided = 1;
+    syscall(SYS_futex, &tree->verdict, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+    return is_ours;
+}
+
+/* The first cause counts; all others are only told that there is one. */
+static void undo_round(struct helper *helper, int32_t culprit, const char *word, uint32_t code,
+                       const char *reason) {
+    struct round *round = &helper->round;
+
+    if (round->word || helper->tree->verdict == open_verdict(helper) + KITSUNE__COMMIT_ALL)
+        return;
+    round->culprit = culprit;
+    round->word = word;
+    round->code = code;
+    kitsune__format(round->reason, sizeof round->reason, "%s", reason);
+    kitsune__format(helper->tree->cause, sizeof helper->tree->cause,
+                    "process %d of the tree was not updated (K%u)", culprit, code);
+    decide(helper, KITSUNE__UNDO_ALL);
+}
+
+static void end_step(struct flight *flight, const char *word, uint32_t code) {
+    flight->step = OVER;
+    flight->word = word;
+    flight->code = code;
+}
+
+static void fail_step(struct helper *helper, struct flight *flight, const char *word, uint32_t code,
+                      const char *reason) {
+    end_step(flight, word, code);
+    undo_round(helper, flight->owner, word, code, reason);
+}
+
+/* Checks one copy for all: what is loaded everywhere are the same bytes. */
+static enum kitsune__acceptance check_for(struct helper *helper, struct kitsune__control *control,
+                                          struct kitsune__problem *problem) {
+    struct round *round = &helper->round;
+    enum kitsune__acceptance acceptance;
+    struct stat status;
+
+    if (round->copy >= 0)
+        return kitsune__check_image(round->bytes, round->size, &control->running, &control->release,
+                                    problem);
+    acceptance = kitsune__check_release(round->path, helper->user, &control->running,
+                                        &control->release, &round->copy, problem);
+    if (acceptance != KITSUNE__RELEASE_ACCEPTED)
+        return acceptance;
+    if (fstat(round->copy, &status) == 0)
+        round->bytes = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, round->copy, 0);
+    if (!round->bytes || round->bytes == MAP_FAILED) {
+        problem->code = KITSUNE__NO_MEMORY;
+        kitsune__format(problem->text, sizeof problem->text, "the release cannot be mapped");
+        round->bytes = NULL;
+        return KITSUNE__RELEASE_REFUSED;
+    }
+    round->size = (size_t)status.st_size;
+    return acceptance;
+}
+
+/* The file may have been exchanged since a process was found to run it already. */
+static int is_same_release(struct helper *helper, const struct kitsune__control *control) {
+    struct kitsune__running *release = &helper->round.release;
+
+    if (!release->version[0])
+        *release = control->release;
+    return memcmp(release->build_id, control->release.build_id, sizeof release->build_id) == 0;
+}
+
+static void check_step(struct helper *helper, struct flight *flight) {
+    struct kitsune__control *control = flight->control;
+    struct kitsune__problem problem = {KITSUNE__UNSAFE_FILE, "the release's file was exchanged"};
+    enum kitsune__acceptance acceptance = check_for(helper, control, &problem);
+
+    if (acceptance != KITSUNE__RELEASE_REFUSED && !is_same_release(helper, control))
+        acceptance = KITSUNE__RELEASE_REFUSED;
+    switch (acceptance) {
+    case KITSUNE__RELEASE_ACCEPTED:
+        flight->step = CHECKED;
+        return;
+    case KITSUNE__RELEASE_IS_RUNNING:
+        end_step(flight, "already-running", 0);
+        break;
+    case KITSUNE__RELEASE_REFUSED:
+        note_unheard(control, problem.code, problem.text);
+        fail_step(helper, flight, "rejected", problem.code, problem.text);
+        break;
+    }
+    control->state = KITSUNE__IDLE;
+}
+
+static struct kitsune__control *place_of(struct helper *helper, int32_t pid) {
+    for (uint32_t i = 0; i < kitsune__tree_used(helper->tree); i++)
+        if (kitsune__tree_place(helper->tree, i)->owner == pid)
+            return kitsune__tree_place(helper->tree, i);
+    return NULL;
+}
+
+static unsigned depth_of(struct helper *helper, const struct kitsune__control *control) {
+    unsigned depth = 0;
+
+    while (control && depth < KITSUNE__PLACES && control->parent)
+        if ((control = place_of(helper, control->parent)))
+            depth++;
+    return depth;
+}
+
+static void join_round(struct helper *helper, struct flight *flight,
+                       struct kitsune__control *control) {
+    const struct round *round = &helper->round;
+    struct wish wish = {.path = round->path,
+                        .limit_ms = round->limit_ms,
+                        .wait_ms = round->wait_ms,
+                        .control = control,
+                        .round = round->number};
+
+    *flight = (struct flight){.control = control,
+                              .client = round->client,
+                              .copy = -1,
+                              .owner = control->owner,
+                              .started = round->started,
+                              .wait_ms = round->wait_ms,
+                              .step = CHECKED,
+                              .depth = depth_of(helper, control)};
+    helper->flight_count++;
+    if (!claim_request(control, &wish)) {
+        fail_step(helper, flight, "busy", KITSUNE__BUSY, "another update is under way");
+        return;
+    }
+    flight->serial = control->serial;
+    check_step(helper, flight);
+}
+
+/* Takes in all that live and are not in yet. Non-zero if there were any. */
+static int gather_tree(struct helper *helper) {
+    int has_new = 0;
+
+    for (uint32_t i = 0; !helper->round.is_decided && i < kitsune__tree_used(helper->tree); i++) {
+        struct kitsune__control *control = kitsune__tree_place(helper->tree, i);
+        struct flight *flight = &helper->flights[i];
+        int32_t owner = control->owner;
+
+        if (flight->control && flight->step == ALONE)
+            undo_round(helper, owner, "busy", KITSUNE__BUSY, "another update is under way");
+        if (owner <= 0 || (flight->control && flight->owner == owner))
+            continue;
+        if (flight->control && flight->step != OVER)
+            continue; /* found to have ended at its next look */
+        if (!kitsune__tree_owner(control))
+            continue;
+        if (flight->control) /* one that ended in this round had the place */
+            helper->flight_count--;
+        join_round(helper, flight, control);
+        has_new = 1;
+    }
+    return has_new;
+}
+
+static void ask_step(struct flight *flight) {
+    uint64_t now = kitsune__now_ns();
+
+    flight->step = ASKED;
+    flight->started = now;
+    flight->until = now + flight->wait_ms * 1000000u;
+    flight->kick_wait = FIRST_KICK_NS;
+    flight->control->state = KITSUNE__PENDING;
+    kick_again(flight, now);
+}
+
+static void give_up_step(struct helper *helper, struct flight *flight) {
+    char reason[512];
+    size_t used =
+        kitsune__format(reason, sizeof reason,
+                        "process %d did not reach an update point within %lu ms: ", flight->owner,
+                        (unsigned long)flight->wait_ms);
+
+    describe(flight->owner, reason + used, sizeof reason - used);
+    if (withdraw(flight->control, KITSUNE__NOT_REACHED, reason))
+        fail_step(helper, flight, "withdrawn", KITSUNE__NOT_REACHED, reason);
+}
+
+static uint32_t number_of_code(const char *code) {
+    uint32_t number = 0;
+
+    for (; *code; code++)
+        if (*code >= '0' && *code <= '9')
+            number = number * 10 + (uint32_t)(*code - '0');
+    return number;
+}
+
+/* The process has told its outcome. */
+static void finish_step(struct helper *helper, struct flight *flight) {
+    const struct kitsune__outcome *outcome = &flight->control->outcome;
+    uint32_t code = number_of_code(outcome->code);
+
+    if (outcome->committed)
+        end_step(flight, "updated", 0);
+    else if (code == KITSUNE__TREE_UNDONE && !flight->control->gave_up)
+        end_step(flight, outcome_word(outcome), code); /* by another one, which tells why */
+    else
+        fail_step(helper, flight, outcome_word(outcome), code, outcome->reason);
+    flight->control->state = KITSUNE__IDLE;
+}
+
+/* Nobody is asked any more. */
+static void call_off(struct helper *helper, struct flight *flight) {
+    if (flight->step == CHECKED) {
+        flight->control->state = KITSUNE__IDLE;
+        end_step(flight, "not-asked", 0);
+    } else if (flight->step == ASKED && flight->control->state == KITSUNE__PENDING &&
+               withdraw(flight->control, KITSUNE__TREE_UNDONE, helper->tree->cause)) {
+        end_step(flight, "withdrawn", KITSUNE__TREE_UNDONE);
+    }
+}
+
+/* A child that ends before it began to be updated is no failure: they come and go. */
+static void note_end(struct helper *helper, struct flight *flight, uint32_t state) {
+    if (flight->control != helper->speaker && state != KITSUNE__TAKEN && state != KITSUNE__READY)
+        end_step(flight, "ended", 0);
+    else
+        fail_step(helper, flight, "error", KITSUNE__PROGRAM_ENDED,
+                  "a process of the tree ended during the update");
+}
+
+static void follow_step(struct helper *helper, struct flight *flight) {
+    struct kitsune__control *control = flight->control;
+    uint32_t state = control->state;
+    uint64_t now = kitsune__now_ns();
+
+    if (now >= flight->next_look && state != KITSUNE__DONE) {
+        flight->next_look = now + ORPHAN_NS;
+        if (control->owner != flight->owner || !kitsune__tree_owner(control)) {
+            note_end(helper, flight, state);
+            return;
+        }
+    }
+    if (flight->step == CHECKED)
+        return;
+    if (control->serial != flight->serial || state == KITSUNE__IDLE) {
+        fail_step(helper, flight, "withdrawn", KITSUNE__WITHDRAWN,
+                  "the program withdrew the request (kitsune_clear_request)");
+    } else if (state == KITSUNE__DONE) {
+        finish_step(helper, flight);
+    } else if (state == KITSUNE__READY && flight->step == ASKED) {
+        flight->step = READY;
+        answer_progress(helper, helper->round.client, control, "ready");
+    } else if (state == KITSUNE__PENDING && now >= flight->until) {
+        give_up_step(helper, flight);
+    } else if (state == KITSUNE__PENDING && now >= flight->next_kick) {
+        kick_again(flight, now);
+    }
+}
+
+/* How many are at this step. */
+static uint32_t count_steps(const struct helper *helper, enum step step) {
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < kitsune__tree_capacity(); i++)
+        count += helper->flights[i].control && helper->flights[i].step == step;
+    return count;
+}
+
+/* Asks those that are next in the order: all of one depth. */
+static void ask_next(struct helper *helper) {
+    const struct round *round = &helper->round;
+    unsigned next = round->children_first ? 0 : KITSUNE__PLACES;
+
+    for (uint32_t i = 0; i < kitsune__tree_capacity(); i++) {
+        const struct flight *flight = &helper->flights[i];
+
+        if (flight->control && flight->step == CHECKED &&
+            (round->children_first ? flight->depth > next : flight->depth < next))
+            next = flight->depth;
+    }
+    for (uint32_t i = 0; i < kitsune__tree_capacity(); i++)
+        if (helper->flights[i].control && helper->flights[i].step == CHECKED &&
+            helper->flights[i].depth == next)
+            ask_step(&helper->flights[i]);
+}
+
+static void refuse_incomplete(struct helper *helper, const char *format, uint32_t count,
+                              int32_t pid) {
+    char reason[256];
+
+    kitsune__format(reason, sizeof reason, format, count, pid);
+    undo_round(helper, pid, "refused", KITSUNE__TREE_INCOMPLETE, reason);
+}
+
+/* Every process that is known stands at its commit: none of them can fork any more. What they forked before
+ * has taken its place, or does so soon; then all are known. */
+static void try_commit(struct helper *helper) {
+    struct kitsune__tree *tree = helper->tree;
+    struct round *round = &helper->round;
+    uint64_t now = kitsune__now_ns();
+    int32_t some;
+    uint32_t left_out;
+
+    if (!round->stable_since)
+        round->stable_since = now;
+    if (tree->forking > 0 && now - round->stable_since <= FORKING_LIMIT_NS)
+        return;
+    if (tree->forking > 0) {
+        tree->forking = 0; /* its child was killed before it ran */
+        refuse_incomplete(helper, "a process was forked (%u) that did not begin to run", 1,
+                          helper->speaker->owner);
+        return;
+    }
+    if (gather_tree(helper)) {
+        round->stable_since = 0;
+        return;
+    }
+    left_out = kitsune__tree_left_out(tree, &some);
+    if (left_out)
+        refuse_incomplete(helper, "%u processes of the tree cannot be updated, one is %d", left_out,
+                          some);
+    else
+        decide(helper, KITSUNE__COMMIT_ALL); /* else a process has just lost its patience */
+}
+
+static void put_process(struct helper *helper, const struct flight *flight) {
+    put_text(helper, helper->answer[helper->used - 1] == '[' ? "{" : ", {");
+    member_number(helper, "pid", (uint64_t)flight->owner);
+    member_text(helper, "outcome", flight->word, 64);
+    if (flight->code)
+        member_code(helper, flight->code);
+    if (flight->word[0] == 'u') {
+        member_number(helper, "pause_ns", flight->control->outcome.pause_ns);
+        member_number(helper, "objects", flight->control->outcome.objects);
+    }
+    put_text(helper, "}");
+}
+
+static void put_processes(struct helper *helper) {
+    put_name(helper, "processes");
+    put_text(helper, "[");
+    for (uint32_t i = 0; i < kitsune__tree_capacity(); i++)
+        if (helper->flights[i].control && helper->flights[i].step != ALONE)
+            put_process(helper, &helper->flights[i]);
+    put_text(helper, "]");
+}
+
+/* "updated" if any was: those that are told with it ran the release already. */
+static const char *round_word(const struct helper *helper) {
+    if (helper->round.word)
+        return helper->round.word;
+    for (uint32_t i = 0; i < kitsune__tree_capacity(); i++)
+        if (helper->flights[i].control && helper->flights[i].step == OVER &&
+            helper->flights[i].word[0] == 'u')
+            return "updated";
+    return "already-running";
+}
+
+static void answer_round(struct helper *helper) {
+    struct round *round = &helper->round;
+
+    begin(helper, "done");
+    member_text(helper, "outcome", round_word(helper), 64);
+    if (round->word) {
+        member_number(helper, "process", (uint64_t)round->culprit);
+        member_code(helper, round->code);
+        MEMBER_ARRAY(helper, "reason", round->reason);
+    }
+    put_processes(helper);
+    member_number(helper, "request_ns", kitsune__now_ns() - round->started);
+    member_number(helper, "pid", (uint64_t)helper->speaker->owner);
+    MEMBER_ARRAY(helper, "program", helper->speaker->running.program);
+    MEMBER_ARRAY(helper, "to", round->release.version);
+    send_answer(helper, round->client);
+}
+
+static void end_round(struct helper *helper) {
+    struct round *round = &helper->round;
+
+    answer_round(helper);
+    for (uint32_t i = 0; i < kitsune__tree_capacity(); i++) {
+        if (!helper->flights[i].control || helper->flights[i].step == ALONE)
+            continue;
+        helper->flights[i].control = NULL;
+        helper->flight_count--;
+    }
+    helper->clients[round->client].is_waiting = 0;
+    if (round->bytes)
+        munmap((void *)round->bytes, round->size);
+    if (round->copy >= 0)
+        close(round->copy);
+    round->client = -1;
+}
+
+/* A process may have decided; its outcome tells why. */
+static void notice_verdict(struct helper *helper) {
+    if (helper->tree->verdict != open_verdict(helper))
+        helper->round.is_decided = 1;
+    else if (helper->clients[helper->round.client].closing)
+        undo_round(helper, helper->speaker->owner, "withdrawn", KITSUNE__WITHDRAWN,
+                   "the client that asked went away");
+}
+
+/* Looks how far the round is; called often while there is one. */
+static void follow_round(struct helper *helper) {
+    struct round *round = &helper->round;
+
+    if (round->client < 0)
+        return;
+    helper->tree->beat++;
+    if (!round->is_decided)
+        notice_verdict(helper);
+    for (uint32_t i = 0; i < kitsune__tree_capacity(); i++)
+        if (helper->flights[i].control && helper->flights[i].step != ALONE &&
+            helper->flights[i].step != OVER) {
+            follow_step(helper, &helper->flights[i]);
+            if (round->is_decided)
+                call_off(helper, &helper->flights[i]);
+        }
+    if (!round->is_decided && !count_steps(helper, ASKED)) {
+        if (count_steps(helper, CHECKED))
+            ask_next(helper);
+        else
+            try_commit(helper);
+    } else if (round->is_decided && !count_steps(helper, CHECKED) && !count_steps(helper, ASKED) &&
+               !count_steps(helper, READY)) {
+        end_round(helper);
+    }
+}
+
+static void start_round(struct helper *helper, int index, const struct wish *wish,
+                        int children_first) {
+    struct round *round = &helper->round;
+    uint32_t left_out;
+    int32_t some;
+
+    if (!has_good_path(helper, index, wish))
+        return;
+    if (round->client >= 0) {
+        answer_problem(helper, index, helper->speaker, "busy", KITSUNE__BUSY,
+                       "another update of the tree is under way");
+        return;
+    }
+    *round = (struct round){.client = index,
+                            .copy = -1,
+                            .number = ++helper->tree->round,
+                            .children_first = children_first,
+                            .limit_ms = wish->limit_ms,
+                            .wait_ms = wish->wait_ms,
+                            .started = kitsune__now_ns()};
+    memcpy(round->path, wish->path, strlen(wish->path) + 1);
+    kitsune__format(helper->tree->cause, sizeof helper->tree->cause,
+                    "another process of the tree gave the update up");
+    helper->tree->verdict = open_verdict(helper);
+    helper->clients[index].is_waiting = 1;
+    left_out = kitsune__tree_left_out(helper->tree, &some);
+    if (left_out)
+        refuse_incomplete(helper, "%u processes of the tree cannot be updated, one is %d", left_out,
+                          some);
+    gather_tree(helper);
+    if (!round->is_decided)
+        answer_progress(helper, index, helper->speaker, "checked");
 }
 
 /* ---- requests ------------------------------------------------------------------------------ */
@@ -984,6 +1490,22 @@ static void serve_update(struct helper *helper, int index, char **words, unsigne
         start_update(helper, index, &wish);
 }
 
+static void serve_update_tree(struct helper *helper, int index, char **words, unsigned count) {
+    struct wish wish = {.control = helper->speaker};
+    int children_first = count == 5 && strcmp(words[4], "children-first") == 0;
+
+    if (count != 5 || !read_ms(words[2], &wish.limit_ms) || !read_ms(words[3], &wish.wait_ms) ||
+        (!children_first && strcmp(words[4], "parent-first") != 0)) {
+        answer_bad_request(helper, index,
+                           "usage: update-tree PATH LIMIT_MS WAIT_MS parent-first|children-first");
+        return;
+    }
+    wish.path = words[1];
+    if (!wish.wait_ms)
+        wish.wait_ms = KITSUNE__DEFAULT_WAIT_MS;
+    start_round(helper, index, &wish, children_first);
+}
+
 /* One line without its end. */
 static void serve_line(struct helper *helper, int index, char *line) {
     char *words[MAX_WORDS];
@@ -995,8 +1517,11 @@ static void serve_line(struct helper *helper, int index, char *line) {
         serve_status(helper, index, words, count);
     else if (strcmp(words[0], "update") == 0)
         serve_update(helper, index, words, count);
+    else if (strcmp(words[0], "update-tree") == 0)
+        serve_update_tree(helper, index, words, count);
     else
-        answer_bad_request(helper, index, "unknown request; known are 'status' and 'update'");
+        answer_bad_request(helper, index,
+                           "unknown request; known are 'status', 'update' and 'update-tree'");
 }
 
 /* Serves the complete lines of a client, as long as none of them starts an update. */
@@ -1120,7 +1645,7 @@ static void serve_fetch(struct helper *helper) {
     struct flight *flight = fd < 0 ? NULL : flight_of_peer(helper, fd);
 
     if (flight)
-        send_descriptor(fd, flight->copy);
+        send_descriptor(fd, flight->step == ALONE ? flight->copy : helper->round.copy);
     if (fd >= 0)
         close(fd);
 }
@@ -1278,7 +1803,7 @@ static int32_t find_heir(struct helper *helper, unsigned *count) {
 
 static void drop_clients(struct helper *helper) {
     for (uint32_t i = 0; helper->flight_count && i < kitsune__tree_capacity(); i++)
-        if (helper->flights[i].control && helper->flights[i].control == helper->speaker)
+        if (helper->flights[i].control == helper->speaker && helper->flights[i].step == ALONE)
             fail_flight(helper, &helper->flights[i]);
     for (int i = 0; i < MAX_CLIENTS; i++)
         if (helper->clients[i].fd >= 0 && !helper->clients[i].is_waiting)
@@ -1355,11 +1880,14 @@ static int64_t next_wait(struct helper *helper, uint64_t now) {
         const struct flight *flight = &helper->flights[i];
         uint64_t look = now + LOOK_NS;
 
-        if (flight->control && flight->control->state == KITSUNE__PENDING && !flight->control->look)
+        if (flight->control && flight->step == ALONE &&
+            flight->control->state == KITSUNE__PENDING && !flight->control->look)
             look = flight->next_kick;
         if (flight->control && look < until)
             until = look;
     }
+    if (helper->round.client >= 0 && now + LOOK_NS < until)
+        until = now + LOOK_NS;
     for (int i = 0; i < MAX_CLIENTS; i++)
         if (helper->clients[i].fd >= 0 && helper->clients[i].until < until)
             until = helper->clients[i].until;
@@ -1418,8 +1946,10 @@ static void serve(struct helper *helper) {
         if (fds[1].revents)
             serve_fetch(helper);
         follow_flights(helper);
+        follow_round(helper);
         if (helper->orphan_since) {
-            look_after_children(helper);
+            if (helper->round.client < 0)
+                look_after_children(helper);
             continue;
         }
         serve_clients(helper, fds);
@@ -1561,21 +2091,13 @@ static void drop_leftovers(struct kitsune__control *control) {
     if (control->owner == 0 || control->origin == KITSUNE__FROM_INSIDE)
         return;
     move_state(control, KITSUNE__DONE, KITSUNE__IDLE);
-    withdraw(control, "the helper process that waited for it died");
+    withdraw(control, KITSUNE__NOT_REACHED, "the helper process that waited for it died");
     move_state(control, KITSUNE__CHECKING, KITSUNE__IDLE);
 }
 
 static void report_ready(struct kitsune__tree *tree, uint32_t ready) {
     tree->ready = ready;
     syscall(SYS_futex, &tree->ready, FUTEX_WAKE, 1, NULL, NULL, 0);
-}
-
-/* The place of the process that started us. */
-static struct kitsune__control *place_of_root(struct helper *helper) {
-    for (uint32_t i = 0; i < kitsune__tree_used(helper->tree); i++)
-        if (kitsune__tree_place(helper->tree, i)->owner == helper->root)
-            return kitsune__tree_place(helper->tree, i);
-    end();
 }
 
 static void start_serving(struct helper *helper) {
@@ -1606,7 +2128,10 @@ void kitsune__helper_main(struct kitsune__tree *tree, struct kitsune__kept *kept
     helper->user = geteuid();
     helper->root = tree->root;
     helper->adopted = tree->adopted;
-    helper->speaker = place_of_root(helper);
+    helper->speaker = place_of(helper, helper->root);
+    if (!helper->speaker)
+        end();
+    helper->round.client = -1;
     helper->fetcher = helper->listener = helper->directory = -1;
     for (int i = 0; i < MAX_CLIENTS; i++)
         helper->clients[i].fd = -1;

@@ -396,6 +396,16 @@ static void take_stack(const struct kitsune__stack *stack) {
     own_stack = *stack;
 }
 
+static uint64_t limit_ns(void);
+
+/* Of an update of the whole tree: until all its processes have come this far. */
+static void wait_for_tree(void) {
+    char reason[KITSUNE__REASON_SIZE];
+    uint32_t code = kitsune__request_hold(&update.request, limit_ns(), reason, sizeof reason);
+    if (code != 0)
+        kitsune__journal_abort(code, "%s", reason);
+}
+
 /* At the update point where the old version stands: from here on the new one is the program. */
 static void commit(void) {
     struct kitsune__image *old = kitsune__image_current();
@@ -420,6 +430,7 @@ static void commit(void) {
     take_plugins_along(1);
     kitsune__signals_carry_over(old, successor);
     kitsune__exit_carry_over(old, successor);
+    wait_for_tree();
     kitsune__journal_commit(apply_commit, &verdict, &stack);
     has_updated = 1;
     kitsune__frames_commit();

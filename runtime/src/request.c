@@ -27,6 +27,9 @@
 #define START_LIMIT_MS 5000
 #define FETCH_LIMIT_MS 2000
 #define MAX_QUICK_DEATHS 8
+/* How long a process waits for a helper that shows no sign of life. */
+#define SILENCE_NS 5000000000ull
+#define LOOK_NS 50000000
 
 static size_t page_size;
 
@@ -692,12 +695,58 @@ int kitsune__request_take(struct kitsune__request *request) {
         request->serial = control->serial;
         request->limit_ms = control->limit_ms;
         request->wait_ms = control->wait_ms;
+        request->round = control->round;
         memcpy(request->source, control->path, sizeof request->source);
         request->release = control->release;
         kitsune__check_load_path(request->fd, request->load_path, sizeof request->load_path);
     }
     errno = saved;
     return request->fd >= 0;
+}
+
+/* ---- a round -------------------------------------------------------------------------------- */
+
+/* Why this process does not wait any longer; NULL: it does. */
+static const char *patience_end(uint64_t now, uint64_t deadline, uint64_t beat_ns) {
+    if (now >= deadline)
+        return "the time limit ran out while it waited for the other processes of its tree";
+    if (now - beat_ns > SILENCE_NS)
+        return "the helper process that updates the tree died or was stopped";
+    return NULL;
+}
+
+uint32_t kitsune__request_hold(const struct kitsune__request *request, uint64_t limit_ns,
+                               char *reason, size_t reason_size) {
+    uint64_t all = ~0ull, now = kitsune__now_ns(), deadline = now + limit_ns, beat_ns = now;
+    uint32_t open = request->round * KITSUNE__DECISIONS, beat = tree->beat;
+    struct timespec look = {0, LOOK_NS};
+
+    if (!request->round)
+        return 0;
+    KITSUNE__SYSCALL(SYS_rt_sigprocmask, SIG_SETMASK, &all, 0, sizeof all);
+    control->state = KITSUNE__READY;
+    for (;; now = kitsune__now_ns()) {
+        const char *end = patience_end(now, deadline, beat_ns);
+        uint32_t verdict = tree->verdict, expected = open;
+
+        if (verdict == open + KITSUNE__COMMIT_ALL)
+            return 0;
+        if (verdict != open) {
+            kitsune__format(reason, reason_size, "%s", tree->cause);
+            return KITSUNE__TREE_UNDONE;
+        }
+        if (end &&
+            atomic_compare_exchange_strong(&tree->verdict, &expected, open + KITSUNE__UNDO_ALL)) {
+            control->gave_up = 1;
+            kitsune__format(reason, reason_size, "%s", end);
+            return KITSUNE__TREE_UNDONE;
+        }
+        if (tree->beat != beat) {
+            beat = tree->beat;
+            beat_ns = now;
+        }
+        KITSUNE__SYSCALL(SYS_futex, &tree->verdict, FUTEX_WAIT, open, &look);
+    }
 }
 
 void kitsune__control_note(struct kitsune__control *to, const struct kitsune__outcome *outcome) {
@@ -734,7 +783,8 @@ void kitsune__request_image(uint32_t index, uint32_t count, const struct kitsune
 
 void kitsune__request_outcome(const struct kitsune__outcome *outcome,
                               const struct kitsune__running *running) {
-    if (!kitsune__request_is_owner() || control->state != KITSUNE__TAKEN)
+    if (!kitsune__request_is_owner() ||
+        (control->state != KITSUNE__TAKEN && control->state != KITSUNE__READY))
         return;
     control->outcome = *outcome;
     kitsune__control_note(control, outcome);
@@ -781,6 +831,7 @@ int kitsune__request_inside(const char *path, uint64_t limit_ms, struct kitsune_
         return refuse_inside(outcome, KITSUNE__BUSY, "another update is under way");
     control->serial++;
     control->origin = KITSUNE__FROM_INSIDE;
+    control->round = 0;
     memset(&control->report, 0, sizeof control->report);
     control->limit_ms = limit_ms;
     control->wait_ms = KITSUNE__DEFAULT_WAIT_MS;

@@ -55,6 +55,7 @@ struct kitsune__request {
     uint64_t serial;   /* counts requests of this process, from 1 */
     uint64_t limit_ms; /* time limit of the transaction; 0: the launcher's default */
     uint64_t wait_ms;  /* for all threads to reach their update points */
+    uint32_t round;    /* not 0: it is one of a whole tree's; kitsune__request_hold */
     /* The checked, sealed, private copy of the release: `fd` is close-on-exec and belongs to the
      * taker, who closes it when `load_path` has been loaded. The path is unique in this process
      * (libc knows loaded objects by their path) and ends in the descriptor. */
@@ -136,6 +137,12 @@ void kitsune__request_service(void);
 /* On KITSUNE__PENDING_UPDATE: takes the request. Returns 1 if `request` is filled: then exactly one
  * kitsune__request_outcome must follow. 0 if it was withdrawn in the meantime (the bit is cleared). */
 int kitsune__request_take(struct kitsune__request *request);
+
+/* At the point of the commit, after all that can fail: waits until every process of the tree stands there,
+ * at most for the time given. Returns 0 if all are to commit, at once for a request of one process alone;
+ * else a code with a reason: all are undone. All signals are blocked from here on. */
+uint32_t kitsune__request_hold(const struct kitsune__request *request, uint64_t limit_ns,
+                               char *reason, size_t reason_size);
 
 /* Ends the request that was taken. Async-signal-safe; writes only to the shared mapping, so that an
  * undone memory does not undo it. If it is committed, `running` is the new version, else NULL. */

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from kitsune_tool import channel
+from kitsune_tool.errors import KitsuneError
 
 FOLDER = Path(__file__).parent / "tree"
 PATIENCE_S = 30
@@ -244,3 +245,141 @@ def test_a_child_that_ends_or_is_stuck_is_told_of(
     assert (answer["outcome"], answer["code"], answer["pid"]) == ("error", "K363", child)
     status, answer = running.update(child, "2")
     assert (status, answer["code"]) == (13, "K300"), answer
+
+
+def family(running: Tree) -> tuple[Client, Client, dict[str, int]]:
+    """Return two clients and the processes of a tree of three generations."""
+    first, second = running.client(), running.client()
+    pids = {"child": first.pid(), "other": second.pid(), "nested": int(first.ask("nest"))}
+    first.ask("add 7")
+    return first, second, pids | {"parent": running.server.pid}
+
+
+def outcomes(answer: dict[str, Any], pids: dict[str, int]) -> dict[str, str]:
+    """Return what became of the processes that are known by name."""
+    found = {each["pid"]: each["outcome"] for each in answer["processes"]}
+    return {name: found[pid] for name, pid in pids.items()}
+
+
+@pytest.mark.parametrize("order", ["parent-first", "children-first"])
+def test_a_whole_tree_is_updated_under_load(
+    order: str, tree: Callable[..., Tree], load: Callable[[], Load]
+) -> None:
+    """Children that come and go meanwhile belong to it, too."""
+    running = tree()
+    first, second, pids = family(running)
+    busy = [load(), load()]
+    for version in ("2", "3"):
+        before = sum(each.served for each in busy)
+        status, answer = running.update(pids["parent"], version, "--tree", "--order", order)
+        assert status == 0, answer
+        assert set(outcomes(answer, pids).values()) == {"updated"}, answer
+        until(lambda start=before: sum(each.served for each in busy) > start + 100, "the load")
+        assert set(running.versions().values()) == {version}
+    assert (running.server.ask("version"), first.ask("version")) == ("1", "1 session")
+    assert first.ask("add 1") == "8"
+    status, answer = running.update(pids["parent"], "3", "--tree")
+    assert (status, answer["outcome"]) == (0, "already-running")
+    assert second.ask("add 1") == "1"
+
+
+@pytest.mark.parametrize("order", ["parent-first", "children-first"])
+@pytest.mark.parametrize("place", ["serve", "session", "nested"])
+def test_the_first_failure_undoes_the_whole_tree(
+    order: str, place: str, tree: Callable[..., Tree], tmp_path: Path
+) -> None:
+    running = tree()
+    first, second, pids = family(running)
+    (tmp_path / "fail").write_text(f"{place} segv\n", encoding="ascii")
+    status, answer = running.update(pids["parent"], "2", "--tree", "--order", order)
+    assert (status, answer["outcome"], answer["code"]) == (11, "rolled-back", "K354"), answer
+    assert "updated" not in outcomes(answer, pids).values()
+    (tmp_path / "fail").unlink()
+    assert set(running.versions().values()) == {"1"}
+    assert (first.ask("version"), second.ask("version")) == ("1 session", "1 session")
+    assert (running.server.ask("version"), first.ask("add 1")) == ("1", "8")
+    status, answer = running.update(pids["parent"], "2", "--tree", "--order", order)
+    assert set(outcomes(answer, pids).values()) == {"updated"}, answer
+
+
+def test_a_process_that_does_not_come_undoes_the_whole_tree(tree: Callable[..., Tree]) -> None:
+    """Whether it is stopped by itself, waits for one that stands already, or ends meanwhile."""
+    running = tree()
+    first, second, pids = family(running)
+    assert second.ask("stick") == "stuck"
+    for order in ("parent-first", "children-first"):
+        options = ("--tree", "--wait-ms", "200", "--order", order)
+        status, answer = running.update(pids["parent"], "2", *options)
+        assert (status, answer["code"], answer["process"]) == (12, "K361", pids["other"]), answer
+        assert first.ask("version") == "1 session"
+        assert running.server.ask("version") == "1"
+    who = channel.Channel(running.path.with_name("run"), pids["parent"])
+    words = ["update-tree", str(running.scenario.release("2")), "0", "0", "parent-first"]
+
+    def kill_one_that_stands(progress: dict[str, Any]) -> None:
+        if progress["event"] == "ready" and progress["pid"] == pids["child"]:
+            os.kill(pids["child"], signal.SIGKILL)
+
+    answer = channel.ask(who, words, PATIENCE_S, kill_one_that_stands)
+    ended = (answer["outcome"], answer["code"], answer["process"])
+    assert ended == ("error", "K363", pids["child"]), answer
+    assert running.versions()[pids["other"]] == "1"
+    assert running.server.ask("version") == "1"
+
+    def kill_one_that_comes(progress: dict[str, Any]) -> None:
+        if progress["event"] == "ready" and progress["pid"] == pids["parent"]:
+            os.kill(pids["other"], signal.SIGKILL)
+
+    answer = channel.ask(who, words, PATIENCE_S, kill_one_that_comes)
+    known = {name: pids[name] for name in ("parent", "other")}
+    assert outcomes(answer, known) == {"parent": "updated", "other": "ended"}
+
+
+def test_a_held_process_does_not_wait_for_ever(tree: Callable[..., Tree]) -> None:
+    """Its limit runs out, or the helper dies, and all go on as they were."""
+    running = tree()
+    first, second, pids = family(running)
+    assert second.ask("stick") == "stuck"
+    options = ("--tree", "--limit-ms", "500")
+    status, answer = running.update(pids["parent"], "2", *options)
+    assert (status, answer["code"], answer["process"]) == (11, "K369", pids["parent"]), answer
+    assert first.ask("version") == "1 session"
+    helper = int(running.status()["helper"])
+    who = channel.Channel(running.path.with_name("run"), pids["parent"])
+    words = ["update-tree", str(running.scenario.release("2")), "0", "0", "parent-first"]
+
+    def kill_when_ready(progress: dict[str, Any]) -> None:
+        if progress["event"] == "ready":
+            os.kill(helper, signal.SIGKILL)
+
+    with pytest.raises(KitsuneError):
+        channel.ask(who, words, PATIENCE_S, kill_when_ready)
+    assert running.server.ask("version") == "1"
+    until(lambda: running.kitsune("status", str(pids["child"]))[0] == 0, "another helper")
+    assert set(running.versions().values()) == {"1"}
+    assert "helper process" in running.status()["updates"][-1]["reason"]
+    second.ask("")
+    assert running.update(pids["parent"], "2", "--tree")[0] == 0
+
+
+def test_a_tree_is_updated_by_one_at_a_time(tree: Callable[..., Tree]) -> None:
+    running = tree()
+    _, second, pids = family(running)
+    assert second.ask("stick") == "stuck"
+    release = str(running.scenario.release("2"))
+    who = channel.Channel(running.path.with_name("run"), pids["parent"])
+    seen: list[str] = []
+
+    def ask_more(progress: dict[str, Any]) -> None:
+        if progress["event"] == "ready" and not seen:
+            for words in (
+                ["update-tree", release, "0", "0", "parent-first"],
+                ["update", release, "0", "0", str(pids["nested"])],
+            ):
+                seen.append(channel.ask(who, words, PATIENCE_S)["code"])
+
+    words = ["update-tree", release, "0", "1000", "parent-first"]
+    answer = channel.ask(who, words, PATIENCE_S, ask_more)
+    assert (seen, answer["code"]) == (["K350", "K350"], "K361")
+    status, answer = running.update(pids["child"], "2", "--tree")
+    assert (status, answer["code"]) == (13, "K368"), answer
