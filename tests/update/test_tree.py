@@ -342,7 +342,8 @@ def test_a_held_process_does_not_wait_for_ever(tree: Callable[..., Tree]) -> Non
     assert second.ask("stick") == "stuck"
     options = ("--tree", "--limit-ms", "500")
     status, answer = running.update(pids["parent"], "2", *options)
-    assert (status, answer["code"], answer["process"]) == (11, "K369", pids["parent"]), answer
+    assert (status, answer["code"]) == (11, "K369"), answer
+    assert answer["process"] in (pids["parent"], pids["child"])  # who looks first
     assert first.ask("version") == "1 session"
     helper = int(running.status()["helper"])
     who = channel.Channel(running.path.with_name("run"), pids["parent"])
