@@ -3,14 +3,17 @@
 
 #include <errno.h>
 #include <linux/futex.h>
+#include <linux/seccomp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "calls.h"
 #include "control.h"
 #include "gather.h"
+#include "journal.h"
 #include "platform.h"
 #include "thread.h"
 #include "wrap_signal.h"
@@ -284,7 +287,26 @@ static int is_futex_wait(long number, long operation) {
     return number == SYS_futex && (operation == FUTEX_WAIT || operation == FUTEX_WAIT_BITSET);
 }
 
+static int sets_filter(long number, long a) {
+    return number == SYS_seccomp ? a == SECCOMP_SET_MODE_FILTER || a == SECCOMP_SET_MODE_STRICT
+                                 : number == SYS_prctl && a == PR_SET_SECCOMP;
+}
+
+/* No rollback can take it away, and the rollback's own calls might not pass it. */
+static long set_filter(long number, long a, long b, long c, long d, long e, long f) {
+    if (kitsune__journal_active())
+        kitsune__journal_abort(KITSUNE__REFUSED_CALL,
+                               "the new version set a filter of system calls, which needs a guard "
+                               "if (!kitsune_is_updating()),");
+    long result = syscall(number, a, b, c, d, e, f);
+    if (result == 0)
+        kitsune__request_note_filter();
+    return result;
+}
+
 long kitsune__call_syscall(long number, long a, long b, long c, long d, long e, long f) {
+    if (sets_filter(number, a))
+        return set_filter(number, a, b, c, d, e, f);
     if (!is_futex_wait(number, b))
         return syscall(number, a, b, c, d, e, f);
     long result = enter_plainly("futex", interrupting(), number, (long[6]){a, b, c, d, e, f});

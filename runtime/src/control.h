@@ -130,6 +130,9 @@ struct kitsune__tree {
     char runtime_directory[256]; /* $KITSUNE_RUNTIME_DIR, or "" */
     char user_directory[256];    /* $XDG_RUNTIME_DIR, or "" */
 
+    uint32_t may_be_filtered; /* $KITSUNE_SECCOMP is "allow" */
+    uint32_t filters;         /* of system calls, at the start: those of a container, say */
+
     _Atomic int32_t root; /* the process whose child the helper is; 0: not started yet */
     _Atomic int32_t helper;
     _Atomic uint32_t replacements; /* helpers after the first, by death or taking over */

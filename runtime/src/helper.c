@@ -387,6 +387,42 @@ static int digit_value(char digit) {
     return -1;
 }
 
+/* The number behind a name of /proc/PID/status; `otherwise` if it is not there. */
+static uint32_t status_number(const char *status, const char *name, uint32_t otherwise) {
+    const char *at = strstr(status, name);
+    uint32_t number = 0;
+
+    if (!at)
+        return otherwise;
+    for (at += strlen(name); *at >= '0' && *at <= '9'; at++)
+        number = number * 10 + (uint32_t)(*at - '0');
+    return number;
+}
+
+/* How many filters of system calls the process has; UINT32_MAX for the strict mode. */
+static uint32_t count_filters(int32_t pid) {
+    char text[4096];
+    uint32_t mode;
+
+    read_proc(pid, "status", text, sizeof text);
+    mode = status_number(text, "\nSeccomp:\t", 0);
+    return mode == 1 ? UINT32_MAX : status_number(text, "\nSeccomp_filters:\t", mode);
+}
+
+/* Nobody can ask the kernel what a filter lets pass, and a call that it does not may end the process: so
+ * the process is not even kicked. */
+static int is_filtered(struct helper *helper, const struct kitsune__control *control) {
+    uint32_t filters = count_filters(control->owner);
+
+    return filters == UINT32_MAX ||
+           (filters > helper->tree->filters && !helper->tree->may_be_filtered);
+}
+
+#define FILTERED_REASON                                                                            \
+    "the program has set a filter of its system calls (seccomp): those of an update could end "    \
+    "it; "                                                                                         \
+    "start it with KITSUNE_SECCOMP=allow if its filter lets them pass"
+
 static int blocks_kick(int32_t pid) {
     char text[4096], *at;
     uint64_t mask = 0;
@@ -888,6 +924,12 @@ static void start_update(struct helper *helper, int index, const struct wish *wi
                        "another update is under way");
         return;
     }
+    if (is_filtered(helper, control)) {
+        note_unheard(control, KITSUNE__FILTERED, FILTERED_REASON);
+        answer_problem(helper, index, control, "refused", KITSUNE__FILTERED, FILTERED_REASON);
+        control->state = KITSUNE__IDLE;
+        return;
+    }
     switch (kitsune__check_release(wish->path, helper->user, &control->running, &control->release,
                                    &copy, &problem)) {
     case KITSUNE__RELEASE_ACCEPTED:
@@ -1046,6 +1088,12 @@ static void join_round(struct helper *helper, struct flight *flight,
         return;
     }
     flight->serial = control->serial;
+    if (is_filtered(helper, control)) {
+        note_unheard(control, KITSUNE__FILTERED, FILTERED_REASON);
+        fail_step(helper, flight, "refused", KITSUNE__FILTERED, FILTERED_REASON);
+        control->state = KITSUNE__IDLE;
+        return;
+    }
     check_step(helper, flight);
 }
 
@@ -2141,6 +2189,8 @@ void kitsune__helper_main(struct kitsune__tree *tree, struct kitsune__kept *kept
     helper->speaker_fd = (int)syscall(SYS_pidfd_open, helper->root, 0);
     if (getppid() != helper->root)
         end();
+    if (!tree->replacements)
+        tree->filters = count_filters(helper->root);
     name_socket(helper);
     for (uint32_t i = 0; i < kitsune__tree_used(tree); i++)
         drop_leftovers(kitsune__tree_place(tree, i));

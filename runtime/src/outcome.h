@@ -45,6 +45,7 @@
     X(NOT_IN_TREE,        368, "the process has no place in the tree of its program") \
     X(TREE_UNDONE,        369, "another process of the tree was not updated") \
     X(TREE_INCOMPLETE,    370, "the tree has processes that cannot be updated") \
+    X(FILTERED,           371, "a filter of the program's system calls could end it during the update") \
     /* of trust, as it was asked for when the program was started (trust.c, signature.c) */ \
     X(NO_KEY,             306, "the public key cannot be used") \
     X(NO_SODIUM,          307, "libsodium is not installed") \

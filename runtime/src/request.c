@@ -49,6 +49,8 @@ static struct kitsune__kept kept;
 
 /* Non-zero in a forked child that found no place in the tree: it has no channel. */
 static int is_left_out;
+/* The program has set a filter of its system calls, and has not said that it lets an update pass. */
+static int is_filtered;
 /* This process has forked since its last update point. */
 static int has_forked;
 /* Helper of the parent that this process took over from; its last kicks may still arrive. */
@@ -137,6 +139,10 @@ int kitsune__request_is_owner(void) {
     return control && tree->root && !is_left_out && control->owner == (int32_t)getpid();
 }
 
+void kitsune__request_note_filter(void) {
+    is_filtered = tree && !tree->may_be_filtered;
+}
+
 int kitsune__request_is_root(void) {
     return control && tree->root == (int32_t)getpid();
 }
@@ -212,7 +218,7 @@ static int spawn_helper(void) {
 static int helper_is_gone(void) {
     siginfo_t info = {0};
 
-    if (!kitsune__request_is_root() || !tree->helper)
+    if (is_filtered || !kitsune__request_is_root() || !tree->helper)
         return 0;
     if (waitid(P_PID, (id_t)tree->helper, &info, WEXITED | WNOHANG | WNOWAIT | __WCLONE) < 0)
         return errno == ECHILD;
@@ -326,6 +332,8 @@ static int forking_errno;
 static void before_fork(void) {
     _Atomic uint32_t *settled;
 
+    if (is_filtered) /* nor is anything done after the fork */
+        return;
     forking_errno = errno;
     forking_parent = (int32_t)getpid();
     settled = settled_of(forking_parent);
@@ -336,6 +344,8 @@ static void before_fork(void) {
 
 /* If no update point follows, the parent ends: daemonising. Else it is told there. */
 static void after_fork_in_parent(void) {
+    if (is_filtered)
+        return;
     if (errno != 0) /* there is no child that could do it */
         tree->forking--;
     errno = forking_errno;
@@ -371,9 +381,15 @@ static void leave_out(void) {
         kitsune__tree_note_left_out(tree);
 }
 
+/* Of a parent that filters its system calls the child keeps the gate: nobody asks either. */
 static void after_fork_in_child(void) {
-    struct kitsune__control *place = find_place();
+    struct kitsune__control *place;
 
+    if (is_filtered) {
+        is_left_out = 1;
+        return;
+    }
+    place = find_place();
     errno = forking_errno;
     has_forked = 0;
     if (place) {
@@ -541,6 +557,8 @@ static int take_sigurg(void) {
 /* ---- start --------------------------------------------------------------------------------- */
 
 int kitsune__request_prepare(void) {
+    char allows[8] = "";
+
     page_size = (size_t)sysconf(_SC_PAGESIZE);
     tree = kitsune__tree_map();
     if (!tree || note_mappings() < 0 || take_sigurg() < 0)
@@ -548,6 +566,8 @@ int kitsune__request_prepare(void) {
     control = kitsune__tree_enter(tree, NULL);
     kitsune__control_gate = kitsune__tree_gate(control);
     copy_setting(tree->runtime_directory, sizeof tree->runtime_directory, "KITSUNE_RUNTIME_DIR");
+    copy_setting(allows, sizeof allows, "KITSUNE_SECCOMP");
+    tree->may_be_filtered = strcmp(allows, "allow") == 0;
     copy_setting(tree->user_directory, sizeof tree->user_directory, "XDG_RUNTIME_DIR");
     errno = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
     return errno ? -1 : 0;
@@ -825,6 +845,9 @@ int kitsune__request_inside(const char *path, uint64_t limit_ms, struct kitsune_
 
     if (!kitsune__request_is_owner())
         return refuse_inside(outcome, KITSUNE__HELPER_FAILED, "this process cannot be updated");
+    if (is_filtered)
+        return refuse_inside(outcome, KITSUNE__FILTERED,
+                             "the program filters its system calls; see KITSUNE_SECCOMP");
     if (strlen(path) >= sizeof control->path)
         return refuse_inside(outcome, KITSUNE__NO_FILE, "the release's path is too long");
     if (!move_state(KITSUNE__IDLE, KITSUNE__CHECKING))

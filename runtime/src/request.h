@@ -117,6 +117,10 @@ int kitsune__request_gate_add(struct kitsune_gate *gate);
 /* Forgets a gate before its image is unmapped. */
 void kitsune__request_gate_remove(struct kitsune_gate *gate);
 
+/* The program has set a filter of its system calls: those of control may be its death from here on, so a
+ * helper that dies is not replaced. */
+void kitsune__request_note_filter(void);
+
 /* Whether requests reach this process: it has a place of its own in the tree. Any context. */
 int kitsune__request_is_owner(void);
 /* Whether it is the program that was started, or the daemon that followed it: the helper is its child. Any

@@ -270,11 +270,13 @@ def test_a_whole_tree_is_updated_under_load(
     first, second, pids = family(running)
     busy = [load(), load()]
     for version in ("2", "3"):
-        before = sum(each.served for each in busy)
+        enough = sum(each.served for each in busy) + 100
         status, answer = running.update(pids["parent"], version, "--tree", "--order", order)
         assert status == 0, answer
         assert set(outcomes(answer, pids).values()) == {"updated"}, answer
-        until(lambda start=before: sum(each.served for each in busy) > start + 100, "the load")
+        while sum(each.served for each in busy) < enough:
+            assert not any(each.wrong for each in busy)
+            time.sleep(0.01)
         assert set(running.versions().values()) == {version}
     assert (running.server.ask("version"), first.ask("version")) == ("1", "1 session")
     assert first.ask("add 1") == "8"
@@ -373,14 +375,103 @@ def test_a_tree_is_updated_by_one_at_a_time(tree: Callable[..., Tree]) -> None:
 
     def ask_more(progress: dict[str, Any]) -> None:
         if progress["event"] == "ready" and not seen:
-            for words in (
-                ["update-tree", release, "0", "0", "parent-first"],
-                ["update", release, "0", "0", str(pids["nested"])],
-            ):
-                seen.append(channel.ask(who, words, PATIENCE_S)["code"])
+            whole = ["update-tree", release, "0", "0", "parent-first"]
+            single = ["update", release, "0", "0", str(pids["nested"])]
+            seen.extend(channel.ask(who, each, PATIENCE_S)["code"] for each in (whole, single))
 
     words = ["update-tree", release, "0", "1000", "parent-first"]
     answer = channel.ask(who, words, PATIENCE_S, ask_more)
     assert (seen, answer["code"]) == (["K350", "K350"], "K361")
     status, answer = running.update(pids["child"], "2", "--tree")
     assert (status, answer["code"]) == (13, "K368"), answer
+
+
+def is_root() -> bool:
+    """Tell whether rights can be given up at all."""
+    return os.geteuid() == 0
+
+
+needs_root = pytest.mark.skipif("not is_root()", reason="only root has rights to give up")
+
+RIGHTS = {
+    "root": ("chroot {empty}",),
+    "user": ("user 65534",),
+    "capabilities": ("capabilities",),
+    "new privileges": ("new privileges",),
+    "all of these": ("new privileges", "chroot {empty}", "user 65534"),
+}
+
+
+@needs_root
+@pytest.mark.parametrize("what", RIGHTS)
+def test_a_server_that_gave_rights_up_is_updated(
+    what: str, tree: Callable[..., Tree], tmp_path: Path
+) -> None:
+    """By the helper, which kept them: the parent, a child, and both together."""
+    (tmp_path / "empty").mkdir()
+    running = tree()
+    client, before = running.client(), running.client()
+    for command in RIGHTS[what]:
+        assert client.ask(command.format(empty=tmp_path / "empty")) == "0"
+        assert running.server.ask(command.format(empty=tmp_path / "empty")) == "0"
+    assert running.update(client.pid(), "2")[0] == 0
+    assert (client.ask("version"), before.ask("version")) == ("2 session", "1 session")
+    status, answer = running.update(running.server.pid, "2", "--tree")
+    assert (status, answer["outcome"]) == (0, "updated"), answer
+    assert before.ask("version") == "2 session"
+    assert running.update(running.server.pid, "3", "--tree")[0] == 0
+    assert (running.server.ask("version"), client.ask("add 1")) == ("1", "1")
+
+
+@needs_root
+def test_a_new_root_without_proc_and_descriptors_is_refused(
+    tree: Callable[..., Tree], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    running = tree()
+    client = running.client()
+    assert client.ask("descriptors") == "0"
+    assert client.ask(f"chroot {tmp_path / 'empty'}") == "0"
+    status, answer = running.update(client.pid(), "2")
+    assert (status, answer["outcome"], answer["code"]) == (16, "refused", "K352"), answer
+    assert "/proc" in answer["reason"]
+    assert client.ask("version") == "1 session"
+
+
+def test_a_filter_that_may_kill_is_refused(tree: Callable[..., Tree]) -> None:
+    """The process is not even kicked; those without a filter are updated."""
+    running = tree()
+    strict, loose, free = running.client(), running.client(), running.client()
+    strict_pid, loose_pid = strict.pid(), loose.pid()
+    assert (strict.ask("most calls"), loose.ask("some calls")) == ("0", "0")
+    for pid in (strict_pid, loose_pid):
+        status, answer = running.update(pid, "2")
+        assert (status, answer["outcome"], answer["code"]) == (16, "refused", "K371"), answer
+    status, answer = running.update(running.server.pid, "2", "--tree")
+    assert (status, answer["code"]) == (16, "K371"), answer
+    assert running.update(free.pid(), "2")[0] == 0
+    assert (strict.ask("version"), loose.ask("version")) == ("1 session", "1 session")
+
+
+def test_a_filtered_program_survives_its_helper(tree: Callable[..., Tree]) -> None:
+    """Nothing is started in its place, as that might be the program's death."""
+    running = tree()
+    helper = int(running.status()["helper"])
+    assert running.server.ask("most calls of a parent") == "0"
+    os.kill(helper, signal.SIGKILL)
+    until(lambda: running.kitsune("status", str(running.server.pid))[0] == 13, "no helper")
+    client = running.client()
+    assert (client.ask("add 4"), running.server.ask("version")) == ("4", "1")
+
+
+def test_a_filter_that_is_said_to_allow_it_is_believed(tree: Callable[..., Tree]) -> None:
+    running = tree(KITSUNE_SECCOMP="allow")
+    client = running.client()
+    assert client.ask("some calls") == "0"
+    assert running.server.ask("some calls") == "0"
+    os.kill(int(running.status()["helper"]), signal.SIGKILL)
+    until(lambda: running.kitsune("status", str(client.pid()))[0] == 0, "another helper")
+    for version in ("2", "3"):
+        status, answer = running.update(running.server.pid, version, "--tree")
+        assert status == 0, answer
+    assert client.ask("version") == "1 session"

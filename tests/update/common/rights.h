@@ -2,11 +2,105 @@
 #ifndef RIGHTS_H
 #define RIGHTS_H
 
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
+
+#define ALLOW(number)                                  \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1), \
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+#define REFUSE(number, action)                         \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1), \
+        BPF_STMT(BPF_RET | BPF_K, action)
+#define NUMBER BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))
+
+static int set_filter(const struct sock_filter *filter, size_t size)
+{
+    struct sock_fprog program = {(unsigned short)(size / sizeof *filter),
+                                 (struct sock_filter *)filter};
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return -1;
+    return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
+}
+
+/* What a session needs, and death for everything else. */
+static int filter_strictly(void)
+{
+    static const struct sock_filter filter[] = {
+        NUMBER,
+        ALLOW(SYS_read),
+        ALLOW(SYS_write),
+        ALLOW(SYS_lseek),
+        ALLOW(SYS_poll),
+        ALLOW(SYS_newfstatat),
+        ALLOW(SYS_brk),
+        ALLOW(SYS_exit_group),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    };
+
+    return set_filter(filter, sizeof filter);
+}
+
+/* What the parent needs, which forks; death for everything else. */
+static int filter_parent(void)
+{
+    static const struct sock_filter filter[] = {
+        NUMBER,
+        ALLOW(SYS_read),
+        ALLOW(SYS_write),
+        ALLOW(SYS_lseek),
+        ALLOW(SYS_poll),
+        ALLOW(SYS_accept),
+        ALLOW(SYS_close),
+        ALLOW(SYS_clone),
+        ALLOW(SYS_set_robust_list),
+        ALLOW(SYS_rseq),
+        ALLOW(SYS_brk),
+        ALLOW(SYS_getpid),
+        ALLOW(SYS_getrandom),
+        ALLOW(SYS_newfstatat),
+        ALLOW(SYS_rt_sigreturn),
+        ALLOW(SYS_exit_group),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+    };
+
+    return set_filter(filter, sizeof filter);
+}
+
+/* Death for some calls that no server makes. */
+static int filter_loosely(void)
+{
+    static const struct sock_filter filter[] = {
+        NUMBER,
+        REFUSE(SYS_execve, SECCOMP_RET_KILL_PROCESS),
+        REFUSE(SYS_ptrace, SECCOMP_RET_KILL_PROCESS),
+        REFUSE(SYS_mount, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+
+    return set_filter(filter, sizeof filter);
+}
+
+static int drop_capabilities(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
+
+    for (int capability = 0; prctl(PR_CAPBSET_READ, capability, 0, 0, 0) >= 0; capability++)
+        if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0)
+            return -1;
+    return (int)syscall(SYS_capset, &header, none);
+}
 
 /* Returns 0, or -1 if that failed or is not known. */
 static int give_up(const char *what)
@@ -17,6 +111,18 @@ static int give_up(const char *what)
         uid_t user = (uid_t)atoi(what + 5);
         return setresgid(user, user, user) == 0 ? setresuid(user, user, user) : -1;
     }
+    if (strcmp(what, "capabilities") == 0)
+        return drop_capabilities();
+    if (strcmp(what, "new privileges") == 0)
+        return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (strcmp(what, "most calls") == 0)
+        return filter_strictly();
+    if (strcmp(what, "most calls of a parent") == 0)
+        return filter_parent();
+    if (strcmp(what, "some calls") == 0)
+        return filter_loosely();
+    if (strcmp(what, "descriptors") == 0)
+        return close_range(64, ~0u, 0);
     return -1;
 }
 
