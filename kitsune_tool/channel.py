@@ -83,7 +83,8 @@ def ask(
     with _connected(channel) as connection:
         connection.settimeout(limit_s)
         try:
-            connection.sendall(line + b"\n")
+            with contextlib.suppress(BrokenPipeError):  # refused before it was heard: it says why
+                connection.sendall(line + b"\n")
             for answer in _answers(connection):
                 if answer.get("event") == "done":
                     return answer

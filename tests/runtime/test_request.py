@@ -472,7 +472,6 @@ def test_a_second_user_is_refused(start: StartProgram) -> None:
         "import socket\n"
         "s = socket.socket(socket.AF_UNIX)\n"
         f"s.connect({str(program.socket_of())!r})\n"
-        "s.sendall(b'status\\n')\n"
         "print(s.recv(65536).decode())\n"
     )
     user = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
