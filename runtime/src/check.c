@@ -322,7 +322,7 @@ static enum kitsune__acceptance check_copy(const char *path, uid_t owner, int co
     if (kitsune__trust_check_signature(path, owner, bytes, (size_t)status.st_size, problem) == 0)
         acceptance = kitsune__check_image(bytes, (size_t)status.st_size, running, release, problem);
     if (acceptance == KITSUNE__RELEASE_ACCEPTED &&
-        kitsune__trust_check_revocations(release->build_id, owner, problem) < 0)
+        kitsune__trust_check_revocations(release, owner, problem) < 0)
         acceptance = KITSUNE__RELEASE_REFUSED;
     munmap(bytes, (size_t)status.st_size);
     return acceptance;

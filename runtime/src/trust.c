@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -23,23 +22,23 @@ struct trust {
     size_t key_count;
     struct kitsune__key keys[KITSUNE__KEYS];
     char revocations[PATH_MAX]; /* "": none */
-    /* The highest serial number of a list that was accepted; shared by the program and its helpers. */
-    _Atomic uint64_t *seen;
 };
 
 static const struct trust none;
 static const struct trust *trust = &none;
 static struct trust *being_set; /* the same, until it is settled */
 
-int kitsune__trust_start(struct kitsune__problem *problem) {
-    int access = PROT_READ | PROT_WRITE;
-    void *page = mmap(NULL, sizeof *being_set, access, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    void *seen = mmap(NULL, sizeof *being_set->seen, access, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+/* The highest serial number of a list that was accepted. Not shared with other processes: those that the
+ * program forks may have fewer rights. */
+static uint64_t seen;
 
-    if (page == MAP_FAILED || seen == MAP_FAILED)
+int kitsune__trust_start(struct kitsune__problem *problem) {
+    void *page =
+        mmap(NULL, sizeof *being_set, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (page == MAP_FAILED)
         return kitsune__refuse(problem, KITSUNE__NO_MEMORY, "no memory for the keys");
     trust = being_set = page;
-    being_set->seen = seen;
     return 0;
 }
 
@@ -151,8 +150,8 @@ static int read_serial(const char *at, uint64_t *serial) {
     return number > 0 && strchr("\r\n", *at) != NULL;
 }
 
-/* Looks at one line: 1 if it revokes the build-id, 0 if not, -1 with the problem. */
-static int look_at_line(struct list *list, const uint8_t *build_id,
+/* Looks at one line: 1 if it revokes the release, 0 if not, -1 with the problem. */
+static int look_at_line(struct list *list, const struct kitsune__running *release,
                         struct kitsune__problem *problem) {
     uint8_t revoked[KITSUNE_BUILD_ID_SIZE];
 
@@ -162,17 +161,18 @@ static int look_at_line(struct list *list, const uint8_t *build_id,
         return 0;
     if (!list->serial || !read_build_id(list->at, revoked))
         return refuse_line(list, problem);
-    return memcmp(revoked, build_id, sizeof revoked) == 0;
+    return memcmp(revoked, release->build_id, sizeof revoked) == 0 ||
+           memcmp(revoked, release->version_id, sizeof revoked) == 0;
 }
 
 /* Reads the whole list, so that a line that is not understood is not overlooked: returns the number of
- * the line that revokes the build-id, 0 if none does, -1 with the problem. */
-static int look_into_list(struct list *list, const uint8_t *build_id,
+ * the line that revokes the release, 0 if none does, -1 with the problem. */
+static int look_into_list(struct list *list, const struct kitsune__running *release,
                           struct kitsune__problem *problem) {
     int found = 0;
 
     for (; *list->at; list->line++) {
-        int here = look_at_line(list, build_id, problem);
+        int here = look_at_line(list, release, problem);
 
         if (here < 0)
             return -1;
@@ -189,18 +189,16 @@ static int look_into_list(struct list *list, const uint8_t *build_id,
 
 /* A list that was replaced by an older one, which may lack what was revoked since, is refused. */
 static int check_serial(uint64_t serial, struct kitsune__problem *problem) {
-    uint64_t seen = atomic_load(trust->seen);
-
-    while (serial > seen && !atomic_compare_exchange_weak(trust->seen, &seen, serial))
-        ;
-    if (serial >= seen)
+    if (serial >= seen) {
+        seen = serial;
         return 0;
+    }
     return kitsune__refuse(problem, KITSUNE__NO_REVOCATIONS,
                            "%s is older than it was: its serial number is %lu, and was %lu",
                            trust->revocations, (unsigned long)serial, (unsigned long)seen);
 }
 
-static int check_list(char *text, const uint8_t *build_id, uid_t owner,
+static int check_list(char *text, const struct kitsune__running *release, uid_t owner,
                       struct kitsune__problem *problem) {
     ssize_t size = kitsune__read_safely(trust->revocations, LIST, owner, text, LIST_SIZE, problem);
     struct list list = {text, 1, 0};
@@ -214,7 +212,7 @@ static int check_list(char *text, const uint8_t *build_id, uid_t owner,
     if (strlen(text) != (size_t)size)
         return kitsune__refuse(problem, KITSUNE__NO_REVOCATIONS, "%s is no text",
                                trust->revocations);
-    line = look_into_list(&list, build_id, problem);
+    line = look_into_list(&list, release, problem);
     if (line < 0 || check_serial(list.serial, problem) < 0)
         return -1;
     if (line == 0)
@@ -223,7 +221,7 @@ static int check_list(char *text, const uint8_t *build_id, uid_t owner,
                            trust->revocations);
 }
 
-int kitsune__trust_check_revocations(const uint8_t *build_id, uid_t owner,
+int kitsune__trust_check_revocations(const struct kitsune__running *release, uid_t owner,
                                      struct kitsune__problem *problem) {
     char *text;
     int result;
@@ -233,7 +231,7 @@ int kitsune__trust_check_revocations(const uint8_t *build_id, uid_t owner,
     text = mmap(NULL, LIST_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (text == MAP_FAILED)
         return kitsune__refuse(problem, KITSUNE__NO_MEMORY, "no memory to read " LIST);
-    result = check_list(text, build_id, owner, problem);
+    result = check_list(text, release, owner, problem);
     munmap(text, LIST_SIZE);
     return result;
 }

@@ -7,7 +7,8 @@
  *    that cannot be written afterwards. No request changes them.
  *  - A release's signature is checked on the sealed copy, before anything in it is looked at.
  *  - A list of revoked releases that cannot be read or trusted revokes all that it could name.
- *  - Of such lists none is accepted that is older than one that this process has seen.
+ *  - Of such lists none is accepted that is older than one that this process has seen (the helper, for
+ *    requests from outside).
  *
  * Context: kitsune__trust_* at the start, the others as check.h.
  */
@@ -19,6 +20,7 @@
 #include <sys/types.h>
 
 #include "outcome.h"
+#include "request.h"
 
 #define KITSUNE__KEYS 8
 
@@ -40,9 +42,8 @@ int kitsune__trust_is_asked(void);
 int kitsune__trust_check_signature(const char *path, uid_t owner, const void *bytes, size_t size,
                                    struct kitsune__problem *problem);
 
-/* Whether the release of this build-id (of KITSUNE_BUILD_ID_SIZE) is revoked. Returns 0 if not, or -1 with the
- * problem. */
-int kitsune__trust_check_revocations(const uint8_t *build_id, uid_t owner,
+/* Whether the release, or the one that it stands for, is revoked. Returns 0 if not, or -1 with the problem. */
+int kitsune__trust_check_revocations(const struct kitsune__running *release, uid_t owner,
                                      struct kitsune__problem *problem);
 
 #endif

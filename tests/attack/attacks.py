@@ -236,6 +236,7 @@ def unfit_releases(arena: Arena) -> Codes:
 
 
 _FIELDS = {"magic": 0, "abi": 8, "size": 12, "program": 16, "parent_count": 144, "parents": 152}
+_FIELDS["stands_for"] = _FIELDS["parents"] + 16 * 20
 
 
 def patched(release: Path, field: str, value: bytes) -> bytes:
@@ -350,7 +351,7 @@ def malformed_requests(arena: Arena) -> Codes:
 
 def _malformed(arena: Arena) -> Iterator[bytes]:
     yield from (b"", b" ", b"\xff\xfe", b"status status", b"update", b"update x", b"update /x%00")
-    yield from (b"update /x -1", b"update /x 1 1 1", b"update /" + b"y" * 5000, b"sta\0tus")
+    yield from (b"update /x -1", b"update /x 1 1 1 1", b"update /" + b"y" * 5000, b"sta\0tus")
     draw = arena.random()
     for _ in range(arena.scale // 4):
         line = draw.randbytes(draw.randrange(1, 200)).replace(b"\n", b"")

@@ -22,19 +22,16 @@ static size_t draw(size_t limit) {
 }
 
 static void make_helper(void) {
-    char *shared = mmap(NULL, 8192 + sizeof(struct kitsune__control), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
     helper = calloc(1, sizeof *helper);
-    helper->gate = (struct kitsune_gate *)shared;
-    helper->control = (struct kitsune__control *)(shared + 4096);
-    helper->control->owner = (int32_t)getpid();
+    helper->tree = kitsune__tree_map();
+    helper->speaker = kitsune__tree_enter(helper->tree, NULL);
+    if (!helper->speaker)
+        exit(2);
     helper->user = geteuid();
-    helper->flight.client = -1;
     for (int i = 0; i < MAX_CLIENTS; i++)
         helper->clients[i].fd = -1;
-    strcpy(helper->control->running.program, "ledger");
-    strcpy(helper->control->running.version, "1");
+    strcpy(helper->speaker->running.program, "ledger");
+    strcpy(helper->speaker->running.version, "1");
 }
 
 /* ---- what is asked ------------------------------------------------------------------------- */
@@ -67,6 +64,9 @@ static const char *const words[] = {
     "update / 5 5\n",
     "status\n",
     "status status\n",
+    "status 1\n",
+    "update /x 1 1 1\n",
+    "update /x 1 1 1 1\n",
     "{\"verb\": \"status\"}\n",
     "GET / HTTP/1.1\r\n",
     "update /dev/null 1 1\n",
@@ -100,13 +100,11 @@ static size_t append(char *text, size_t used, size_t size) {
 /* ---- the program, as far as it is needed: it takes every second request, withdraws some ------ */
 
 static void be_the_program(void) {
-    struct kitsune__control *control = helper->control;
+    struct kitsune__control *control = helper->speaker;
 
-    if (helper->flight.client < 0)
-        return;
     if (draw(3) == 0) {
-        move_state(helper, KITSUNE__PENDING, KITSUNE__IDLE);
-    } else if (draw(2) && move_state(helper, KITSUNE__PENDING, KITSUNE__TAKEN)) {
+        move_state(control, KITSUNE__PENDING, KITSUNE__IDLE);
+    } else if (draw(2) && move_state(control, KITSUNE__PENDING, KITSUNE__TAKEN)) {
         memset(&control->outcome, 0, sizeof control->outcome);
         control->outcome.committed = (int)draw(2);
         memset(control->outcome.reason, '"', draw(200));
@@ -115,7 +113,7 @@ static void be_the_program(void) {
         kitsune__control_note(control, &control->outcome);
         control->state = KITSUNE__DONE;
     }
-    follow_flight(helper);
+    follow_flights(helper);
 }
 
 /* ---- what is answered ---------------------------------------------------------------------- */
@@ -140,7 +138,7 @@ static void step(int fd) {
     if (helper->clients[0].used < sizeof helper->clients[0].line)
         read_client(helper, 0);
     serve_lines(helper, 0);
-    for (int tries = 0; helper->flight.client >= 0 && tries < 1000; tries++)
+    for (int tries = 0; helper->flight_count && tries < 1000; tries++)
         be_the_program();
     serve_lines(helper, 0);
     drain(fd);
@@ -198,7 +196,7 @@ int main(int count, char **arguments) {
     state = strtoull(arguments[3], NULL, 10) * 2 + 1;
     make_helper();
     for (int i = 0; i < KITSUNE_BUILD_ID_SIZE; i++)
-        sscanf(getenv("PARENT") + 2 * i, "%2hhx", &helper->control->running.build_id[i]);
+        sscanf(getenv("PARENT") + 2 * i, "%2hhx", &helper->speaker->running.build_id[i]);
     for (unsigned long i = 0; i < tries; i++)
         converse(i);
     return 0;

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from attack.attacks import refused
+from attack.attacks import patched, refused
 from attack.harness import Fortress, Key, fortress
 from attack.test_signatures import start
 from kitsune_tool import objects
@@ -129,6 +129,15 @@ def test_what_is_not_revoked_is_taken(place: Path, tmp_path: Path) -> None:
     with fortress(place / "first.so", tmp_path, KITSUNE_REVOCATIONS=str(path)) as running:
         assert running.update(place / "second.so")["outcome"] == "updated"
         running.unharmed("2")
+
+
+def test_what_leads_back_to_a_revoked_release_is_revoked(place: Path, tmp_path: Path) -> None:
+    path = listed(tmp_path, 3, OTHER)
+    back = tmp_path / "back.so"
+    back.write_bytes(patched(place / "second.so", "stands_for", bytes.fromhex(OTHER)))
+    with fortress(place / "first.so", tmp_path, KITSUNE_REVOCATIONS=str(path)) as running:
+        refused(running, back, "K387")
+        running.unharmed()
 
 
 def test_a_revoked_release_is_not_started(place: Path, keys: Keys, tmp_path: Path) -> None:
