@@ -26,12 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     rows, missing = _front_end()
     heaps = _engine(options.largest)
-    cost = _steady()
+    costs = _steady()
     if options.json:
         figures = {
             "front_end": [asdict(row) for row in rows],
             "engine": [asdict(heap) | {"ratio": heap.ratio} for heap in heaps],
-            "steady": asdict(cost) | {"difference_percent": cost.difference_percent},
+            "steady": [
+                asdict(cost) | {"difference_percent": cost.difference_percent} for cost in costs
+            ],
             "left_out": missing,
         }
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
@@ -62,11 +64,18 @@ def _engine(largest: int) -> list[engine.Heap]:
     return heaps
 
 
-def _steady() -> steady.Steady:
-    print("\nNo update: instructions for each round of three requests (callgrind)")
-    cost = steady.measure()
-    print(f"plain {cost.plain:,.0f}, release {cost.release:,.0f}: {cost.difference_percent:+.2f} %")
-    return cost
+def _steady() -> list[steady.Steady]:
+    print("\nNo update: instructions for each request (kvd: for three), counted by callgrind")
+    print(f"{'server':30} {'plain':>8} {'release':>8} {'more':>8}")
+    rows = []
+    for row in steady.measure():
+        rows.append(row)
+        print(
+            f"{row.what:30} {row.plain:>8,.0f} {row.release:>8,.0f} "
+            f"{row.difference_percent:>+7.2f} %",
+            flush=True,
+        )
+    return rows
 
 
 if __name__ == "__main__":

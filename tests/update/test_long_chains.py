@@ -12,6 +12,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,6 +23,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PROMISED_WAIT_MS = 50
 GROWTH_ALLOWED_KB = 2048
+PATIENCE_S = 30
 
 BACK_AND_FORTH = f"""
 kitsune: 1
@@ -127,6 +129,82 @@ def test_updates_of_an_idle_server(
         slowest = [round(wait, 1) for wait in sorted(waits_ms)[-5:]]
         print(f"median {statistics.median(waits_ms):.1f} ms, slowest {slowest}")
         assert slowest[-1] <= PROMISED_WAIT_MS
+
+
+FAILURES = ("main segv", "migrated abrt", "main exit", "migrated overflow", "migrated bus")
+SETTLED_AT, LOOKED_AT_EACH = 100, 250
+KEPT_MAPPINGS = 28
+"""Of four images that a word somewhere seems to point into; they go after a later update."""
+
+
+@pytest.mark.parametrize(
+    "rounds", [30, pytest.param(20_000, marks=pytest.mark.slow)], ids=["30", "20000"]
+)
+def test_updates_and_rollbacks_in_a_chain_keep_nothing(
+    rounds: int, built: Callable[..., Any], start: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Each release fails first, in one way after the other, and is taken then."""
+    scenario = built(HERE / "idle")
+    plan = tmp_path / "fail"
+    server = start(scenario.release("1"), FAIL_FILE=str(plan))
+    server.ask("add 7")
+    held = []
+    for number, release in enumerate(itertools.islice(links(scenario, tmp_path), rounds)):
+        plan.write_text(FAILURES[number % len(FAILURES)], encoding="ascii")
+        answer = server.update_now(release)
+        assert answer.code in {"K354", "K355", "K357"}, answer.text
+        plan.unlink()
+        answer = server.update_now(release)
+        assert answer.committed, answer.text
+        if number + 1 == min(SETTLED_AT, rounds // 2) or (number + 1) % LOOKED_AT_EACH == 0:
+            held.append(settled(server))
+    held.append(settled(server))
+    print(held[0], held[-1])
+    check_nothing_kept(held[0], held[1:])
+    assert server.ask("list") == "7"
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What a process has: own memory in KiB, the numbers of mappings, descriptors, children."""
+
+    memory_kb: int
+    mappings: int
+    descriptors: int
+    children: int
+
+
+def holdings(server: Any) -> Holdings:
+    proc = Path(f"/proc/{server.pid}")
+    return Holdings(
+        server.resident_kb(),
+        len((proc / "maps").read_text(encoding="utf-8").splitlines()),
+        len(list((proc / "fd").iterdir())),
+        len((proc / f"task/{server.pid}/children").read_text(encoding="ascii").split()),
+    )
+
+
+def settled(server: Any) -> Holdings:
+    """Return what it has when it has done what is left to do after an update."""
+    deadline = time.monotonic() + PATIENCE_S
+    before = None
+    while time.monotonic() < deadline:
+        server.ask("list")
+        now = holdings(server)
+        if now == before and now.children == 1:
+            return now
+        before = now
+        time.sleep(0.02)
+    raise AssertionError(f"it does not come to rest: {now}")
+
+
+def check_nothing_kept(first: Holdings, later: list[Holdings]) -> None:
+    """Raise unless all is as at first, but for some images that go again."""
+    for now in later:
+        assert (now.descriptors, now.children) == (first.descriptors, first.children), later
+        assert now.memory_kb <= first.memory_kb + 512, (first, later)
+        assert now.mappings <= first.mappings + KEPT_MAPPINGS, (first, later)
+    assert min(now.mappings for now in later[len(later) // 2 :]) <= first.mappings, (first, later)
 
 
 def test_stamped_copies_are_told_apart(kvd: Any, tmp_path: Path) -> None:

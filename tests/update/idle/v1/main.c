@@ -1,3 +1,4 @@
+#include "fail.h"
 #include "serve.h"
 
 struct item {
@@ -6,6 +7,10 @@ struct item {
 };
 
 static struct item *items;
+
+static void spoil_old_state(void)
+{
+}
 
 static void answer(const char *word, const char *rest)
 {
@@ -21,7 +26,9 @@ static void answer(const char *word, const char *rest)
 
 int main(void)
 {
+    fail_at("main");
     kitsune_do_automigrate();
+    fail_at("migrated");
     serve();
     return 0;
 }

@@ -1,0 +1,3 @@
+#define _GNU_SOURCE
+#define VERSION 1
+#include "server.h"
