@@ -38,10 +38,10 @@ _KEPT = frozenset("\n\t")
 NOT_KNOWN = (
     "What a function does is not compared: only its name is, and its signature if its address is"
     " taken somewhere.",
-    "Casts in function bodies are not followed. Those to and from types that change are listed as"
-    " assumed, where tokens tell of them: what the operand's type is often they do not. A pointer"
-    " that is kept as a number, or in bytes that are copied, is no pointer to Kitsune; numbers of"
-    " type uintptr_t and intptr_t are listed as assumed, others cannot be told from numbers.",
+    "Casts in function bodies are not followed. Those to types that change are listed as assumed,"
+    " and those from them where the operand is a parameter or local. A pointer that is kept as a"
+    " number, or in bytes that are copied, is no pointer to Kitsune; numbers of type uintptr_t and"
+    " intptr_t are listed as assumed, others cannot be told from numbers.",
     "A pointer to bytes (char *) is taken for a text or a buffer: what looks like pointers in it"
     " is left as it is.",
     "State outside the program's memory (files, the other end of a connection, shared memory) is"
