@@ -583,6 +583,9 @@ def _status_of(program: channel.Channel) -> Answer:
 def _show_status(answer: Answer) -> None:
     since = _clock(answer.get("since", 0))
     print(f"{_who(answer)}: version {answer.get('version')} since {since}, {answer.get('state')}")
+    for image in answer.get("images", []):
+        if "words" in image:
+            _show_held(image)
     for update in answer.get("updates", []):
         print(
             f"  {_clock(update['at'])}  {update['from']} → {update['to'] or '?'}: {_past(update)}"
@@ -607,6 +610,19 @@ def _show_children(answer: Answer) -> None:
     show(answer.get("pid", 0), 1)
     if answer.get("left_out"):
         print(f"  children that cannot be updated: {answer['left_out']}")
+
+
+def _show_held(image: dict[str, Any]) -> None:
+    """Tell why an image that ran before is still mapped."""
+    size_kb = (image["end"] - image["start"]) // 1024
+    print(f"  version {image['version']} stays, {size_kb} KB: {image['words']} words point into it")
+    for word in image["first"]:
+        at = f" at {word['at']:#x}" if word["at"] else ""
+        print(f"    {word['in']}{at} → {word['to']}")
+    if len(image["first"]) < image["words"]:
+        print(f"    and {image['words'] - len(image['first'])} more")
+    if image["code"] != "runs" or image["calls"]:
+        print(f"    calls of its functions are {image['code']}; so far {image['calls']}")
 
 
 def _past(update: dict[str, Any]) -> str:

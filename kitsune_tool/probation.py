@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO
 
@@ -50,7 +50,7 @@ def watch(command: str, limit_s: float, variables: Mapping[str, str]) -> Failure
 
 def _run(command: str, limit_s: float, variables: Mapping[str, str]) -> tuple[str, str] | None:
     """Return why one run of the command failed, and its output."""
-    with tempfile.TemporaryFile() as output:
+    with tempfile.TemporaryFile() as output, _interrupts_put_off() as put_off:
         process = subprocess.Popen(
             ["/bin/sh", "-c", command],
             stdin=subprocess.DEVNULL,
@@ -60,6 +60,7 @@ def _run(command: str, limit_s: float, variables: Mapping[str, str]) -> tuple[st
             start_new_session=True,
         )
         try:
+            put_off()
             status = process.wait(limit_s)
         except subprocess.TimeoutExpired:
             return f"did not end within {limit_s:g} s", _end(process, output)
@@ -70,6 +71,25 @@ def _run(command: str, limit_s: float, variables: Mapping[str, str]) -> tuple[st
             return None
         how = f"ended with status {status}" if status > 0 else f"was ended by signal {-status}"
         return how, _tail(output)
+
+
+@contextlib.contextmanager
+def _interrupts_put_off() -> Iterator[Callable[[], None]]:
+    """Put off interrupts until what is given is called: one that comes while a process is being
+    started would leave it alone.
+    """
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+
+    def no_longer() -> None:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            raise KeyboardInterrupt
+
+    try:
+        yield no_longer
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _end(process: subprocess.Popen[bytes], output: IO[bytes]) -> str:

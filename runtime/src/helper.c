@@ -500,6 +500,31 @@ static void put_history(struct helper *helper, const struct kitsune__control *co
     put_text(helper, "]");
 }
 
+static void put_holders(struct helper *helper, const struct kitsune__held *held) {
+    put_name(helper, "first");
+    put_text(helper, "[");
+    for (uint64_t i = 0; i < held->words && i < KITSUNE__HOLDERS; i++) {
+        const struct kitsune__holder *holder = &held->holders[i];
+
+        put_text(helper, i ? ", {" : "{");
+        member_number(helper, "at", holder->at);
+        MEMBER_ARRAY(helper, "in", holder->place);
+        MEMBER_ARRAY(helper, "to", holder->target);
+        put_text(helper, "}");
+    }
+    put_text(helper, "]");
+}
+
+/* Why an image that ran before is still mapped. */
+static void put_held(struct helper *helper, const struct kitsune__held *held) {
+    static const char *const codes[] = {"runs", "redirected", "refused"};
+
+    member_number(helper, "words", held->words);
+    put_holders(helper, held);
+    member_text(helper, "code", codes[held->code < 3 ? held->code : 0], 64);
+    member_number(helper, "calls", held->calls);
+}
+
 static void put_images(struct helper *helper, const struct kitsune__control *control) {
     put_name(helper, "images");
     put_text(helper, "[");
@@ -512,6 +537,8 @@ static void put_images(struct helper *helper, const struct kitsune__control *con
         MEMBER_ARRAY(helper, "file", image->path);
         member_number(helper, "start", image->start);
         member_number(helper, "end", image->end);
+        if (image->held.is_known)
+            put_held(helper, &image->held);
         put_text(helper, "}");
     }
     put_text(helper, "]");

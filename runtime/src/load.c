@@ -53,6 +53,7 @@ static void tell_image(uint32_t index, uint32_t count, const struct kitsune__ima
         memcpy(told.path, image->path, length);
     told.start = (uintptr_t)image->start;
     told.end = (uintptr_t)image->end;
+    told.held = image->held;
     kitsune__request_image(index, count, &told);
 }
 

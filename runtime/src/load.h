@@ -26,6 +26,7 @@ struct kitsune__image {
     uint32_t
         serial; /* 1 for the first release, then counting up: tells images of equal name apart */
     char *path; /* as the user named it; owned */
+    struct kitsune__held held;   /* if it ran before: retire's */
     struct kitsune__image *next; /* older */
 };
 

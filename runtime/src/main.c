@@ -14,6 +14,7 @@
 #include "load.h"
 #include "log.h"
 #include "main_state.h"
+#include "oldcode.h"
 #include "platform.h"
 #include "quiesce.h"
 #include "request.h"
@@ -104,6 +105,7 @@ int main(int count, char **arguments) {
         return 2;
     }
     kitsune__log_open();
+    kitsune__oldcode_start();
     kitsune__threads_start();
     if (kitsune__request_prepare() != 0)
         kitsune__log("no updates are possible: %m");

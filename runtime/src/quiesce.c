@@ -19,6 +19,7 @@
 #include "load.h"
 #include "log.h"
 #include "main_state.h"
+#include "oldcode.h"
 #include "platform.h"
 #include "plugins.h"
 #include "registry.h"
@@ -540,9 +541,11 @@ static uint64_t wait_ns(void) {
 
 /* All threads stand at their update points. */
 static void update_gathered(struct kitsune__verdict *verdict) {
+    kitsune__oldcode_suspend();
     kitsune__request_raise(KITSUNE__PENDING_TRANSACTION);
     kitsune__journal_run(run_new_version, NULL, update.places, limit_ns(), verdict);
     kitsune__request_lower(KITSUNE__PENDING_TRANSACTION);
+    kitsune__oldcode_resume();
     if (kitsune__journal_snapshot_off())
         kitsune__signals_forget();
     if (update.places != NULL)

@@ -801,6 +801,27 @@ void kitsune__request_image(uint32_t index, uint32_t count, const struct kitsune
     control->image_count = count < KITSUNE__IMAGES ? count : KITSUNE__IMAGES;
 }
 
+static struct kitsune__held *held_at(uint64_t start) {
+    for (uint32_t i = 0; control && kitsune__request_is_owner() && i < control->image_count; i++)
+        if (control->images[i].start == start)
+            return &control->images[i].held;
+    return NULL;
+}
+
+void kitsune__request_image_called(uint64_t start) {
+    struct kitsune__held *held = held_at(start);
+
+    if (held)
+        __atomic_add_fetch(&held->calls, 1, __ATOMIC_RELAXED);
+}
+
+void kitsune__request_image_runs(uint64_t start) {
+    struct kitsune__held *held = held_at(start);
+
+    if (held)
+        held->code = KITSUNE__CODE_RUNS;
+}
+
 void kitsune__request_outcome(const struct kitsune__outcome *outcome,
                               const struct kitsune__running *running) {
     if (!kitsune__request_is_owner() ||

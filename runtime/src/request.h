@@ -71,12 +71,34 @@ struct kitsune__type_share {
     uint64_t moved, in_place;
 };
 
+/* What becomes of a call into an image that ran before (oldcode.h). */
+enum kitsune__old_code { KITSUNE__CODE_RUNS = 0, KITSUNE__CODE_REDIRECTED, KITSUNE__CODE_REFUSED };
+
+/* Words that are told of one by one. */
+#define KITSUNE__HOLDERS 4
+
+/* A word that points into an image: what it lies in, and what it points to. */
+struct kitsune__holder {
+    uint64_t at; /* 0: in the kernel */
+    char place[96], target[96];
+};
+
+/* Why an image that ran before is still mapped. */
+struct kitsune__held {
+    uint32_t is_known; /* a scan has ended */
+    uint32_t code;     /* enum kitsune__old_code */
+    uint64_t words;    /* that point into it */
+    uint64_t calls;    /* that were redirected or refused */
+    struct kitsune__holder holders[KITSUNE__HOLDERS];
+};
+
 /* An image of a version that is mapped. */
 struct kitsune__mapped {
     char version[64];
     uint8_t build_id[KITSUNE_BUILD_ID_SIZE];
     char path[1024]; /* the file that it came from; "" if that is longer */
     uint64_t start, end;
+    struct kitsune__held held;
 };
 
 /* Images that are told of; the older ones beyond are not. */
@@ -161,6 +183,10 @@ struct kitsune__report *kitsune__request_report(void);
 
 /* Tells of an image that is mapped: the n-th of `count`, for `status`. */
 void kitsune__request_image(uint32_t index, uint32_t count, const struct kitsune__mapped *image);
+/* Of the image that starts there: a call into it was dealt with; its code runs again. Signal handlers
+ * too. */
+void kitsune__request_image_called(uint64_t start);
+void kitsune__request_image_runs(uint64_t start);
 
 /* ---- requests from inside (kitsune_signal_update) ------------------------------------------ */
 

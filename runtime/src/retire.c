@@ -11,6 +11,7 @@
 
 #include "blocks.h"
 #include "log.h"
+#include "oldcode.h"
 #include "platform.h"
 #include "registry.h"
 #include "scan.h"
@@ -105,6 +106,7 @@ static int is_loaded(const void *address) {
 static int unload(struct old_image *old) {
     struct kitsune__image *image = old->image;
     const void *start = image->release->image_start;
+    kitsune__oldcode_forget(image);
     if (!old->closed)
         dlclose(image->handle);
     old->closed = 1;
@@ -134,20 +136,46 @@ static void name_target(const struct kitsune_release *release, uintptr_t address
                     (unsigned long)(address - (uintptr_t)release->image_start));
 }
 
+/* What a word lies in: a variable of the running version, or what the scan calls it. */
+static void name_place(const struct kitsune__scan_word *word, char *name, size_t size) {
+    const struct kitsune__image *current = kitsune__image_current();
+    const uint8_t *at = (const uint8_t *)word->where;
+    if (current && at >= current->start && at < current->end)
+        name_target(current->release, word->where, name, size);
+    else
+        kitsune__format(name, size, "%s", word->place);
+}
+
+/* For `status`: the first words that keep the image. */
+static void tell_holders(struct kitsune__held *held, const struct kitsune__scan_image *found,
+                         const struct kitsune_release *release) {
+    held->is_known = 1;
+    held->words = found->words;
+    memset(held->holders, 0, sizeof held->holders);
+    for (uint64_t i = 0; i < found->words && i < KITSUNE__HOLDERS; i++) {
+        struct kitsune__holder *holder = &held->holders[i];
+        holder->at = found->first[i].where;
+        name_place(&found->first[i], holder->place, sizeof holder->place);
+        name_target(release, found->first[i].value, holder->target, sizeof holder->target);
+    }
+}
+
 static void note_result(struct old_image *old) {
-    char target[96];
     if (old->scanned < 0)
         return;
     const struct kitsune__scan_image *found = &retire.scan->images[old->scanned];
+    struct kitsune__held *held = &old->image->held;
     old->scanned = -1;
     old->unreferenced = retire.scan->done && !found->words;
     if (!retire.scan->done) {
         strcpy(old->reason, "memory could not be looked through");
     } else if (found->words) {
-        name_target(old->image->release, found->value, target, sizeof target);
+        tell_holders(held, found, old->image->release);
         kitsune__format(old->reason, sizeof old->reason,
                         "%lu words point into it, the first at %p in %s, to %s",
-                        (unsigned long)found->words, (void *)found->where, found->place, target);
+                        (unsigned long)found->words, (void *)held->holders[0].at,
+                        held->holders[0].place, held->holders[0].target);
+        kitsune__oldcode_close(old->image);
     }
 }
 
@@ -204,6 +232,7 @@ static enum stage end_wait(uint64_t limit_ns) {
     }
     for (struct old_image *old = retire.images; old; old = old->next)
         note_result(old);
+    kitsune__load_tell();
     retire.next = 1;
     return FREE;
 }
@@ -363,6 +392,7 @@ void kitsune__retire_begin(struct kitsune__retired *objects, struct kitsune__ima
         kitsune__retired_leave_returned(retire.waiting[i]);
     take_objects(objects);
     if (image) {
+        kitsune__oldcode_drop();
         disarm(image);
         struct old_image *old = calloc(1, sizeof *old);
         if (old) { /* without memory it stays, and does not tell why */

@@ -249,12 +249,27 @@ static void found(struct copy *copy, uintptr_t where, uintptr_t value) {
         struct kitsune__scan_image *image = &copy->scan->images[i];
         if (value < image->range.start || value >= image->range.end || is_noise(image, value))
             continue;
-        if (image->words++ == 0) {
-            image->where = where;
-            image->value = value;
-            kitsune__format(image->place, sizeof image->place, "%s", copy->name);
+        if (image->words++ < KITSUNE__HOLDERS) {
+            struct kitsune__scan_word *word = &image->first[image->words - 1];
+            word->where = where;
+            word->value = value;
+            kitsune__format(word->place, sizeof word->place, "%s", copy->name);
         }
     }
+}
+
+/* The block of the heap in which a word was found. */
+static int name_block(void *context, uintptr_t start, uint64_t size_bytes, int in_use) {
+    struct copy *copy = context;
+    for (uint32_t i = 0; in_use && i < copy->scan->image_count; i++)
+        for (uint32_t j = 0; j < KITSUNE__HOLDERS; j++) {
+            struct kitsune__scan_word *word = &copy->scan->images[i].first[j];
+            if (word->where - start < size_bytes)
+                kitsune__format(
+                    word->place, sizeof word->place, "byte %lu of a heap block of %lu bytes at %p",
+                    (unsigned long)(word->where - start), (unsigned long)size_bytes, (void *)start);
+        }
+    return 0;
 }
 
 static void look_at_words(struct copy *copy, uintptr_t start, uintptr_t end) {
@@ -422,6 +437,8 @@ static void copy_main(struct kitsune__scan *scan, struct kitsune__retired *objec
         for (uint32_t i = 0; i < copy->part_count; i++)
             look_at_part(copy, &copy->parts[i]);
         look_at_handlers(copy);
+        if (copy->scan->blocks_proven)
+            kitsune__blocks_walk(name_block, copy);
     }
     scan->done = listed;
 }

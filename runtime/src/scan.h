@@ -25,15 +25,21 @@
 #define KITSUNE__SCAN_NOISE 8u
 #define KITSUNE__SCAN_SKIPPED 96u
 
+/* A word that points into an image: where it is, and what that is: a mapping's name, "stack", "handler
+ * of signal 15" (then `where` is 0). */
+struct kitsune__scan_word {
+    uintptr_t where, value;
+    char place[64];
+};
+
 /* An image that is looked for, and what was found. */
 struct kitsune__scan_image {
     struct kitsune__range range;
     /* Words with these values come from the dynamic linker, which drops them with the image. */
     struct kitsune__range noise[KITSUNE__SCAN_NOISE];
     uint32_t noise_count;
-    uint64_t words;         /* that point into it */
-    uintptr_t where, value; /* the first of them */
-    char place[64];         /* what `where` is: a mapping's name, "stack", "handler of signal 15" */
+    uint64_t words; /* that point into it */
+    struct kitsune__scan_word first[KITSUNE__HOLDERS];
 };
 
 struct kitsune__scan {

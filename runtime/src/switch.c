@@ -75,6 +75,15 @@ void *kitsune__interrupted_at(const void *ucontext) {
 #endif
 }
 
+void kitsune__interrupted_continue_at(void *ucontext, const void *address) {
+    ucontext_t *context = ucontext;
+#if defined(__x86_64__)
+    context->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)address;
+#elif defined(__aarch64__)
+    context->uc_mcontext.pc = (uintptr_t)address;
+#endif
+}
+
 void *kitsune__interrupted_stack(const void *ucontext) {
     const ucontext_t *context = ucontext;
 #if defined(__x86_64__)

@@ -52,6 +52,8 @@ uintptr_t kitsune__jump_target(const struct __jmp_buf_tag *environment);
 
 /* Where the interrupted code stood, from the third argument of a signal handler. */
 void *kitsune__interrupted_at(const void *ucontext);
+/* The interrupted code goes on at another place, with the same registers. */
+void kitsune__interrupted_continue_at(void *ucontext, const void *address);
 /* Non-zero if a call instruction ends at the address; the bytes before it must be readable code. */
 int kitsune__is_return_address(const void *address);
 /* Where that call goes if it names its target, else NULL. */

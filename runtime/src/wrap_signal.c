@@ -8,6 +8,7 @@
 #include "calls.h"
 #include "gather.h"
 #include "journal.h"
+#include "oldcode.h"
 #include "request.h"
 
 #define SIGNALS 64
@@ -56,6 +57,8 @@ static int is_handler(const struct sigaction *action) {
 static int present_action(int number, struct sigaction *action) {
     if (number == SIGURG)
         return kitsune__kick_sigaction(NULL, action);
+    if (kitsune__oldcode_owns(number))
+        return kitsune__oldcode_sigaction(NULL, action);
     if (kitsune__journal_kept_action(number, action))
         return 0;
     return sigaction(number, NULL, action);
@@ -96,6 +99,8 @@ int kitsune__call_sigaction(int number, const struct sigaction *action, struct s
         return wish_action(number, action, old);
     if (number == SIGURG)
         return kitsune__kick_sigaction(action, old);
+    if (kitsune__oldcode_owns(number))
+        return kitsune__oldcode_sigaction(action, old);
     return sigaction(number, action, old);
 }
 
@@ -164,6 +169,7 @@ static int change_mask(int how, const sigset_t *set, sigset_t *old) {
     if (set != NULL && how != SIG_UNBLOCK) {
         wanted = *set;
         kitsune__kick_filter(&wanted);
+        kitsune__oldcode_filter(&wanted);
         set = &wanted;
     }
     return pthread_sigmask(how, set, old);
@@ -189,6 +195,7 @@ int kitsune__call_sigsuspend(const sigset_t *set) {
         return sigsuspend(&wanted);
     }
     kitsune__kick_filter(&wanted);
+    kitsune__oldcode_filter(&wanted);
     kitsune__gather_note_call("sigsuspend", 0);
     int result = sigsuspend(&wanted);
     kitsune__gather_note_call(NULL, 0);
@@ -281,6 +288,7 @@ void kitsune__signals_wished(uint64_t *set) {
 void kitsune__signals_unblock(void) {
     sigset_t wanted = mask;
     kitsune__kick_filter(&wanted);
+    kitsune__oldcode_filter(&wanted);
     sigprocmask(SIG_SETMASK, &wanted, NULL);
 }
 

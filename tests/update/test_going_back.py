@@ -225,17 +225,18 @@ def test_an_interrupted_probation_leaves_the_new_version(
 ) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    words = probation(f"echo > {fifo}; sleep 1000", "PID", "3", seconds="1000")
+    words = probation(f"echo $$ > {fifo}; sleep 1000", "PID", "3", seconds="1000")
     options = run_options(server, scenario.directory)
     client = subprocess.Popen(
         command(server, *words), cwd=options["cwd"], env=options["env"], stderr=subprocess.PIPE
     )
     try:
-        fifo.read_text()  # the probation has begun
+        health = Path("/proc", fifo.read_text().strip())  # the probation has begun
         client.send_signal(signal.SIGINT)
         errors = client.communicate(timeout=60)[1].decode()
     finally:
         client.kill()
     assert client.returncode == 130
     assert "the probation ends here; 3 stays" in errors
+    assert not health.exists(), "the health command goes with its client"
     assert server.ask("count") == "3 hello count 2"
