@@ -75,6 +75,7 @@ def add_parsers(parsers: _Parsers) -> None:
     _add_update(parsers)
     _add_rollback(parsers)
     _add_status(parsers)
+    _add_gdb(parsers)
 
 
 def _add_run(parsers: _Parsers) -> None:
@@ -163,6 +164,13 @@ def _add_status(parsers: _Parsers) -> None:
     parser.add_argument("program", nargs="?", metavar="PID|NAME", help="default: all")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(run=_guarded(_status))
+
+
+def _add_gdb(parsers: _Parsers) -> None:
+    parser = parsers.add_parser("gdb", help="look at a program, or its core file, with gdb")
+    parser.add_argument("program", metavar="PID|NAME|CORE")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENTS", help="of gdb")
+    parser.set_defaults(run=_guarded(_gdb), json=False)
 
 
 def _add_release(parser: argparse.ArgumentParser) -> None:
@@ -634,3 +642,25 @@ def _past(update: dict[str, Any]) -> str:
 
 def _clock(seconds: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+# -- gdb -----------------------------------------------------------------------------------------
+
+
+def _gdb(options: argparse.Namespace) -> int:
+    from kitsune_tool import launcher, resources
+
+    script = ["-x", os.fspath(resources.debugger_script())]
+    core = Path(options.program)
+    if core.is_file():
+        what = [os.fspath(launcher.launcher_path()), os.fspath(core)]
+    else:
+        pid = options.program if options.program.isdigit() else channel.find(options.program).pid
+        what = ["-p", str(pid)]
+    sys.stdout.flush()
+    try:
+        os.execvp("gdb", ["gdb", "-q", *script, *what, *options.arguments])
+    except OSError as error:
+        raise KitsuneError(
+            "K320", f"gdb cannot be started: {error.strerror}", hint="install it: apt install gdb"
+        ) from None

@@ -32,6 +32,11 @@ def include_dir() -> Path:
     return _data_dir("runtime") / "include"
 
 
+def debugger_script() -> Path:
+    """Return the file that gdb reads: it can be imported there only."""
+    return _PACKAGE / "debugger.py"
+
+
 def runtime_source_dir() -> Path:
     """Return the directory of the runtime's C sources."""
     return _data_dir("runtime") / "src"

@@ -216,6 +216,18 @@ static void *open_object(const char *file, int flags) {
     return handle;
 }
 
+/* Debuggers and sanitizers read symbols from the file of this name. That of a copy's descriptor would be
+ * a file of their own: gdb waits for ever if it is a pipe. libc frees the name with the object. */
+static void name_object(void *handle, const char *path) {
+    struct link_map *map;
+    char *name;
+    if (dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0 || strcmp(map->l_name, path) == 0 ||
+        (name = strdup(path)) == NULL)
+        return;
+    free(map->l_name);
+    map->l_name = name;
+}
+
 /* Opens the object and puts an image into the list. The caller checks more. */
 static uint32_t open_image(const char *file, const char *path, struct kitsune__image **opened,
                            char *reason, size_t size) {
@@ -245,6 +257,7 @@ static uint32_t open_image(const char *file, const char *path, struct kitsune__i
     dl_iterate_phdr(inspect, image);
     if (kitsune__plugins_has_exports(image)) /* so that the linker finds them for plugins */
         open_object(file, RTLD_NOW | RTLD_GLOBAL | RTLD_NOLOAD);
+    name_object(handle, path);
     image->next = images;
     images = image;
     *opened = image;

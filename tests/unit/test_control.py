@@ -227,6 +227,20 @@ def test_errors_are_json_if_that_is_asked_for(
     assert (answer["event"], answer["outcome"], answer["code"]) == ("done", "error", "K300")
 
 
+# -- gdb -----------------------------------------------------------------------------------------
+
+
+def test_gdb_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert cli.main(["gdb", "1"]) == 1
+    assert capsys.readouterr().err == (
+        "kitsune: error[K320]: gdb cannot be started: No such file or directory\n"
+        "hint: install it: apt install gdb\n"
+    )
+
+
 # -- status --------------------------------------------------------------------------------------
 
 
