@@ -103,7 +103,7 @@ def test_places_and_system_headers() -> None:
     ]
 
 
-@pytest.mark.timeout(20)
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     "text",
     ["(" * 20000, "{" * 20000, "a " * 20000 + "{", "\"" * 9999, "'" * 9999, "[[" * 9999 + "{", "/*" * 9999,
