@@ -343,6 +343,9 @@ def test_a_program_that_ends_while_it_is_asked(start: StartProgram, releases: Re
         "update /x 1 2 x",
         "update /x 1 2 0",
         "update /x 1 2 3 4",
+        "update-tree /x 1 2",
+        "update-tree /x 1 2 sideways",
+        "update-tree relative.so 1 2 parent-first",
         "update /x%",
         "update /x%0",
         "update /x%zz",
@@ -769,7 +772,8 @@ def test_places_of_children_are_used_again(start: StartProgram) -> None:
     assert program.ask("status")["left_out"] == 0
 
 
-def test_children_without_a_place_are_told_of(start: StartProgram) -> None:
+def test_children_without_a_place_are_told_of(start: StartProgram, releases: Releases) -> None:
+    """Nor is their tree updated: it would not be whole."""
     program = started(start)
     said = program.do("crowd 1030")
     if said.startswith("only"):
@@ -781,6 +785,10 @@ def test_children_without_a_place_are_told_of(start: StartProgram) -> None:
         return len(status["children"]), status["left_out"]
 
     until(lambda: counts() == (1023, 7), "all children")
+    release = releases.make("2.0", 2, (1,))
+    answer = program.ask(f"update-tree {release} 0 0 parent-first")
+    assert (answer["outcome"], answer["code"], answer["processes"]) == ("refused", "K370", [])
+    assert answer["reason"].startswith("7 processes of the tree cannot be updated, one is ")
     assert program.do("disperse") == "dispersed"
     worker = program.number("worker")
     until(lambda: children_of(program) == [(worker, "1.0")], "the child's place")
