@@ -16,7 +16,7 @@ from attack.harness import HERE, run
 from kitsune_tool import launcher, objects, resources
 
 _FLAGS = (
-    *("-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror"),
+    *("-std=gnu11", "-O0", "-g", "-Wall", "-Wextra", "-Werror"),
     *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
     f"-I{resources.include_dir()}",
     f"-I{resources.runtime_source_dir()}",

@@ -78,32 +78,23 @@ def test_what_was_checked_is_what_is_loaded(attacked: Arena, tmp_path: Path) -> 
         assert loaded.rstrip(b"\0") and code[offset:].startswith(loaded.rstrip(b"\0"))
 
 
-@pytest.fixture(scope="module")
-def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return drivers.build_parts(tmp_path_factory.mktemp("parts"))
-
-
-def test_mutations_under_sanitizers(ledger: Ledger, parts: Path) -> None:
-    driver = drivers.build(parts, "mutate.c")
-    found = drivers.mutate(driver, *ledger, 800, 1)
-    assert len(found) == 8
-    assert {code for codes in found.values() for code in codes} >= {"K341", "K345"}
-
-
-def test_signatures_under_sanitizers(
-    ledger: Ledger, keys: Keys, parts: Path, tmp_path: Path
+def test_the_launchers_own_code_under_sanitizers(
+    ledger: Ledger, keys: Keys, tmp_path: Path
 ) -> None:
-    driver = drivers.build(parts, "mutate_signature.c")
+    """One test, so that the code is compiled once."""
+    parts = drivers.build_parts(tmp_path / "parts")
+    mutations = drivers.mutate(drivers.build(parts, "mutate.c"), *ledger, 800, 1)
+    assert len(mutations) == 8
+    assert {code for codes in mutations.values() for code in codes} >= {"K341", "K345"}
+
     file = Path(shutil.copyfile(ledger[0], tmp_path / "first.so"))
     keys[0].sign(file)
-    found = drivers.mutate_signature(driver, file, keys[0].public, 3000, 1)
-    assert found.keys() == {"K0", "K384", "K385", "K386"}
+    driver = drivers.build(parts, "mutate_signature.c")
+    signatures = drivers.mutate_signature(driver, file, keys[0].public, 3000, 1)
+    assert signatures.keys() == {"K0", "K384", "K385", "K386"}
 
-
-def test_requests_under_sanitizers(ledger: Ledger, parts: Path) -> None:
-    driver = drivers.build(parts, "fuzz_requests.c")
-    found = drivers.fuzz_requests(driver, *ledger, 600, 1)
-    assert found.keys() >= {"K364", "K340", "K360", "status", "updated", "refused", "K362"}
+    requests = drivers.fuzz_requests(drivers.build(parts, "fuzz_requests.c"), *ledger, 600, 1)
+    assert requests.keys() >= {"K364", "K340", "K360", "status", "updated", "refused", "K362"}
 
 
 @pytest.mark.slow
