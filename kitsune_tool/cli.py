@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import platform
+import secrets
 import shlex
 import sys
 import traceback
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     _Parsers = argparse._SubParsersAction[argparse.ArgumentParser]
 
 _INTERRUPTED = 130
+_SEEDS = 1 << 32
 _MANIFEST_HELP = "default: kitsune.yaml here or above"
 
 
@@ -96,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_convert(parsers)
     _add_explain(parsers)
     _add_test_update(parsers)
+    _add_self_test(parsers)
     _add_control(parsers)
     return parser
 
@@ -224,6 +227,44 @@ def _add_test_update(parsers: _Parsers) -> None:
         "and each arrival there (or some, evenly spread), with the update made at that moment.",
     )
     _add_manifest(parser)
+    _add_transition(parser)
+    parser.add_argument("--driver", metavar="COMMAND", help="default: the manifest's")
+    parser.add_argument(
+        "--at", action="append", metavar="POINT:N", help="only the N-th arrival at this point"
+    )
+    parser.add_argument("--cells", type=int, metavar="N", help="arrivals at each point; 0: all")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="for logs; default: build/test-update"
+    )
+    parser.add_argument("--json", action="store_true", help="print the matrix as JSON")
+    parser.set_defaults(run=_test_update)
+
+
+def _add_self_test(parsers: _Parsers) -> None:
+    parser = parsers.add_parser(
+        "self-test",
+        help="run a release's transformers over random old objects, and compare",
+        description="Fill objects of the old version's types with random values, have the "
+        "release's own transformers make new ones of them, and compare each member with what the "
+        "types and names of both versions say that it must be.",
+    )
+    _add_manifest(parser)
+    _add_transition(parser)
+    parser.add_argument(
+        "--only",
+        action="append",
+        metavar="NAME",
+        help="only this type ('struct s') or variable",
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="default: a new one, printed")
+    parser.add_argument(
+        "--rounds", type=int, default=50, metavar="N", help="objects of each type; default: 50"
+    )
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.set_defaults(run=_self_test)
+
+
+def _add_transition(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--release",
         type=Path,
@@ -238,16 +279,6 @@ def _add_test_update(parsers: _Parsers) -> None:
         metavar="RELEASE",
         help="a release that runs before; default: each parent, in the store",
     )
-    parser.add_argument("--driver", metavar="COMMAND", help="default: the manifest's")
-    parser.add_argument(
-        "--at", action="append", metavar="POINT:N", help="only the N-th arrival at this point"
-    )
-    parser.add_argument("--cells", type=int, metavar="N", help="arrivals at each point; 0: all")
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="DIR", help="for logs; default: build/test-update"
-    )
-    parser.add_argument("--json", action="store_true", help="print the matrix as JSON")
-    parser.set_defaults(run=_test_update)
 
 
 def _add_control(parsers: _Parsers) -> None:
@@ -472,6 +503,27 @@ def _test_update(options: argparse.Namespace) -> int:
             at=tuple(options.at or ()),
             cells=options.cells,
             directory=options.output or Path("build/test-update"),
+            as_json=options.json,
+        )
+    )
+
+
+def _self_test(options: argparse.Namespace) -> int:
+    from kitsune_tool import selftest
+
+    if options.rounds < 1:
+        print("kitsune self-test: --rounds must be at least 1", file=sys.stderr)
+        return EXIT_USAGE
+    manifest, version = _manifest(options)
+    return selftest.run(
+        selftest.Request(
+            manifest=manifest,
+            version=version,
+            release=options.release,
+            parents=tuple(options.parents or ()),
+            only=tuple(options.only or ()),
+            seed=secrets.randbelow(_SEEDS) if options.seed is None else options.seed % _SEEDS,
+            rounds=options.rounds,
             as_json=options.json,
         )
     )

@@ -54,10 +54,11 @@ class ElfFile:
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """An entry of a table of symbols."""
+    """An entry of a table of symbols; `value` is its address as the file counts."""
 
     name: str
     is_defined: bool
+    value: int
 
 
 def symbols(file: ElfFile, table: str) -> tuple[Symbol, ...]:
@@ -69,7 +70,7 @@ def symbols(file: ElfFile, table: str) -> tuple[Symbol, ...]:
     if len(entries[0]) % _SYMBOL.size:
         raise _damaged(file.name, "its table of symbols is cut off")
     return tuple(
-        Symbol(_text_at(file.name, names[0], entry[0]), entry[3] != 0)
+        Symbol(_text_at(file.name, names[0], entry[0]), entry[3] != 0, entry[4])
         for entry in _SYMBOL.iter_unpack(entries[0])
     )
 

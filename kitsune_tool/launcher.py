@@ -25,6 +25,7 @@ LAUNCHER = "kitsune-launcher"
 PLAIN = "libkitsune-plain.a"
 _RELEASE_SIDE = ("by_hand.c", "release.c", "wrap.c", "closures.c", "published.c", "stackvars.c")
 _PLAIN_SIDE = ("plain.c", "closures.c", "published.c", "stackvars.c")
+_SELF_TEST = ("self_test.c",)
 _COMMON_FLAGS = ("-std=gnu11", "-O2", "-g", "-fvisibility=hidden", "-Wall", "-Wextra")
 _RELEASE_FLAGS = ("-fPIC", "-g0")
 """A release's bytes must not depend on where the tool is installed: no debug information."""
@@ -72,6 +73,12 @@ def release_objects(compiler: Sequence[str]) -> list[Path]:
     """Return the objects to link into each release, with `wrap_flags`."""
     sources = tuple(_source(name) for name in _RELEASE_SIDE)
     return _built(_Part("release", sources, _RELEASE_FLAGS), tuple(compiler))
+
+
+def self_test_objects(compiler: Sequence[str]) -> list[Path]:
+    """Return the objects to link with the tables of a self-test."""
+    sources = tuple(resources.templates_dir() / name for name in _SELF_TEST)
+    return _built(_Part("self-test", sources, _RELEASE_FLAGS), tuple(compiler))
 
 
 def plain_archive(compiler: Sequence[str]) -> Path:
@@ -138,6 +145,7 @@ def _digest(part: _Part, compiler: tuple[str, ...]) -> str:
     headers = [
         *resources.runtime_source_dir().glob("*.h"),
         *resources.include_dir().glob("*.h"),
+        *resources.templates_dir().glob("*.h"),
     ]
     for path in (*part.sources, *sorted(headers)):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")

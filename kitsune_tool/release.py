@@ -171,6 +171,16 @@ class _Made:
         self.work.install(self)
 
 
+def plan_again(manifest: Manifest, version: Version, parent: Path, built: Path) -> Plan:
+    """Return the plan that led from a parent to a release, from what both carry.
+
+    It is that of the release as long as the manifest's rules are those that it was built with.
+    """
+    request = Request(manifest, version, built, (parent,), DEFAULT_COMPILER, ())
+    work = _Work(request, Path())
+    return work.plan(objects.read_program(built), work.parents()[0])
+
+
 @dataclass(frozen=True, slots=True)
 class _Generated:
     """What the generator made: C files by name, reports, warnings."""
@@ -269,13 +279,7 @@ class _Work:
                 report.first_report(new, self._edit_texts()),
                 (),
             )
-        decided = plan.make_plan(
-            self._openable(self._annotated(parents[0])),
-            self._openable(self._explained(new)),
-            self._rules(),
-            _plan_options(manifest),
-            self._source_line,
-        )
+        decided = self.plan(new, parents[0])
         made = views.make_views(decided)
         sources = render.render_views(decided, made, identity)
         return _Generated(
@@ -285,6 +289,16 @@ class _Work:
                 f"{rule.at}: warning: rule '{rule.label}' matches nothing: {why}"
                 for rule, why in decided.unused_rules
             ),
+        )
+
+    def plan(self, new: Program, parent: _Parent) -> Plan:
+        """Decide all about the step from a parent, by the manifest's rules."""
+        return plan.make_plan(
+            self._openable(self._annotated(parent)),
+            self._openable(self._explained(new)),
+            self._rules(),
+            _plan_options(self.request.manifest),
+            self._source_line,
         )
 
     def _rules(self) -> rules.RuleSet:

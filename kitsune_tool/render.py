@@ -7,8 +7,10 @@ release.py. The same input gives the same bytes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kitsune_tool.expectation import CaseView, Expectation
 from kitsune_tool.model import Program
 from kitsune_tool.planned import Plan
 from kitsune_tool.program import layout_digest
@@ -54,6 +56,24 @@ def render_views(plan: Plan, views: Views, identity: Identity) -> dict[str, str]
         files["rules.c"] = _numbered(_print("rules.c.j2", views=views))
     files["version.c"] = _version(plan.new.program, identity, views)
     return files
+
+
+def render_self_test(
+    expected: Expectation,
+    cases: Sequence[CaseView],
+    addresses: Mapping[str, int],
+    release_address: int,
+) -> str:
+    """Return the tables of a self-test, for those of its cases that are in a release. The addresses
+    are those of its transformers and of `kitsune_release`, as its table of symbols has them.
+    """
+    return _print(
+        "self_test.c.j2",
+        e=expected,
+        cases=cases,
+        offsets={case.function: addresses[case.function] for case in cases},
+        release_offset=release_address,
+    )
 
 
 def _version(program: Program, identity: Identity, views: object) -> str:

@@ -2,7 +2,8 @@
 
 In: a construction environment with C tools, a manifest and sources; out: nodes and the aliases
 `update-release` (the release of the last version, put into the store), `test-update` (its
-transition, tried under the manifest's test driver) and `release-chain` (the releases of all
+transition, tried under the manifest's test driver), `self-test` (its transformers, run over random
+objects) and `release-chain` (the releases of all
 versions). The front-end and the generator run as command lines. This is the only module that
 imports SCons; site_scons/site_tools/kitsune.py makes it `env.Tool("kitsune")`.
 
@@ -69,6 +70,11 @@ _DEFAULTS = {
     "--version=$KITSUNEVERSION --release=$SOURCE $_KITSUNETESTFROM --output=$KITSUNETESTDIR",
     "KITSUNETESTCOMSTR": "",
     "KITSUNETESTFLAGS": CLVar(""),
+    "KITSUNESELFTESTCOM": "$KITSUNE self-test $KITSUNESELFTESTFLAGS "
+    "--manifest=$KITSUNEMANIFESTFILE --version=$KITSUNEVERSION --release=$SOURCE "
+    "$_KITSUNETESTFROM",
+    "KITSUNESELFTESTCOMSTR": "",
+    "KITSUNESELFTESTFLAGS": CLVar(""),
 }
 
 
@@ -333,23 +339,24 @@ def _declare_release(build: _Build, inputs: list[_Node]) -> _Node:
     env.Alias("release-chain", stamp)
     if build.is_last:
         env.Alias("update-release", stamp)
-        _declare_test(build, release[0])
+        _declare_tests(build, release[0])
     _keep_out_of_default(env, [*release, stamp, stored])
     return release[0]
 
 
-def _declare_test(build: _Build, release: _Node) -> None:
-    """Declare `test-update`, which tries the release before it is put into the store."""
+def _declare_tests(build: _Build, release: _Node) -> None:
+    """Declare `test-update` and `self-test`, for a release before it is put into the store."""
     env, store = build.env, build.store
     parents = [store.release(name) for name in build.version.parents]
-    test = env.Alias(
-        "test-update",
-        release,
-        Action("$KITSUNETESTCOM", "$KITSUNETESTCOMSTR"),
-        _KITSUNETESTFROM=[f"--from={parent}" for parent in parents],
-        KITSUNETESTDIR=build.directory.Dir("test-update"),
-    )
-    env.AlwaysBuild(test)
+    for name, words in (("test-update", "KITSUNETEST"), ("self-test", "KITSUNESELFTEST")):
+        test = env.Alias(
+            name,
+            release,
+            Action(f"${words}COM", f"${words}COMSTR"),
+            _KITSUNETESTFROM=[f"--from={parent}" for parent in parents],
+            KITSUNETESTDIR=build.directory.Dir(name),
+        )
+        env.AlwaysBuild(test)
 
 
 def _chained(build: _Build, inputs: list[_Node]) -> list[_Node]:

@@ -7,6 +7,7 @@ MULTI and EXEC: the matrix must have exactly those cells as failed.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,16 +26,7 @@ def test_a_bug_that_shows_in_the_middle_of_a_transaction(tmp_path: Path) -> None
     whole = (ROOT / "kitsune.yaml").read_text()
     text = whole[: whole.index("  # Open addressing")]
     (tmp_path / "kitsune.yaml").write_text(text.rstrip() + "\n" + FORGETS)
-    words = [sys.executable, "-m", "SCons", "-Q", "-j2", "test-update"]
-    done = subprocess.run(
-        words,
-        cwd=tmp_path,
-        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
+    done = _scons(tmp_path, "test-update")
     assert done.returncode != 0
     rows = [line.split() for line in done.stdout.splitlines() if line.startswith("main loop")]
     verdicts = {int(row[2]): row[5] for row in rows}
@@ -43,6 +35,22 @@ def test_a_bug_that_shows_in_the_middle_of_a_transaction(tmp_path: Path) -> None
     assert {at for at, verdict in verdicts.items() if verdict == "failed"} == inside, done.stdout
     assert len(verdicts) > 20
     assert "failed at main loop:7: " in done.stdout
+    # It is the rule that is wrong, and no transformer.
+    tested = _scons(tmp_path, "self-test")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert re.search(r"^struct client +new object +\d+ +1  passed$", tested.stdout, re.M)
+
+
+def _scons(directory: Path, target: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "SCons", "-Q", "-j2", target],
+        cwd=directory,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
 
 
 def _made(directory: Path, name: str) -> Path:

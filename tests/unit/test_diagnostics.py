@@ -41,6 +41,8 @@ NO_LINE = {
     "K251": "names the log of a command",
     "K252": "about the command line",
     "K255": "names the file; it is not there",
+    "K256": "names the file; it is binary",
+    "K257": "about the command line",
     "K260": "names the file; it is binary",
     "K261": "names the file; it is binary",
     "K299": "a bug of Kitsune, shown with its own traceback",

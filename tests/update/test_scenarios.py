@@ -3,13 +3,17 @@
 `expect.yaml` is a list of steps: `send` a command (and `see` its answer, lines joined by ` | `), or
 `update` to a version; then `objects` is how many must be transformed, `types` of which types, and
 `code` and `reason` (a regular expression) say why it must be rolled back; `report` has texts that
-must be in the report of the version. The server starts as the first version.
+must be in the report of the version; `self_test` runs the transformers that lead to a version over
+random objects, of which `members` must be compared. The server starts as the first version.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,7 +60,9 @@ def test_scenario(
     steps = yaml.safe_load((folder / "expect.yaml").read_text(encoding="utf-8"))
     server = start(scenario.release("1"))
     for step in steps:
-        if "send" in step:
+        if "self_test" in step:
+            check_self_test(scenario, step, compiler)
+        elif "send" in step:
             assert server.ask(step["send"]) == str(step.get("see", "")), step
         else:
             check_update(step, server.update(scenario.release(str(step["update"]))))
@@ -77,3 +83,21 @@ def check_update(step: dict[str, Any], answer: Any) -> None:
         assert sum(answer.types.values()) == step["objects"], answer.text
     if "types" in step:
         assert answer.types == step["types"], answer.text
+
+
+def check_self_test(scenario: Any, step: dict[str, Any], compiler: str) -> None:
+    """Run the self-test of a version: all must pass that link-time optimisation has left."""
+    words = [sys.executable, "-m", "kitsune_tool.cli", "self-test", "--json", "--seed", "1"]
+    done = subprocess.run(
+        [*words, "--version", str(step["self_test"])],
+        cwd=scenario.directory,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)[0]["transformers"]
+    gone = {"not run"} if "-flto" in compiler else set()
+    assert {each["outcome"] for each in found} - gone == {"passed"}, done.stdout
+    assert sum(len(each["compared"]) for each in found) == step["members"], done.stdout
