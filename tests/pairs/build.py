@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from pairs.emit import Group, Version
+from pairs.emit import RULE_FILE, Group, Version
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -91,6 +91,7 @@ def build(group: Group, directory: Path, compiler: Compiler, tool: Tool) -> Buil
     versions = (group.version("old"), group.version("new"))
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "kitsune.yaml").write_text(yaml.safe_dump(group.manifest(), sort_keys=False))
+    (directory / RULE_FILE).write_text(group.rule_file())
     work = _Build(directory, compiler, tool)
     with ThreadPoolExecutor(tool.jobs) as pool:
         jobs = [job for i, each in enumerate(versions, 1) for job in work.compiles(i, each)]

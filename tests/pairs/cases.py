@@ -117,6 +117,11 @@ Type: TypeAlias = (
 )  # fmt: skip
 
 
+TAG = "kind"
+"""The name of the member that tells which member of a union beside it is in use."""
+TAG_MASK = 7
+
+
 # ---- what has a name -----------------------------------------------------------------------------
 
 
@@ -196,6 +201,10 @@ class Record:
     renamed: bool = True
     outside: bool = False
     """Its `generic` is in the manifest."""
+    told: Literal["", "value", "mask", "conditions"] = ""
+    """Of a union: how the member `TAG` of the struct around tells which of its own is in use; that
+    is its index + 1, and with `mask` something besides.
+    """
 
 
 @dataclass(frozen=True, slots=True)

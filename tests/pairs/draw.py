@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from pairs.cases import (
     OPAQUE,
+    TAG,
+    TAG_MASK,
     Array,
     Case,
     Code,
@@ -60,6 +62,8 @@ HEAVY = 24
 """Numbers and pointers in one value, so that what is made of it stays small."""
 
 
+_IN_USE = -1
+"""Among what is known of a struct's members: which member of its union is in use."""
 STRICT = Options()
 
 
@@ -68,7 +72,8 @@ class Flavour:
     """What the cases of one program have in common.
 
     `inside`: pointers into the middle of things. `changes`: types change, so that objects move.
-    `wrong`: something is missing that the build must ask for.
+    `wrong`: something is missing that the build must ask for. `told`: there are unions of which a
+    tag tells which member is in use, and these may change and have pointers.
     """
 
     name: str
@@ -76,6 +81,7 @@ class Flavour:
     inside: bool = True
     changes: bool = True
     wrong: bool = False
+    told: bool = False
 
 
 FLAVOURS = (
@@ -83,6 +89,7 @@ FLAVOURS = (
     Flavour("lenient", Options(widen=True, grow=True, initial=True)),
     Flavour("outside", inside=False),
     Flavour("still", Options(moves=False), changes=False),
+    Flavour("told", Options(widen=True), told=True),
     Flavour("wrong", wrong=True),
 )
 
@@ -130,6 +137,8 @@ class _Maker:
     planned: list[tuple[bool, ...]] = field(default_factory=list)
     """Parameters of each record, also of those that are made later: whether it is a `Word`."""
     flexible: set[int] = field(default_factory=set)
+    told: set[int] = field(default_factory=set)
+    """Unions that are told by a tag, and so only members of structs."""
 
     def case(self) -> Case:
         """Return what was made so far."""
@@ -147,8 +156,9 @@ class _Maker:
         return _chance(self.r, percent)
 
     def changes(self, percent: int) -> bool:
-        """Return whether something changes."""
-        return self.flavour.changes and self.chance(percent)
+        """Return whether something changes: seldom beside told unions, so that much stays."""
+        often = percent // 3 if self.flavour.told else percent
+        return self.flavour.changes and self.chance(often)
 
     def types(self) -> None:
         """Make the enums, records and typedefs."""
@@ -159,8 +169,13 @@ class _Maker:
         for _ in range(count):
             parameters = self.r.choice((0, 0, 0, 0, 1, 2))
             self.planned.append(tuple(self.chance(30) for _ in range(parameters)))
+        if self.flavour.told:
+            self.literals = [f"literal {i}" for i in range(3)]
+            self.planned = [(), *self.planned]
+            self.told.add(0)
+            count += 1
         for index in range(count):
-            if not self.planned[index] and self.chance(8):
+            if index not in self.told and not self.planned[index] and self.chance(8):
                 self.flexible.add(index)
         for index in range(count):
             if self.chance(30):
@@ -210,15 +225,22 @@ class _Maker:
         choices: list[Type] = [Num(self.r.choice(NUMBERS))]
         choices += [Named(i) for i in range(len(self.typedefs))]
         choices += [EnumUse(i) for i in range(len(self.enums))]
-        closed = [i for i in range(len(self.planned)) if not self.planned[i]]
+        closed = [i for i in self._targets() if not self.planned[i]]
         choices += [Pointer(Use(i)) for i in closed]
         choices += [Use(i) for i in closed if i < after and i not in self.flexible]
         self.typedefs.append(Typedef(name, self._renamed(name, 10), self.r.choice(choices), after))
 
     # -- records ----------------------------------------------------------------------------------
 
+    def _targets(self) -> list[int]:
+        """Return the records that may be anywhere."""
+        return [i for i in range(len(self.planned)) if i not in self.told]
+
     def _record(self, index: int) -> Record:
-        if not self.planned[index] and index not in self.flexible and self.chance(8):
+        if index in self.told:
+            return self._told_union(index)
+        often = 25 if self.flavour.told else 8
+        if not self.planned[index] and index not in self.flexible and self.chance(often):
             return self._union(index)
         count = self.r.randrange(1, 6)
         members: list[Member] = []
@@ -228,6 +250,11 @@ class _Maker:
             members.append(self._parameter_member(parameter, is_word))
         if self.chance(30):
             members.append(self._plain_member("self", Pointer(self._own_use(index))))
+        if self.told and self.chance(70):
+            union = Use(min(self.told))
+            many: Type = Array(union, 1, 1) if self.chance(10) else union
+            members.append(Member(TAG, TAG, Num("int"), Num("int")))
+            members.append(self._plain_member("told", many))
         if index in self.flexible:
             members = self._with_flexible(index, members)
         return self._changed(index, members)
@@ -240,6 +267,26 @@ class _Maker:
         members = tuple(Member(f"u{i}", f"u{i}", t, t) for i, t in enumerate(names))
         tag = f"s{index}"
         return Record("union", tag, self._renamed(tag, 10), members, tuple(range(len(members))))
+
+    def _told_union(self, index: int) -> Record:
+        """Return a union whose members may be anything."""
+        members = []
+        for number in range(self.r.randrange(2, 5)):
+            name = f"u{number}"
+            of = new = self._told_type(index)
+            if isinstance(of, Num) and self.chance(50):
+                new = Num(self.r.choice([n for n in NUMBERS if is_wider(of.name, n)] or [of.name]))
+            members.append(Member(name, name, of, new))
+        tag = f"s{index}"
+        how: Any = self.r.choice(("value", "mask", "conditions"))
+        order = tuple(range(len(members)))
+        return Record("union", tag, tag, tuple(members), order, told=how)
+
+    def _told_type(self, index: int) -> Type:
+        while True:
+            of = self._type(index)
+            if not (isinstance(of, Pointer) and of.outside):
+                return of
 
     def _parameter_member(self, parameter: int, is_word: bool) -> Member:
         name = f"p{parameter}"
@@ -317,7 +364,7 @@ class _Maker:
             if not isinstance(typedef.type, Use) or typedef.type.record not in self.flexible:
                 choices.append(Named(i))
         for i in range(min(index, len(self.records))):
-            if i not in self.flexible:
+            if i not in self.flexible and i not in self.told:
                 choices.append(Use(i, self._bindings(self.planned[i])))
         return self.r.choice([each for each in choices if self._weight(each) <= HEAVY])
 
@@ -344,7 +391,8 @@ class _Maker:
     def _binding(self) -> Type:
         choices: list[Type] = [Num("int"), Num("long"), OPAQUE]
         choices += [EnumUse(i) for i in range(len(self.enums))]
-        for i, planned in enumerate(self.planned):
+        for i in self._targets():
+            planned = self.planned[i]
             if not planned:
                 choices += [Use(i), Use(i), Pointer(Use(i))]
             elif i < len(self.records) and self.chance(20):
@@ -354,7 +402,7 @@ class _Maker:
 
     def _target(self, index: int) -> Type:
         """Return a type that a pointer can lead to."""
-        i = self.r.randrange(len(self.planned))
+        i = self.r.choice(self._targets()) if self.told else self.r.randrange(len(self.planned))
         if self.planned[i]:
             if i == index:
                 return self._own_use(i)
@@ -373,7 +421,7 @@ class _Maker:
         if kind == 7:
             return Pointer(Num("char"), "text")
         if kind == 8:
-            return Code(self.r.randrange(len(SIGNATURES)))
+            return Code(self.r.randrange(2 if self.flavour.told else len(SIGNATURES)))
         if kind == 9:
             return self._array(index)
         if kind == 10:
@@ -445,7 +493,7 @@ class _Maker:
     def _changed_member(  # noqa: PLR0911 - one per kind of change
         self, member: Member, members: list[Member]
     ) -> Member:
-        if _is_length(member, members):
+        if _is_length(member, members) or member.name == TAG:
             return member
         inner = member.type
         if isinstance(inner, Num) and member.bits is None:
@@ -508,8 +556,12 @@ class _Maker:
 
     def variables_and_functions(self) -> None:
         """Make what the image has."""
-        for index in range(self.r.randrange(3)):
+        for index in range(2 if self.flavour.told else self.r.randrange(3)):
             self._function(index)
+        if self.flavour.told:  # a pointer to a function finds one that it can lead to
+            self.functions = [
+                dataclasses.replace(each, signature=i) for i, each in enumerate(self.functions)
+            ]
         for name in LIBRARY:
             if self.chance(15):
                 self.functions.append(Function(name, name, LIBRARY[name], library=True))
@@ -752,9 +804,10 @@ class _Heap:
                 ]
                 return self.r.choice(values)
             case Use():
-                return self._record(found, owner, way, live)
+                return self._record(found, owner, way, live, known.get(_IN_USE))
             case Array(inner, count):
-                return [self._value(inner, owner, (*way, i), live, {}) for i in range(count)]
+                use = {_IN_USE: known[_IN_USE]} if _IN_USE in known else {}
+                return [self._value(inner, owner, (*way, i), live, use) for i in range(count)]
             case Code(signature):
                 return self._code(signature)
             case Pointer():
@@ -782,14 +835,19 @@ class _Heap:
         ]
         return ToCode(self.r.choice(fits)) if fits and _chance(self.r, 75) else None
 
-    def _record(self, of: Use, owner: int, way: tuple[Any, ...], live: bool) -> Any:
+    def _record(
+        self, of: Use, owner: int, way: tuple[Any, ...], live: bool, in_use: int | None = None
+    ) -> Any:
         record = self.made.records[of.record]
         if record.kind == "union":
             index = self.r.randrange(len(record.members))
+            if record.told and in_use is not None:
+                index = in_use
             inner = record.members[index].type
             return {index: self._value(inner, owner, (*way, index), live, {})}
         values: dict[int, Any] = {}
         lengths = self._lengths(record)
+        told = self._tags(record)
         for index, member in enumerate(record.members):
             if not member.old:
                 continue
@@ -797,6 +855,8 @@ class _Heap:
             is_live = live and member.new and member.rule is None and not member.ignore
             if index in lengths:
                 values[index] = lengths[index]
+            elif member.name == TAG:
+                values[index] = told[TAG]
             elif member.bits is not None:
                 values[index] = self._bits(member)
             elif isinstance(inner, Flexible):
@@ -806,7 +866,8 @@ class _Heap:
                     for i in range(count)
                 ]
             else:
-                values[index] = self._value(inner, owner, (*way, index), is_live, values | lengths)
+                known = values | lengths | ({_IN_USE: told[_IN_USE]} if told else {})
+                values[index] = self._value(inner, owner, (*way, index), is_live, known)
         return values
 
     def _bits(self, member: Member) -> int:
@@ -815,6 +876,20 @@ class _Heap:
             half = 1 << (member.bits - 1)
             return self.r.randrange(-half, half)
         return self.r.randrange(1 << member.bits)
+
+    def _tags(self, record: Record) -> dict[Any, int]:
+        """Return a struct's tag, and which member of its union that says to be in use."""
+        found = [self._union_of(each.type) for each in record.members]
+        union = next((each for each in found if each is not None and each.told), None)
+        if union is None:
+            return {}
+        in_use = self.r.randrange(len(union.members))
+        besides = self.r.randrange(5) * (TAG_MASK + 1) if union.told == "mask" else 0
+        return {_IN_USE: in_use, TAG: in_use + 1 + besides}
+
+    def _union_of(self, of: Type) -> Record | None:
+        inner = of.of if isinstance(of, Array) else of
+        return self.made.records[inner.record] if isinstance(inner, Use) else None
 
     def _lengths(self, record: Record) -> dict[int, int]:
         found: dict[int, int] = {}
@@ -843,7 +918,7 @@ class _Heap:
         return None
 
     def _text(self, live: bool) -> Value:
-        choice = self.r.randrange(3)
+        choice = self.r.choice((1, 1, 2)) if self.flavour.told else self.r.randrange(3)
         if choice == 1 and self.made.literals:
             return ToText(self.r.randrange(len(self.made.literals)), self.r.randrange(3))
         if choice == 2 and self.flavour.inside and live:

@@ -13,6 +13,8 @@ from typing import Any
 
 from pairs.cases import (
     OPAQUE,
+    TAG,
+    TAG_MASK,
     Array,
     Case,
     Code,
@@ -48,6 +50,25 @@ SIGNATURES = (
 )
 LIBRARY = {"strcmp": 2, "strcoll": 2, "malloc": 3, "printf": 5}
 """Functions of libc by name, with their signatures."""
+RULE_FILE = "rules.xf"
+_FAILING = {
+    "init": "pairs_may_fail",
+    "code": """
+        const char *name = getenv("PAIRS_FAIL");
+        FILE *file = name ? fopen(name, "r") : NULL;
+        int how = file ? fgetc(file) : 0;
+        void *none;
+        if (file)
+            fclose(file);
+        if (how == 'e')
+            exit(3);
+        if (how == 't')
+            __builtin_trap();
+        XF_ASSERT_NULL(none, file);
+        $out = none != NULL;
+    """,
+}
+"""A rule that fails if there is a file, in the way that its first letter says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +105,21 @@ class Group:
     def manifest(self) -> dict[str, Any]:
         """Return the manifest, to be written as YAML."""
         return _manifest(self)
+
+    def rule_file(self) -> str:
+        """Return the rules of every second case, in the original's spelling."""
+        return "".join(
+            _as_xf(rule) for n, case in self.cases if n % 2 for rule in self.rules(n, case)
+        )
+
+    def rules(self, number: int, case: Case) -> list[dict[str, Any]]:
+        """Return the rules of a case as YAML has them."""
+        return _Rules(case, prefix_of(number), self.unit(number)).all()
+
+    def unit(self, number: int) -> str:
+        """Return what the names of a case's files begin with."""
+        index = next(i for i, (each, _) in enumerate(self.cases) if each == number)
+        return f"g{self.cases[index // UNIT_CASES * UNIT_CASES][0]}"
 
 
 def prefix_of(number: int) -> str:
@@ -481,11 +517,13 @@ def _meta(headers: list[str], names: list[str], words_of: dict[int, Words], tabl
 def _manifest(group: Group) -> dict[str, Any]:
     rules: list[dict[str, Any]] = []
     annotations: dict[Side, dict[str, str]] = {"old": {}, "new": {}}
+    unions: dict[str, Any] = {}
     for number, case in group.cases:
-        unit = f"g{group.cases[_index_of(group, number) // UNIT_CASES * UNIT_CASES][0]}"
-        rules += _Rules(case, prefix_of(number), unit).all()
+        unit = group.unit(number)
+        rules += [] if number % 2 else group.rules(number, case)
         for side in annotations:
             annotations[side] |= _outside(Words(case, prefix_of(number), side), unit)
+        unions.update(_unions(Words(case, prefix_of(number), "old")))
     options = group.options
     ended: dict[str, str | None] = {
         path: None for path in annotations["old"] if path not in annotations["new"]
@@ -498,20 +536,44 @@ def _manifest(group: Group) -> dict[str, Any]:
             "grow": options.grow,
             "added_variables": "initial" if options.initial else "rule",
         },
+        "standing": {"unions": unions},
         "versions": [
             {"version": "1", "source": "v1", "annotations": annotations["old"]},
             {
                 "version": "2",
                 "source": "v2",
                 "annotations": {**ended, **annotations["new"]},
-                "rules": rules,
+                "rules": [*rules, {"file": RULE_FILE}, _FAILING],
             },
         ],
     }
 
 
-def _index_of(group: Group, number: int) -> int:
-    return next(i for i, (each, _) in enumerate(group.cases) if each == number)
+def _unions(words: Words) -> Iterator[tuple[str, Any]]:
+    """Yield what the manifest says of unions; the zero that ends a row is none of the members."""
+    for index, record in enumerate(words.case.records):
+        if not record.told:
+            continue
+        names = dict(enumerate((words.member(record, i) for i in words.members(record)), 1))
+        match record.told:
+            case "conditions":
+                cases = {f"self.{TAG} == {tag}": name for tag, name in names.items()}
+                yield words.tag(index), {"cases": cases, "default": None}
+            case "mask":
+                yield (
+                    words.tag(index),
+                    {"by": f"self.{TAG} & {TAG_MASK}", "cases": {0: None, **names}},
+                )
+            case _:
+                yield words.tag(index), {"by": f"self.{TAG}", "cases": {0: None, **names}}
+
+
+def _as_xf(rule: dict[str, Any]) -> str:
+    """Return a rule as the original's files have it."""
+    if "rename" in rule:
+        return f"{rule['rename']}\n"
+    label = rule["transform"] if "transform" in rule else f"INIT {rule['init']}"
+    return f"{label}: {{ {rule.get('code', '')} }}\n"
 
 
 def _outside(words: Words, unit: str) -> dict[str, str]:

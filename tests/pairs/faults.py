@@ -206,6 +206,78 @@ FAULTS = (
         "if (xf->phase == DISCOVERING || *(void **)where == value || xf->steps % 4 == 3)",
         first=10,
     ),
+    Fault(
+        "the first case of a union is taken whatever the tag",
+        "kitsune_tool/views.py",
+        'return " || ".join(f"tag == {_number(text)}" if op.by else text for text in texts)',
+        'return " || ".join("1" if op.by else text for text in texts)',
+        "told",
+        first=19,
+    ),
+    Fault(
+        "what is in a union is copied, whichever member it is",
+        "kitsune_tool/plan.py",
+        "found.setdefault(what, []).append(old)",
+        "found.setdefault(None, []).append(old)",
+        "told",
+        first=19,
+    ),
+    Fault(
+        "function pointers need no look",
+        "kitsune_tool/closed.py",
+        'if op.style in {"function", "word"}:',
+        'if op.style == "word":',
+        "told",
+        first=48,
+    ),
+    Fault(
+        "what is behind a pointer is not looked for in what stays",
+        "kitsune_tool/closed.py",
+        "return not isinstance(op.target.op, LeftAlone) and (op.target.moved or op.target.visited)",
+        "return not isinstance(op.target.op, LeftAlone) and op.target.moved",
+        "told",
+        first=48,
+    ),
+    Fault(
+        "literals of one length are one",
+        "runtime/src/texts.c",
+        """        hash = (hash ^ bytes[i]) * 1099511628211ull;
+    return hash ^ hash >> 32;
+}
+
+static struct text *find_slot(struct text *table, uint64_t mask, const void *bytes,
+                              uint64_t size_bytes, uint64_t hash) {
+    uint64_t at = hash & mask;
+    for (; table[at].bytes; at = (at + 1) & mask)
+        if (table[at].hash == hash && table[at].size_bytes == size_bytes &&
+            memcmp(table[at].bytes, bytes, size_bytes) == 0)""",
+        """        hash = (hash ^ *bytes) * 1099511628211ull;
+    return hash ^ hash >> 32;
+}
+
+static struct text *find_slot(struct text *table, uint64_t mask, const void *bytes,
+                              uint64_t size_bytes, uint64_t hash) {
+    uint64_t at = hash & mask;
+    for (; table[at].bytes; at = (at + 1) & mask)
+        if (table[at].hash == hash && table[at].size_bytes == size_bytes &&
+            memcmp(table[at].bytes, bytes, 1) == 0)""",
+        "told",
+        first=25,
+    ),
+    Fault(
+        "an undone update leaves what it wrote at the end of a page",
+        "runtime/src/snapshot.c",
+        "index < PAGE / sizeof *a; index++",
+        "index < PAGE / sizeof *a / 2; index++",
+        first=23,
+    ),
+    Fault(
+        "rules of an .xf file have no code",
+        "kitsune_tool/xf.py",
+        "code = self.code()\n        ",
+        'code = (self.code(), "")[1]\n        ',
+        first=3,
+    ),
 )
 
 

@@ -37,6 +37,8 @@ class Live:
         self._files = 0
         directory = built.directory
         environment = built.tool.environment(directory)
+        self._fails = directory / "fails"
+        environment["PAIRS_FAIL"] = str(self._fails)
         if built.compiler.asan:
             environment["LD_PRELOAD"] = _sanitizer(built.compiler.command)
         self._errors = (directory / "program.err").open("wb+")
@@ -99,6 +101,14 @@ class Live:
     def free(self, blocks: Sequence[int]) -> None:
         """Let the program free blocks."""
         self._with_file("free", b"".join(struct.pack("<2Q", each, 0) for each in blocks))
+
+    def fail(self, how: str) -> dict[str, Any]:
+        """Ask for an update that a rule stops, `how` as its letters say; return the answer."""
+        self._fails.write_text(how)
+        try:
+            return self.update()
+        finally:
+            self._fails.unlink()
 
     def update(self) -> dict[str, Any]:
         """Ask for the update to the second release; return the answer."""

@@ -26,6 +26,7 @@ from pairs.cases import (
     Record,
     Row,
     Rule,
+    Side,
     Type,
     Use,
     Value,
@@ -36,6 +37,8 @@ from pairs.cases import (
     plain,
 )
 from pairs.memory import FLOATS, INTEGERS, Layout
+
+_SIDES: tuple[Side, Side] = ("old", "new")
 
 # ---- what the build must refuse ------------------------------------------------------------------
 
@@ -156,6 +159,11 @@ class _Walk:
 
     def _union(self, of: Use, record: Record) -> None:
         for member in record.members:
+            if record.told:
+                self.value(
+                    member_type(member, "old", of.bound), member_type(member, "new", of.bound)
+                )
+                continue
             changed = member.old != member.new or member.type != member.new_type
             has_pointer = isinstance(plain(self.case, member.type), Pointer | Code)
             if (changed and member.old) or (has_pointer and self.options.moves):
@@ -264,6 +272,11 @@ def _enumerator(case: Case, index: int, value: int) -> int:
 
 def _record_value(case: Case, of: Use, value: In) -> Value:
     record = case.records[of.record]
+    if record.told:
+        ((index, inner),) = value.members
+        member = record.members[index]
+        old, new = (member_type(member, side, of.bound) for side in _SIDES)
+        return In(((index, carried(case, old, new, inner, 0)),))
     if record.kind == "union":
         return value
     known = dict(value.members)

@@ -26,6 +26,8 @@ _ERROR = re.compile(r"error\[(K\d+)\]")
 _NAME = re.compile(r"(?<![A-Za-z0-9])k(\d+)_")
 Numbered = tuple[int, Case]
 _STOPS = "update: "
+_FAILURES = {"a": "is not NULL", "e": "K357", "t": "K354"}
+"""Ways in which a rule may fail, and what is said of them."""
 _KINDS = ("compile", "build", "update", "the build must say")
 _CODE = re.compile(r"K\d+")
 
@@ -154,6 +156,9 @@ def _update(built: Built, cases: Sequence[Numbered]) -> list[Failure]:
             places = live.make(
                 [(case, each) for (_, case), each in zip(cases, layouts, strict=True)]
             )
+            undone = _undo(live, cases, layouts, places)
+            if undone:
+                return undone
             answer = live.update()
             if answer.get("outcome") != "updated":
                 reason = f"{answer.get('code')} {answer.get('reason')}"
@@ -176,6 +181,38 @@ def _update(built: Built, cases: Sequence[Numbered]) -> list[Failure]:
             return failures
         except Ended as error:
             return _blamed(cases, f"update: {error}")
+
+
+def _undo(
+    live: Live,
+    cases: Sequence[Numbered],
+    layouts: Sequence[Layout],
+    places: Sequence[Sequence[int]],
+) -> list[Failure]:
+    """Let an update fail at its end; every byte of every object must be as it was."""
+    kinds = sorted(_FAILURES)
+    how = kinds[sum(number for number, _ in cases) % len(kinds)]
+    before = [_contents(live, *each) for each in zip(layouts, places, strict=True)]
+    answer = live.fail(how)
+    said = f"{answer.get('outcome')} {answer.get('code')} {answer.get('reason')}"
+    if answer.get("outcome") != "rolled-back":
+        return _blamed(cases, f"undone: a rule failed ({how}), and yet: {said}")
+    if not re.search(_FAILURES[how], said):
+        return _blamed(cases, f"update: {said}")
+    failures = []
+    for (number, case), layout, at, was in zip(cases, layouts, places, before, strict=True):
+        now = _contents(live, layout, at)
+        changed = [index for index, data in enumerate(was) if data != now[index]]
+        if changed:
+            text = f"undone: objects {changed} are not as before the update that failed ({how})"
+            failures.append(Failure(number, case, text))
+    return failures
+
+
+def _contents(live: Live, layout: Layout, places: Sequence[int]) -> list[bytes | None]:
+    """Return the bytes of a case's objects."""
+    sizes = [len(layout.image(thing).data) for thing in layout.case.objects]
+    return [live.read(at, size) for at, size in zip(places, sizes, strict=True)]
 
 
 class _Directory:

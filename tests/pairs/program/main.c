@@ -3,6 +3,9 @@
 
 #include "heap.h"
 
+/* A rule makes its value, and may fail: when all else is migrated. */
+int pairs_may_fail E_MANUAL_MIGRATE;
+
 static void answer(const char *word, const char *rest) {
     int done = -1;
 
@@ -20,6 +23,7 @@ static void answer(const char *word, const char *rest) {
 int main(void) {
     kitsune_do_automigrate();
     heap_migrate_by_hand();
+    MIGRATE_GLOBAL(pairs_may_fail);
     serve();
     return 0;
 }
