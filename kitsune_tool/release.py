@@ -50,6 +50,7 @@ from kitsune_tool.config import Manifest, Version
 from kitsune_tool.errors import KitsuneError, Location, Move, Note, unmoved
 from kitsune_tool.linked import Recipe
 from kitsune_tool.model import Program, Record, Unit
+from kitsune_tool.planned import Plan
 
 DEFAULT_COMPILER = ("gcc", "-O2")
 _TRIAL = "#include <kitsune_release.h>\nKITSUNE_DEFINE_RELEASE(0, 0, 0);\n"
