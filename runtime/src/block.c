@@ -97,7 +97,7 @@ static long descriptor_call(const char *name, long number, const long arguments[
     return result < 0 ? failed(result) : result;
 }
 
-ssize_t kitsune__call_read(int descriptor, void *buffer, size_t size) {
+ssize_t kitsune__read_slowly(int descriptor, void *buffer, size_t size) {
     return descriptor_call("read", SYS_read, (long[6]){descriptor, (long)buffer, (long)size});
 }
 

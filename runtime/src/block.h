@@ -21,6 +21,7 @@
 #define KITSUNE_BLOCK_H
 
 #include <stdint.h>
+#include <sys/types.h>
 #include <ucontext.h>
 
 /* Returned by kitsune__wait_call instead of a result; no system call returns it. */
@@ -44,5 +45,8 @@ int kitsune__block_interrupts(void);
 
 /* In the kick's handler: ends a wait inside libc (for a condition, a semaphore). */
 void kitsune__block_interrupt(greg_t *registers);
+
+/* What the assembly of read jumps to if it is no plain call (platform_wait_*.S). */
+ssize_t kitsune__read_slowly(int descriptor, void *buffer, size_t size);
 
 #endif

@@ -95,5 +95,6 @@ kitsune__\name\()_woken:
 
     QUICK_CALL poll, SYS_poll, kitsune__poll_slowly
     QUICK_CALL epoll_wait, SYS_epoll_wait, kitsune__epoll_wait_slowly
+    QUICK_CALL read, SYS_read, kitsune__read_slowly
 
     .section .note.GNU-stack, "", @progbits

@@ -26,11 +26,12 @@ extern const char kitsune__wait_begin[], kitsune__wait_end[], kitsune__wait_woke
 extern const char kitsune__poll_begin[], kitsune__poll_end[], kitsune__poll_woken[];
 extern const char kitsune__epoll_wait_begin[], kitsune__epoll_wait_end[],
     kitsune__epoll_wait_woken[];
+extern const char kitsune__read_begin[], kitsune__read_end[], kitsune__read_woken[];
 
 /* What the assembly jumps to (platform_wait_*.S). */
 int kitsune__poll_slowly(struct pollfd *fds, nfds_t count, int timeout_ms);
 int kitsune__epoll_wait_slowly(int epoll, struct epoll_event *events, int capacity, int timeout_ms);
-int kitsune__wait_failed(long result);
+long kitsune__wait_failed(long result);
 
 /* A block of assembly: from the test of the gate to behind the system call, and its way out. */
 static const struct {
@@ -39,6 +40,7 @@ static const struct {
     {kitsune__wait_begin, kitsune__wait_end, kitsune__wait_woken},
     {kitsune__poll_begin, kitsune__poll_end, kitsune__poll_woken},
     {kitsune__epoll_wait_begin, kitsune__epoll_wait_end, kitsune__epoll_wait_woken},
+    {kitsune__read_begin, kitsune__read_end, kitsune__read_woken},
 };
 
 const uint32_t kitsune__no_gate;
@@ -265,7 +267,7 @@ static int work_while_idle(struct call *call, long *result) {
     return 0;
 }
 
-int kitsune__wait_failed(long result) {
+long kitsune__wait_failed(long result) {
     errno = (int)-result;
     return -1;
 }
