@@ -310,7 +310,7 @@ def test_a_process_that_does_not_come_undoes_the_whole_tree(tree: Callable[..., 
     first, second, pids = family(running)
     assert second.ask("stick") == "stuck"
     for order in ("parent-first", "children-first"):
-        options = ("--tree", "--wait-ms", "200", "--order", order)
+        options = ("--tree", "--wait-ms", "2000", "--order", order)
         status, answer = running.update(pids["parent"], "2", *options)
         assert (status, answer["code"], answer["process"]) == (12, "K361", pids["other"]), answer
         assert first.ask("version") == "1 session"
@@ -342,7 +342,7 @@ def test_a_held_process_does_not_wait_for_ever(tree: Callable[..., Tree]) -> Non
     running = tree()
     first, second, pids = family(running)
     assert second.ask("stick") == "stuck"
-    options = ("--tree", "--limit-ms", "500")
+    options = ("--tree", "--limit-ms", "3000")
     status, answer = running.update(pids["parent"], "2", *options)
     assert (status, answer["code"]) == (11, "K369"), answer
     assert answer["process"] in (pids["parent"], pids["child"])  # who looks first
@@ -379,7 +379,7 @@ def test_a_tree_is_updated_by_one_at_a_time(tree: Callable[..., Tree]) -> None:
             single = ["update", release, "0", "0", str(pids["nested"])]
             seen.extend(channel.ask(who, each, PATIENCE_S)["code"] for each in (whole, single))
 
-    words = ["update-tree", release, "0", "1000", "parent-first"]
+    words = ["update-tree", release, "0", "3000", "parent-first"]
     answer = channel.ask(who, words, PATIENCE_S, ask_more)
     assert (seen, answer["code"]) == (["K350", "K350"], "K361")
     status, answer = running.update(pids["child"], "2", "--tree")
