@@ -112,7 +112,7 @@ ssize_t kitsune__call_recvfrom(int descriptor, void *buffer, size_t size, int fl
         (long[6]){descriptor, (long)buffer, (long)size, flags, (long)address, (long)length});
 }
 
-ssize_t kitsune__call_recv(int descriptor, void *buffer, size_t size, int flags) {
+ssize_t kitsune__recv_slowly(int descriptor, void *buffer, size_t size, int flags) {
     return kitsune__call_recvfrom(descriptor, buffer, size, flags, NULL, NULL);
 }
 

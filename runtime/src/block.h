@@ -46,7 +46,8 @@ int kitsune__block_interrupts(void);
 /* In the kick's handler: ends a wait inside libc (for a condition, a semaphore). */
 void kitsune__block_interrupt(greg_t *registers);
 
-/* What the assembly of read jumps to if it is no plain call (platform_wait_*.S). */
+/* What the assembly of read and recv jumps to if it is no plain call (platform_wait_*.S). */
 ssize_t kitsune__read_slowly(int descriptor, void *buffer, size_t size);
+ssize_t kitsune__recv_slowly(int descriptor, void *buffer, size_t size, int flags);
 
 #endif

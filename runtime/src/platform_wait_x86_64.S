@@ -56,7 +56,7 @@ kitsune__wait_woken:
  * int kitsune__call_NAME(up to four arguments): the whole of a call as it comes most often. SLOWLY makes
  * it the long way, with the same arguments, which the system call leaves in their registers: when
  * the program has threads (libc must then be told of a cancellation point), when a bit of the gate is set,
- * and when a kick ended it. Marks as above, one set for each call.
+ * and when a kick ended it. Marks as above, one set for each call. Further arguments are zero (recvfrom).
  */
     .macro  QUICK_CALL name, number, slowly
     .text
@@ -78,6 +78,8 @@ kitsune__call_\name:
 kitsune__\name\()_begin:
     cmpl    $0, (%r8)
     jnz     kitsune__\name\()_woken
+    xorl    %r8d, %r8d
+    xorl    %r9d, %r9d
     syscall
 kitsune__\name\()_end:
     cmpq    $-4096, %rax
@@ -96,5 +98,6 @@ kitsune__\name\()_woken:
     QUICK_CALL poll, SYS_poll, kitsune__poll_slowly
     QUICK_CALL epoll_wait, SYS_epoll_wait, kitsune__epoll_wait_slowly
     QUICK_CALL read, SYS_read, kitsune__read_slowly
+    QUICK_CALL recv, SYS_recvfrom, kitsune__recv_slowly
 
     .section .note.GNU-stack, "", @progbits

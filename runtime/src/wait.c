@@ -27,6 +27,7 @@ extern const char kitsune__poll_begin[], kitsune__poll_end[], kitsune__poll_woke
 extern const char kitsune__epoll_wait_begin[], kitsune__epoll_wait_end[],
     kitsune__epoll_wait_woken[];
 extern const char kitsune__read_begin[], kitsune__read_end[], kitsune__read_woken[];
+extern const char kitsune__recv_begin[], kitsune__recv_end[], kitsune__recv_woken[];
 
 /* What the assembly jumps to (platform_wait_*.S). */
 int kitsune__poll_slowly(struct pollfd *fds, nfds_t count, int timeout_ms);
@@ -41,6 +42,7 @@ static const struct {
     {kitsune__poll_begin, kitsune__poll_end, kitsune__poll_woken},
     {kitsune__epoll_wait_begin, kitsune__epoll_wait_end, kitsune__epoll_wait_woken},
     {kitsune__read_begin, kitsune__read_end, kitsune__read_woken},
+    {kitsune__recv_begin, kitsune__recv_end, kitsune__recv_woken},
 };
 
 const uint32_t kitsune__no_gate;
