@@ -64,16 +64,14 @@ static int worker_count, next_worker, listener, client = -1, updates;
 static char line[LINE];
 static size_t length;
 
-static void die(const char *what)
-{
+static void die(const char *what) {
     perror(what);
     exit(1);
 }
 
 /* ---- the work -------------------------------------------------------------------------------- */
 
-static unsigned hash(const char *key)
-{
+static unsigned hash(const char *key) {
     unsigned sum = 2166136261u;
 
     for (; *key; key++)
@@ -81,8 +79,7 @@ static unsigned hash(const char *key)
     return sum % BUCKETS;
 }
 
-static struct entry *find(const char *key)
-{
+static struct entry *find(const char *key) {
     struct entry **bucket = &table[hash(key)], *entry = *bucket;
 
     while (entry && strcmp(entry->key, key) != 0)
@@ -98,8 +95,7 @@ static struct entry *find(const char *key)
     return entry;
 }
 
-static void serve_line(int to, char *request)
-{
+static void serve_line(int to, char *request) {
     char key[40] = "", answer[80];
     long number = 0;
     int size;
@@ -122,8 +118,7 @@ static void serve_line(int to, char *request)
 
 /* ---- threads --------------------------------------------------------------------------------- */
 
-static int wait_for_byte(struct worker *worker)
-{
+static int wait_for_byte(struct worker *worker) {
     struct pollfd input = {.fd = worker->ends[0], .events = POLLIN};
     struct epoll_event event;
     fd_set set;
@@ -145,8 +140,7 @@ static int wait_for_byte(struct worker *worker)
     return read(worker->ends[0], &byte, 1) == 1;
 }
 
-static int wait_for_job(struct worker *worker)
-{
+static int wait_for_job(struct worker *worker) {
     int is_there;
 
     if (worker->number < 5)
@@ -168,8 +162,7 @@ static int wait_for_job(struct worker *worker)
     return is_there;
 }
 
-static void hand(struct worker *worker)
-{
+static void hand(struct worker *worker) {
     worker->job.client = client;
     memcpy(worker->job.line, line, sizeof line);
     if (worker->number < 5) {
@@ -188,8 +181,7 @@ static void hand(struct worker *worker)
     }
 }
 
-static void *work(void *argument)
-{
+static void *work(void *argument) {
     struct worker *worker = argument;
 
     for (;;) {
@@ -200,8 +192,7 @@ static void *work(void *argument)
     return NULL;
 }
 
-static void start_worker(struct worker *worker, int number)
-{
+static void start_worker(struct worker *worker, int number) {
     struct epoll_event event = {.events = EPOLLIN};
 
     worker->number = number;
@@ -220,16 +211,14 @@ static void start_worker(struct worker *worker, int number)
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-static void take_line(void)
-{
+static void take_line(void) {
     if (worker_count == 0 || strncmp(line, "add", 3) != 0)
         serve_line(client, line);
     else
         hand(&workers[next_worker++ % worker_count]);
 }
 
-static void hear(void)
-{
+static void hear(void) {
     ssize_t got = read(client, line + length, sizeof line - length);
     char *end;
 
@@ -246,8 +235,7 @@ static void hear(void)
     }
 }
 
-static void serve(void)
-{
+static void serve(void) {
     for (;;) {
         struct pollfd input = {.fd = client < 0 ? listener : client, .events = POLLIN};
 
@@ -261,15 +249,12 @@ static void serve(void)
     }
 }
 
-static void ignore(int number)
-{
+static void ignore(int number) {
     (void)number;
 }
 
-static void start(int threads)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+static void start(int threads) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
     struct sigaction wakes = {.sa_handler = ignore};
 
@@ -284,8 +269,7 @@ static void start(int threads)
     fflush(stdout);
 }
 
-int main(int count, char **arguments)
-{
+int main(int count, char **arguments) {
     if (!kitsune_is_updating())
         start(count > 1 ? atoi(arguments[1]) : 0);
     kitsune_do_automigrate();
