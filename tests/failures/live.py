@@ -154,11 +154,16 @@ class Server:
             text=True,
         )
         self.pid = self._process.pid
-        said = list(self._until_ready())
-        self.port = int(said[0])
-        self.children = [int(each) for each in said[1:]]
         self.channel = channel.Channel(directory / "run", self.pid)
-        self._connections = {pid: Connection(self.address(pid)) for pid in self.processes}
+        self._connections: dict[int, Connection] = {}
+        try:
+            said = list(self._until_ready())
+            self.port = int(said[0])
+            self.children = [int(each) for each in said[1:]]
+            self._connections |= {pid: Connection(self.address(pid)) for pid in self.processes}
+        except BaseException:
+            self.stop()
+            raise
 
     @property
     def processes(self) -> list[int]:
