@@ -1,6 +1,6 @@
-"""All benchmarks in one command: the front-end, the engine, and the server that is not updated.
+"""All benchmarks in one command: front-end, engine, a server that is not updated, rehearsals.
 
-In: nothing but the programs fetched and built here. Out: three tables, with `--json FILE` also
+In: nothing but the programs fetched and built here. Out: four tables, with `--json FILE` also
 as data. Every figure is a ratio of two things measured in this run. Run by `./kit bench`.
 """
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import engine
 import frontend
+import rehearsal
 import steady
 
 
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows, missing = _front_end()
     heaps = _engine(options.largest)
     costs = _steady()
+    forecasts = _rehearsals()
     if options.json:
         figures = {
             "front_end": [asdict(row) for row in rows],
@@ -34,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "steady": [
                 asdict(cost) | {"difference_percent": cost.difference_percent} for cost in costs
             ],
+            "rehearsals": [asdict(each) | {"ratio": each.ratio} for each in forecasts],
             "left_out": missing,
         }
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
@@ -76,6 +79,16 @@ def _steady() -> list[steady.Steady]:
             flush=True,
         )
     return rows
+
+
+def _rehearsals() -> list[rehearsal.Forecast]:
+    print(f"\nRehearsals: what was foretold of an update of {rehearsal.KEYS:,} keys, and then was")
+    print(rehearsal.HEADING)
+    forecasts = []
+    for forecast in rehearsal.measure():
+        forecasts.append(forecast)
+        print(rehearsal.row(forecast), flush=True)
+    return forecasts
 
 
 if __name__ == "__main__":

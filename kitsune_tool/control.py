@@ -39,6 +39,7 @@ EXIT_ENDED = 15
 EXIT_REFUSED = 16
 EXIT_TAKEN_BACK = 17
 EXIT_UNHEALTHY = 18
+EXIT_REHEARSAL_FAILED = 19
 
 OUTCOMES = {
     "updated": EXIT_DONE,
@@ -50,6 +51,8 @@ OUTCOMES = {
     "busy": EXIT_BUSY,
     "taken-back": EXIT_TAKEN_BACK,
     "unhealthy": EXIT_UNHEALTHY,
+    "rehearsed": EXIT_DONE,
+    "rehearsal-failed": EXIT_REHEARSAL_FAILED,
 }
 """Exit statuses of an update's outcomes; "error" is told apart by its code."""
 
@@ -111,6 +114,15 @@ def _add_update(parsers: _Parsers) -> None:
         "--health", metavar="COMMAND", help="a shell command, run at once and then every second"
     )
     _add_request_options(parser)
+    rehearsals = parser.add_mutually_exclusive_group()
+    rehearsals.add_argument(
+        "--rehearse",
+        action="store_true",
+        help="only carry the update out in a copy of the process, and foretell what it needs",
+    )
+    rehearsals.add_argument(
+        "--rehearse-first", action="store_true", help="do that, and update if it went well"
+    )
     parser.set_defaults(run=_guarded(_update))
 
 
@@ -277,17 +289,27 @@ def _update(options: argparse.Namespace) -> int:
         return EXIT_USAGE
     release = _release_path(options.release)
     program = channel.find(options.program)
+    if options.tree and (options.rehearse or options.rehearse_first):
+        print("kitsune update: a tree is not rehearsed; rehearse its processes", file=sys.stderr)
+        return EXIT_USAGE
+    if options.rehearse or options.rehearse_first:
+        answer = _request(options, program, release, "rehearse")
+        status = _tell(options, answer, release)
+        if options.rehearse or answer.get("outcome") != "rehearsed":
+            return status
     if options.probation is not None:
         return _update_on_probation(options, program, release)
     return _tell(options, _request(options, program, release), release)
 
 
-def _request(options: argparse.Namespace, program: channel.Channel, release: Path) -> Answer:
-    """Ask for an update and return the last answer."""
+def _request(
+    options: argparse.Namespace, program: channel.Channel, release: Path, verb: str = "update"
+) -> Answer:
+    """Ask for an update, or its rehearsal, and return the last answer."""
     if options.tree:
         return _request_tree(options, program, release)
     limit_s = (options.wait_ms + (options.limit_ms or _DEFAULT_LIMIT_MS)) / 1000 + _MARGIN_S
-    words = ["update", os.fspath(release), str(options.limit_ms), str(options.wait_ms)]
+    words = [verb, os.fspath(release), str(options.limit_ms), str(options.wait_ms)]
     words += [str(program.child)] if program.child else []
     answer = channel.ask(program, words, limit_s, _print_json if options.json else _show_progress)
     lines.add_lines(answer)
@@ -453,6 +475,7 @@ def _show_progress(answer: Answer) -> None:
         "checked": "the release is right for it",
         "requested": "waiting for its update point",
         "ready": "ready to be updated",
+        "rehearsing": "it goes on; a copy of it rehearses the update",
     }
     event = str(answer.get("event"))
     print(f"{_who(answer)}: {texts.get(event, event)}", file=sys.stderr, flush=True)
@@ -487,6 +510,8 @@ def _show_outcome(answer: Answer, release: Path) -> None:
         print(f"  {_durations(answer)}")
         _show_types(answer)
         _show_not_undone(answer)
+    elif outcome == "rehearsed":
+        _show_forecast(answer)
     elif outcome == "already-running":
         print(f"{_who(answer)}: {answer.get('from')} is running already")
     else:
@@ -523,14 +548,33 @@ def _failure_line(answer: Answer) -> str:
         "refused": "the update was not begun",
         "withdrawn": "the request was withdrawn",
         "busy": "not asked to update",
+        "rehearsal-failed": "the update would fail",
     }
     text = texts.get(str(answer.get("outcome")), "no update")
     return f"{text}; version {answer.get('from', '?')} runs on"
 
 
 def _show_not_undone(answer: Answer) -> None:
-    if answer.get("not_undone"):
-        print(f"  not undone: {answer['not_undone']}", file=sys.stderr)
+    for key, text in (("not_undone", "not undone"), ("withheld", "kept from the world")):
+        if answer.get(key):
+            print(f"  {text}: {answer[key]}", file=sys.stderr)
+
+
+def _show_forecast(answer: Answer) -> None:
+    others = answer.get("thread_count", 0)
+    threads = f", with its {others} other threads" if others else ""
+    print(f"{_who(answer)}: {answer.get('from')} → {answer.get('to')}: rehearsed{threads}")
+    print(f"  foretold: {_durations(answer)}")
+    print(
+        f"  foretold: {_mib(answer.get('memory_bytes', 0))} of memory during the update, of which "
+        f"{_mib(answer.get('growth_bytes', 0))} are the new version's"
+    )
+    waited_ns = answer.get("waited_ns", 0)
+    if waited_ns * 10 > answer.get("pause_ns", 0):
+        print(f"  of that time the copy waited {_ms(waited_ns)} for a processor that others had")
+    print(f"  the program stood {_ms(answer.get('stopped_ns', 0))} while it was copied")
+    _show_types(answer)
+    _show_not_undone(answer)
 
 
 def _durations(answer: Answer) -> str:
@@ -562,6 +606,10 @@ def _show_types(answer: Answer) -> None:
 
 def _ms(duration_ns: Any) -> str:
     return f"{duration_ns / 1e6:.1f} ms"
+
+
+def _mib(size_bytes: Any) -> str:
+    return f"{size_bytes / (1 << 20):.1f} MiB"
 
 
 # -- status --------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@
  *   CHECKING   | who claimed it -> PENDING or IDLE  | `origin` checks the release
  *   PENDING    | program -> TAKEN; either -> IDLE   | checked; the gate is set after this
  *   TAKEN      | program -> DONE or IDLE (inside)   | the transaction runs
- *              |   or READY                         |
+ *              |   or READY or REHEARSING           |
+ *   REHEARSING | copy -> DONE; helper -> IDLE       | a copy of the program has it
  *   READY      | program -> DONE                    | of a round: waits for the tree's verdict
  *   DONE       | helper -> IDLE                     | `outcome` is there to be told
  *
@@ -24,7 +25,7 @@
  * `verdict`: by the helper to commit, by the helper or any process that cannot wait longer to undo. So no
  * two processes can ever see it end differently.
  *
- * A helper that finds CHECKING or DONE of a helper that died moves it to IDLE.
+ * A helper that finds CHECKING, REHEARSING or DONE of a helper that died moves it to IDLE.
  */
 #ifndef KITSUNE_CONTROL_H
 #define KITSUNE_CONTROL_H
@@ -42,7 +43,8 @@ enum kitsune__state {
     KITSUNE__PENDING,
     KITSUNE__TAKEN,
     KITSUNE__DONE,
-    KITSUNE__READY
+    KITSUNE__READY,
+    KITSUNE__REHEARSING
 };
 
 /* What `verdict` holds beside the number of the round, of which it is KITSUNE__DECISIONS times. */
@@ -86,6 +88,12 @@ struct kitsune__control {
     uint32_t round;   /* 0: the request is of this process alone */
     uint32_t gave_up; /* it was this process that undid the round */
     uint64_t limit_ms, wait_ms;
+    uint32_t is_rehearsal;
+    /* Of a rehearsal. `copy` is 0 while there is none; `outcome` is whole once `has_outcome` is set, and
+     * may become better until the state moves. */
+    _Atomic int32_t copy;
+    _Atomic uint32_t has_outcome;
+    _Atomic uint64_t clone_ns, stopped_ns;
     char path[PATH_MAX];
     struct kitsune__running release;
     struct kitsune__outcome outcome;

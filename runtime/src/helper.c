@@ -45,8 +45,11 @@
 #define INTERRUPT_NS 50000000ull
 /* How long a program that does not come may take to say where it is. */
 #define LOOK_LIMIT_NS (SECOND / 5)
-#define LOOK_NS 1000000ull    /* how often a running transaction is looked at */
-#define ORPHAN_NS 10000000ull /* how often children of a program that ended are looked at */
+/* How much longer than its time limit a rehearsal may take, before its copy is killed. */
+#define REHEARSAL_MARGIN_NS (10 * SECOND)
+#define REHEARSAL_LIMIT_MS 60000u /* as the program's own for a transaction */
+#define LOOK_NS 1000000ull        /* how often a running transaction is looked at */
+#define ORPHAN_NS 10000000ull     /* how often children of a program that ended are looked at */
 #define ORPHAN_LIMIT_NS (30 * SECOND)
 #define FORKING_LIMIT_NS SECOND
 #define ABSENT_PIDFD_NS (SECOND / 2)
@@ -74,6 +77,7 @@ struct flight {
     uint64_t serial, started, until, next_kick, kick_wait, next_look;
     uint64_t wait_ms;
     uint64_t look_until;
+    int told_rehearsing;
     /* Of a round. */
     enum step step;
     unsigned depth;
@@ -462,6 +466,8 @@ static int move_state(struct kitsune__control *control, uint32_t from, uint32_t 
 static void note_unheard(struct kitsune__control *control, uint32_t code, const char *reason) {
     struct kitsune__outcome outcome;
 
+    if (control->is_rehearsal)
+        return;
     memset(&outcome, 0, sizeof outcome);
     kitsune__format(outcome.code, sizeof outcome.code, "K%u", code);
     kitsune__format(outcome.reason, sizeof outcome.reason, "%s", reason);
@@ -545,11 +551,11 @@ static void put_images(struct helper *helper, const struct kitsune__control *con
 }
 
 static const char *state_word(const struct kitsune__control *control) {
-    static const char *const states[] = {"idle",     "checking", "requested",
-                                         "updating", "updated",  "ready"};
+    static const char *const states[] = {"idle",    "checking", "requested", "updating",
+                                         "updated", "ready",    "rehearsing"};
     uint32_t state = control->state;
 
-    return states[state < 6 ? state : 0];
+    return states[state < 7 ? state : 0];
 }
 
 static void put_child(struct helper *helper, const struct kitsune__control *control) {
@@ -777,6 +783,8 @@ static void member_types(struct helper *helper, const struct kitsune__outcome *o
 }
 
 static const char *outcome_word(const struct kitsune__outcome *outcome) {
+    if (outcome->is_rehearsal)
+        return outcome->committed ? "rehearsed" : "rehearsal-failed";
     if (outcome->committed)
         return "updated";
     return outcome->begun ? "rolled-back" : "refused";
@@ -793,13 +801,20 @@ static void answer_outcome(struct helper *helper, const struct flight *flight,
         MEMBER_ARRAY(helper, "reason", outcome->reason);
         member_report(helper, flight->control);
     }
-    MEMBER_ARRAY(helper, "not_undone", outcome->not_undone);
+    MEMBER_ARRAY(helper, outcome->is_rehearsal ? "withheld" : "not_undone", outcome->not_undone);
     member_number(helper, "pause_ns", outcome->pause_ns);
     member_number(helper, "load_ns", outcome->load_ns);
     member_number(helper, "snapshot_ns", outcome->snapshot_ns);
     member_number(helper, "migrate_ns", outcome->migrate_ns);
     member_number(helper, "objects", outcome->objects);
     member_number(helper, "bytes", outcome->bytes);
+    if (outcome->is_rehearsal) {
+        member_number(helper, "memory_bytes", outcome->memory_bytes);
+        member_number(helper, "growth_bytes", outcome->growth_bytes);
+        member_number(helper, "waited_ns", outcome->waited_ns);
+        member_number(helper, "thread_count", outcome->thread_count);
+        member_number(helper, "stopped_ns", flight->control->stopped_ns);
+    }
     if (outcome->committed)
         member_types(helper, outcome);
     member_number(helper, "request_ns", kitsune__now_ns() - flight->started);
@@ -816,13 +831,85 @@ static struct kitsune__running version_before(const struct kitsune__control *con
     return before;
 }
 
+/* At the next update point. */
+static void have_copy_reaped(struct kitsune__control *control) {
+    __atomic_fetch_or(&kitsune__tree_gate(control)->pending, KITSUNE__PENDING_RETIRE,
+                      __ATOMIC_RELEASE);
+}
+
+/* In place of the snapshot that the update would take there was the making of the copy. */
+static void add_snapshot(struct kitsune__control *control) {
+    control->outcome.snapshot_ns += control->clone_ns;
+    control->outcome.pause_ns += control->clone_ns;
+}
+
 static void finish_flight(struct helper *helper, struct flight *flight) {
     struct kitsune__control *control = flight->control;
-    struct kitsune__running before = version_before(control);
+    int is_rehearsal = control->outcome.is_rehearsal;
+    struct kitsune__running before = is_rehearsal ? control->running : version_before(control);
 
+    if (is_rehearsal)
+        add_snapshot(control);
     answer_outcome(helper, flight, &before);
     control->state = KITSUNE__IDLE;
+    if (is_rehearsal)
+        have_copy_reaped(control);
     end_flight(helper, flight);
+}
+
+/* Non-zero if a copy has ended, reaped or not. */
+static int is_copy_gone(int32_t copy) {
+    char state = process_state(copy);
+
+    return state == 'Z' || state == 'X' || (state == 0 && kill(copy, 0) < 0 && errno == ESRCH);
+}
+
+/* Ends the rehearsal here, if its copy has not done so: non-zero. The program reaps the copy at its next
+ * update point. */
+static int end_rehearsal(struct kitsune__control *control, uint32_t state) {
+    int32_t copy;
+
+    if (!move_state(control, KITSUNE__REHEARSING, state))
+        return 0;
+    copy = control->copy; /* one that is not there yet looks at the state when it is */
+    if (copy > 0)
+        kill(copy, SIGKILL);
+    have_copy_reaped(control);
+    return 1;
+}
+
+static void put_outcome(struct kitsune__control *control, enum kitsune__code code,
+                        const char *reason) {
+    struct kitsune__outcome *outcome = &control->outcome;
+
+    memset(outcome, 0, sizeof *outcome);
+    outcome->is_rehearsal = 1;
+    kitsune__format(outcome->code, sizeof outcome->code, "K%u", (unsigned)code);
+    kitsune__format(outcome->reason, sizeof outcome->reason, "%s", reason);
+}
+
+/* Looks after the copy that has the request. */
+static void follow_rehearsal(struct helper *helper, struct flight *flight, uint64_t now) {
+    struct kitsune__control *control = flight->control;
+    uint64_t limit_ms = control->limit_ms ? control->limit_ms : REHEARSAL_LIMIT_MS;
+
+    if (!flight->told_rehearsing) {
+        flight->told_rehearsing = 1;
+        flight->until = now + limit_ms * 1000000u + REHEARSAL_MARGIN_NS;
+        answer_progress(helper, flight->client, control, "rehearsing");
+    }
+    if (helper->clients[flight->client].closing && end_rehearsal(control, KITSUNE__IDLE)) {
+        end_flight(helper, flight);
+    } else if (control->copy > 0 && is_copy_gone(control->copy) &&
+               move_state(control, KITSUNE__REHEARSING, KITSUNE__DONE)) {
+        if (!control->has_outcome)
+            put_outcome(control, KITSUNE__COPY_ENDED,
+                        "the copy of the process was killed, or ended by itself");
+        finish_flight(helper, flight);
+    } else if (now >= flight->until && end_rehearsal(control, KITSUNE__DONE)) {
+        put_outcome(control, KITSUNE__TIME_LIMIT, "the copy of the process did not end in time");
+        finish_flight(helper, flight);
+    }
 }
 
 /* The process is gone: whoever waits is told. */
@@ -859,6 +946,8 @@ static void follow_flight(struct helper *helper, struct flight *flight) {
                        "the program withdrew the request (kitsune_clear_request)");
     } else if (state == KITSUNE__DONE) {
         finish_flight(helper, flight);
+    } else if (state == KITSUNE__REHEARSING) {
+        follow_rehearsal(helper, flight, now);
     } else if (state == KITSUNE__PENDING && helper->clients[flight->client].closing &&
                withdraw(control, KITSUNE__NOT_REACHED, "the client that asked went away")) {
         end_flight(helper, flight);
@@ -912,6 +1001,7 @@ struct wish {
     uint64_t limit_ms, wait_ms;
     struct kitsune__control *control; /* of whom */
     uint32_t round;
+    int is_rehearsal;
 };
 
 /* The process takes no other request from here on: non-zero. */
@@ -921,6 +1011,7 @@ static int claim_request(struct kitsune__control *control, const struct wish *wi
     control->serial++;
     control->origin = KITSUNE__FROM_OUTSIDE;
     control->round = wish->round;
+    control->is_rehearsal = (uint32_t)wish->is_rehearsal;
     control->gave_up = 0;
     control->limit_ms = wish->limit_ms;
     control->wait_ms = wish->wait_ms;
@@ -1549,11 +1640,11 @@ static void serve_status(struct helper *helper, int index, char **words, unsigne
 
 /* 0 is each time's default. */
 static void serve_update(struct helper *helper, int index, char **words, unsigned count) {
-    struct wish wish = {.control = helper->speaker};
+    struct wish wish = {.control = helper->speaker, .is_rehearsal = words[0][0] == 'r'};
 
     if (count < 2 || (count > 2 && !read_ms(words[2], &wish.limit_ms)) ||
         (count > 3 && !read_ms(words[3], &wish.wait_ms))) {
-        answer_bad_request(helper, index, "usage: update PATH [LIMIT_MS [WAIT_MS [PID]]]");
+        answer_bad_request(helper, index, "usage: update|rehearse PATH [LIMIT_MS [WAIT_MS [PID]]]");
         return;
     }
     wish.path = words[1];
@@ -1590,13 +1681,14 @@ static void serve_line(struct helper *helper, int index, char *line) {
         answer_bad_request(helper, index, "the request is malformed");
     else if (strcmp(words[0], "status") == 0)
         serve_status(helper, index, words, count);
-    else if (strcmp(words[0], "update") == 0)
+    else if (strcmp(words[0], "update") == 0 || strcmp(words[0], "rehearse") == 0)
         serve_update(helper, index, words, count);
     else if (strcmp(words[0], "update-tree") == 0)
         serve_update_tree(helper, index, words, count);
     else
-        answer_bad_request(helper, index,
-                           "unknown request; known are 'status', 'update' and 'update-tree'");
+        answer_bad_request(
+            helper, index,
+            "unknown request; known are 'status', 'update', 'rehearse' and 'update-tree'");
 }
 
 /* Serves the complete lines of a client, as long as none of them starts an update. */
@@ -2165,6 +2257,7 @@ static void become_a_process_of_its_own(void) {
 static void drop_leftovers(struct kitsune__control *control) {
     if (control->owner == 0 || control->origin == KITSUNE__FROM_INSIDE)
         return;
+    end_rehearsal(control, KITSUNE__IDLE);
     move_state(control, KITSUNE__DONE, KITSUNE__IDLE);
     withdraw(control, KITSUNE__NOT_REACHED, "the helper process that waited for it died");
     move_state(control, KITSUNE__CHECKING, KITSUNE__IDLE);

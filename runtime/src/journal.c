@@ -14,6 +14,7 @@
 #include "platform.h"
 #include "sanitizer.h"
 #include "snapshot.h"
+#include "withhold.h"
 
 #define NS_PER_S 1000000000ull
 #define SIDE_STACK_SIZE ((size_t)256 << 10)
@@ -46,6 +47,7 @@ struct kernel_action {
 struct journal {
     uint32_t is_committed; /* the commit is the store of 1 */
     uint32_t has_snapshot;
+    void (*end)(struct kitsune__verdict *verdict); /* of a rehearsal, else NULL */
     pid_t process, clone;
     struct kitsune__context old;
     struct kitsune__stack stack; /* of the new version */
@@ -56,7 +58,7 @@ struct journal {
     uint32_t made_count;
     void (*body)(void *);
     void *argument;
-    const struct kitsune__berth *places; /* of all other threads */
+    struct kitsune__berth *places; /* of all other threads */
     struct kitsune__verdict verdict;
     enum kitsune__phase phase;
     const char *what;
@@ -118,6 +120,10 @@ int kitsune__journal_active(void) {
 
 int kitsune__journal_is_inherited(void) {
     return journal != NULL && !is_of_this_process(journal);
+}
+
+int kitsune__journal_rehearses(void) {
+    return kitsune__journal_active() && journal->end != NULL;
 }
 
 int kitsune__journal_snapshot_off(void) {
@@ -362,6 +368,8 @@ static void on_signal(int number, siginfo_t *info, void *ucontext) {
     struct journal *of = journal;
     char *reason;
     size_t size, length;
+    if (number == SIGSYS && kitsune__withhold_trap(info, ucontext))
+        return;
     if (of == NULL || of->is_committed || !is_of_this_process(of)) {
         crash_by_default(number);
         return;
@@ -400,6 +408,11 @@ static void catch_signals(struct journal *of) {
     use_signal_stack(of);
     for (size_t index = 0; index < CAUGHT; index++)
         kitsune__sigaction(caught[index], &action);
+    /* In a rehearsal that handler makes calls for the new version: they crash and end like others. */
+    for (size_t index = 0; index < CAUGHT; index++)
+        sigdelset(&action.sa_mask, caught[index]);
+    if (of->end != NULL)
+        kitsune__sigaction(SIGSYS, &action);
 }
 
 /* Notes what the kernel has and blocks everything. */
@@ -505,6 +518,19 @@ static void note_failures(struct journal *of) {
         kitsune__journal_note("%s", of->restored.failure);
 }
 
+/* In place of a rollback; does not return. */
+static void end_rehearsal(struct journal *of) {
+    struct kitsune__verdict *verdict = &of->verdict;
+    verdict->total_ns = of->abort_ns - of->begin_ns;
+    verdict->main_ns = of->main_ns != 0 ? of->abort_ns - of->main_ns : 0;
+    if (of->fault_pc != NULL) {
+        kitsune__snapshot_explain(exchange_of(of), of->fault_pc, &of->restored);
+        memcpy(verdict->fault_path, of->restored.probe_path, sizeof verdict->fault_path);
+        verdict->fault_offset = of->restored.probe_offset;
+    }
+    of->end(verdict);
+}
+
 /* Threads that the transaction made end before the memory that they need goes. */
 static void end_made(struct journal *of) {
     for (uint32_t index = 0; index < of->made_count; index++) {
@@ -549,6 +575,8 @@ __attribute__((noreturn)) static void go_back(struct journal *of, int running_en
 static void roll_back(void *argument) {
     struct journal *of = argument;
     of->abort_ns = kitsune__now_ns();
+    if (of->end != NULL)
+        end_rehearsal(of);
     int running_ends = is_made(of, of->running);
     stop_limit(of);
     end_made(of);
@@ -564,6 +592,8 @@ static void roll_back(void *argument) {
     }
     restore_caught(of);
     sift_pending(of);
+    for (struct kitsune__berth *place = of->places; place != NULL; place = place->next)
+        place->is_undone = 1;
     go_back(of, running_ends);
 }
 
@@ -617,7 +647,7 @@ void kitsune__journal_abort(uint32_t code, const char *format, ...) {
 /* ---- begin --------------------------------------------------------------------------------- */
 
 static void take_snapshot(struct journal *of) {
-    if (kitsune__journal_snapshot_off())
+    if (of->end != NULL || kitsune__journal_snapshot_off())
         return;
     of->clone = kitsune__snapshot_take(exchange_of(of));
     if (of->clone < 0) {
@@ -632,7 +662,7 @@ static void take_snapshot(struct journal *of) {
 /* The first thing on the new stack. Everything before is no part of the transaction. */
 static void transaction(void *argument) {
     struct journal *of = argument;
-    for (const struct kitsune__berth *place = of->places; place != NULL; place = place->next)
+    for (struct kitsune__berth *place = of->places; place != NULL; place = place->next)
         kitsune__snapshot_keep_area(exchange_of(of), place->rseq);
     kitsune__snapshot_keep_area(exchange_of(of), kitsune__rseq_area());
     take_snapshot(of);
@@ -686,24 +716,16 @@ static void finish_rollback(struct journal *of, struct kitsune__verdict *verdict
     /* Another thread may have carried the rollback out. */
     KITSUNE__SYSCALL(SYS_sigaltstack, &of->altstack, 0);
     kitsune__traits_restore(&of->traits);
+    if (of->has_snapshot && !of->restored.clone_lost)
+        kitsune__snapshot_restore_user(exchange_of(of));
     kitsune__stack_unmap(&of->stack);
     munmap(of, journal_size());
     journal = NULL;
     kernel_mask(SIG_SETMASK, &mask, NULL);
 }
 
-void kitsune__journal_run(void (*body)(void *), void *argument, const struct kitsune__berth *places,
-                          uint64_t limit_ns, struct kitsune__verdict *verdict) {
-    struct journal *of = NULL;
-    memset(verdict, 0, sizeof *verdict);
-    if (dead_clone != 0 && kitsune__snapshot_reap(dead_clone, 1))
-        dead_clone = 0;
-    if (prepare(&of, verdict) != 0)
-        return;
-    of->process = getpid();
-    of->body = body;
-    of->argument = argument;
-    of->places = places;
+static void run(struct journal *of, uint64_t limit_ns, struct kitsune__verdict *verdict) {
+    of->process = (pid_t)KITSUNE__SYSCALL(SYS_getpid);
     of->begin_ns = kitsune__now_ns();
     save_signals(of);
     journal = of;
@@ -715,11 +737,63 @@ void kitsune__journal_run(void (*body)(void *), void *argument, const struct kit
     finish_rollback(of, verdict);
 }
 
+void kitsune__journal_run(void (*body)(void *), void *argument, struct kitsune__berth *places,
+                          uint64_t limit_ns, struct kitsune__verdict *verdict) {
+    struct journal *of = NULL;
+    memset(verdict, 0, sizeof *verdict);
+    if (dead_clone != 0 && kitsune__snapshot_reap(dead_clone, 1))
+        dead_clone = 0;
+    if (prepare(&of, verdict) != 0)
+        return;
+    of->body = body;
+    of->argument = argument;
+    of->places = places;
+    run(of, limit_ns, verdict);
+}
+
+void kitsune__journal_rehearse(void (*body)(void *), void *argument, struct kitsune__berth *places,
+                               uint64_t limit_ns, void (*end)(struct kitsune__verdict *verdict),
+                               struct kitsune__verdict *verdict) {
+    struct journal *of = NULL;
+    memset(verdict, 0, sizeof *verdict);
+    if (prepare(&of, verdict) != 0)
+        return;
+    of->body = body;
+    of->argument = argument;
+    of->places = places;
+    of->end = end;
+    run(of, limit_ns, verdict);
+}
+
+void kitsune__journal_end_rehearsal(uint64_t objects, uint64_t bytes) {
+    struct journal *of = journal;
+    uint64_t all = ~0ull;
+    kernel_mask(SIG_SETMASK, &all, NULL);
+    of->verdict.objects = objects;
+    of->verdict.bytes = bytes;
+    kitsune__leave_for(of->abort_stack + sizeof of->abort_stack, roll_back, of);
+}
+
 /* ---- several threads ----------------------------------------------------------------------- */
+
+/* The threads of the program are not in the copy that rehearses, but their stacks are: its only thread
+ * stands for each of them in turn. Those that the new version made are there. */
+static int is_stood_for(const struct journal *of, const struct kitsune__berth *place) {
+    return of->end != NULL && !is_made(of, place);
+}
+
+static void stand_for(struct journal *of) {
+    struct kitsune__berth *place = of->running;
+    kitsune__become_thread(place->thread_pointer);
+    kitsune__withhold_as(place->tid);
+    kitsune__leave_for(place->stack.end, place->entry, place->argument);
+}
 
 /* On the waiting place's stack. */
 static void lend(void *argument) {
     struct journal *of = argument;
+    if (is_stood_for(of, of->running))
+        stand_for(of);
     kitsune__park_command(of->running, KITSUNE__START);
     kitsune__park_wait(&of->waiting);
 }
@@ -729,6 +803,7 @@ void kitsune__journal_lend(struct kitsune__berth *place, void (*entry)(void *), 
     uint64_t all = ~0ull;
     place->entry = entry;
     place->argument = argument;
+    of->waiting.thread_pointer = __builtin_thread_pointer();
     kernel_mask(SIG_SETMASK, &all, NULL);
     of->running = place;
     kitsune__suspend(&of->waiting.new, kitsune__berth_stack(&of->waiting), lend, of);
@@ -743,6 +818,11 @@ void kitsune__journal_enter(void) {
 /* On the stack of the place of the thread that hands back. */
 static void hand_back(void *argument) {
     struct kitsune__berth *place = argument;
+    if (is_stood_for(journal, place)) {
+        kitsune__become_thread(place->first->thread_pointer);
+        kitsune__withhold_as(0);
+        kitsune__resume(&place->first->new, 1);
+    }
     kitsune__park_command(place->first, KITSUNE__GO_ON);
     kitsune__park_wait(place);
 }

@@ -53,8 +53,21 @@ int kitsune__journal_is_inherited(void);
  * context, with everything restored and `verdict` filled (code, reason, notes, times); or if the
  * transaction could not be begun. If `body` commits, this call never returns.
  */
-void kitsune__journal_run(void (*body)(void *), void *argument, const struct kitsune__berth *places,
+void kitsune__journal_run(void (*body)(void *), void *argument, struct kitsune__berth *places,
                           uint64_t limit_ns, struct kitsune__verdict *verdict);
+
+/*
+ * The same in a copy of the process that rehearses: without a snapshot, and nothing is undone or committed.
+ * `end` is called where the transaction would end, by whatever way, with all signals blocked, on a stack
+ * of its own; it must not return. Nor does this, unless the transaction could not be begun.
+ */
+void kitsune__journal_rehearse(void (*body)(void *), void *argument, struct kitsune__berth *places,
+                               uint64_t limit_ns, void (*end)(struct kitsune__verdict *verdict),
+                               struct kitsune__verdict *verdict);
+/* Non-zero inside a rehearsal. */
+int kitsune__journal_rehearses(void);
+/* In place of the commit. */
+void kitsune__journal_end_rehearsal(uint64_t objects, uint64_t bytes) __attribute__((noreturn));
 
 /* ---- several threads; `places` above are those of all parked ones ---- */
 

@@ -46,6 +46,9 @@
     X(TREE_UNDONE,        369, "another process of the tree was not updated") \
     X(TREE_INCOMPLETE,    370, "the tree has processes that cannot be updated") \
     X(FILTERED,           371, "a filter of the program's system calls could end it during the update") \
+    /* of a rehearsal (rehearsal.c, helper.c) */ \
+    X(NOT_ISOLATED,       372, "an update cannot be rehearsed in this process") \
+    X(COPY_ENDED,         373, "the copy of the process that rehearsed the update ended") \
     /* of trust, as it was asked for when the program was started (trust.c, signature.c) */ \
     X(NO_KEY,             306, "the public key cannot be used") \
     X(NO_SODIUM,          307, "libsodium is not installed") \

@@ -8,11 +8,13 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "platform.h"
 #include "sanitizer.h"
 
 #define KERNEL_SET_SIZE 8
+#define CHANGE_OF_USER 33 /* glibc's SIGSETXID */
 #define RSEQ_FLAG_UNREGISTER 1
 #define RSEQ_SIGNATURE 0x53053053 /* glibc's on x86-64 */
 #define ROBUST_HEAD_SIZE 24
@@ -34,6 +36,9 @@ void kitsune__traits_save(struct kitsune__traits *traits) {
     traits->priority = 0;
     traits->policy = KITSUNE__SYSCALL(SYS_sched_getscheduler, 0);
     KITSUNE__SYSCALL(SYS_sched_getparam, 0, &traits->priority);
+    traits->timer_slack_ns = (unsigned long)KITSUNE__SYSCALL(SYS_prctl, PR_GET_TIMERSLACK);
+    traits->death_signal = 0;
+    KITSUNE__SYSCALL(SYS_prctl, PR_GET_PDEATHSIG, &traits->death_signal);
     traits->nice = 20 - (int)KITSUNE__SYSCALL(SYS_getpriority, PRIO_PROCESS, 0);
 }
 
@@ -46,6 +51,10 @@ void kitsune__traits_restore(const struct kitsune__traits *traits) {
         KITSUNE__SYSCALL(SYS_sched_setaffinity, 0, traits->cpus_size, traits->cpus);
     if (now.policy != traits->policy || now.priority != traits->priority)
         KITSUNE__SYSCALL(SYS_sched_setscheduler, 0, traits->policy, &traits->priority);
+    if (now.timer_slack_ns != traits->timer_slack_ns)
+        KITSUNE__SYSCALL(SYS_prctl, PR_SET_TIMERSLACK, traits->timer_slack_ns);
+    if (now.death_signal != traits->death_signal)
+        KITSUNE__SYSCALL(SYS_prctl, PR_SET_PDEATHSIG, traits->death_signal);
     if (now.nice != traits->nice)
         KITSUNE__SYSCALL(SYS_setpriority, PRIO_PROCESS, 0, traits->nice);
 }
@@ -60,6 +69,7 @@ struct kitsune__berth *kitsune__berth_map(void) {
 
 void kitsune__berth_take(struct kitsune__berth *place) {
     place->tid = (pid_t)KITSUNE__SYSCALL(SYS_gettid);
+    place->thread_pointer = __builtin_thread_pointer();
     place->rseq = kitsune__rseq_area();
 }
 
@@ -138,6 +148,15 @@ static void arrive(void *argument) {
     kitsune__park_wait(arrival.place);
 }
 
+/* By this signal libc has every thread change its user or groups. In a transaction the parked ones do not
+ * answer; after a rollback nothing is left of what it asks for, and its handler would crash. */
+static void drop_change_of_user(const struct kitsune__berth *place) {
+    const uint64_t set = 1ull << (CHANGE_OF_USER - 1);
+    const struct timespec none = {0, 0};
+    if (place->is_undone && !(place->pending & set))
+        KITSUNE__SYSCALL(SYS_rt_sigtimedwait, &set, 0, &none, KERNEL_SET_SIZE);
+}
+
 void kitsune__park(struct kitsune__berth *place, uint32_t *arrivals) {
     struct arrival arrival = {place, arrivals};
     uint64_t all = ~0ull;
@@ -148,6 +167,7 @@ void kitsune__park(struct kitsune__berth *place, uint32_t *arrivals) {
     kitsune__tsan_before(&meeting);
     kitsune__suspend(&place->old, kitsune__berth_stack(place), arrive, &arrival);
     uint64_t mask = place->mask;
+    drop_change_of_user(place);
     kitsune__traits_restore(&place->traits);
     KITSUNE__SYSCALL(SYS_sigaltstack, &place->altstack, 0);
     KITSUNE__SYSCALL(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, KERNEL_SET_SIZE);

@@ -34,13 +34,15 @@ enum kitsune__command {
 
 #define KITSUNE__PARK_STACK_SIZE 32768u
 
-/* What the kernel keeps for each thread and a thread may change: name, processors, scheduling. */
+/* What the kernel keeps for each thread and a thread may change. */
 struct kitsune__traits {
     char name[16];
     uint64_t cpus[16];
     long cpus_size; /* 0: not known */
     long policy;
     int priority, nice;
+    unsigned long timer_slack_ns;
+    int death_signal; /* that it gets when its parent ends */
 };
 
 /* Of the calling thread. What is as it was is not set again. */
@@ -50,6 +52,7 @@ void kitsune__traits_restore(const struct kitsune__traits *traits);
 struct kitsune__berth {
     uint32_t command; /* enum kitsune__command, a futex */
     uint32_t is_parked;
+    uint32_t is_undone; /* a transaction was rolled back meanwhile */
     struct kitsune__context old, new;
     /* What START runs, and on which stack. */
     struct kitsune__stack stack;
@@ -60,6 +63,7 @@ struct kitsune__berth {
     stack_t altstack;
     struct kitsune__traits traits;
     pid_t tid;
+    void *thread_pointer;
     void *rseq;                   /* the thread's area that the kernel writes; NULL: none */
     struct kitsune__berth *next;  /* of those that take part in a transaction */
     struct kitsune__berth *first; /* of the thread that began it, when this one hands over to it */

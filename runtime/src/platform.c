@@ -6,6 +6,9 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#if defined(__x86_64__)
+#include <asm/prctl.h>
+#endif
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -103,9 +106,12 @@ static int number_of(const char *name) {
     return number;
 }
 
-int kitsune__each_thread(int (*visit)(void *context, int tid), void *context) {
-    char buffer[512] __attribute__((aligned(8)));
-    int descriptor = kitsune__open_proc("self/task", O_RDONLY | O_DIRECTORY), result = 0;
+/* Calls `visit` for each entry of a directory of /proc whose entries are numbers, but for the one of
+ * the listing's own descriptor in `self/fd`. */
+static int each_number(const char *name, int is_of_descriptors,
+                       int (*visit)(void *context, int number), void *context) {
+    char buffer[2048] __attribute__((aligned(8)));
+    int descriptor = kitsune__open_proc(name, O_RDONLY | O_DIRECTORY), result = 0;
     if (descriptor < 0)
         return -1;
     long length = 0;
@@ -113,12 +119,29 @@ int kitsune__each_thread(int (*visit)(void *context, int tid), void *context) {
            (length = KITSUNE__SYSCALL(SYS_getdents64, descriptor, buffer, sizeof buffer)) > 0)
         for (long at = 0; at < length && result == 0;) {
             struct directory_entry *entry = (void *)(buffer + at);
-            if (entry->name[0] != '.')
-                result = visit(context, number_of(entry->name));
+            int number = number_of(entry->name);
+            if (entry->name[0] != '.' && !(is_of_descriptors && number == descriptor))
+                result = visit(context, number);
             at += entry->length;
         }
     KITSUNE__SYSCALL(SYS_close, descriptor);
     return length < 0 ? -1 : result;
+}
+
+int kitsune__each_thread(int (*visit)(void *context, int tid), void *context) {
+    return each_number("self/task", 0, visit, context);
+}
+
+int kitsune__each_descriptor(int (*visit)(void *context, int descriptor), void *context) {
+    return each_number("self/fd", 1, visit, context);
+}
+
+void kitsune__become_thread(void *thread_pointer) {
+#if defined(__x86_64__)
+    KITSUNE__SYSCALL(SYS_arch_prctl, ARCH_SET_FS, thread_pointer);
+#elif defined(__aarch64__)
+    __asm__ volatile("msr tpidr_el0, %0" : : "r"(thread_pointer) : "memory");
+#endif
 }
 
 static int count_thread(void *context, int tid) {

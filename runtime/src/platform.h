@@ -34,6 +34,12 @@ struct sigaction;
 int kitsune__sigaction(int number, const struct sigaction *action);
 /* Number of threads of this process, from /proc; -1 if that cannot be read. */
 int kitsune__thread_count(void);
+/* Calls `visit` for each descriptor that is open, lowest first, until it returns non-zero, which is then
+ * returned; -1 if /proc cannot be read. It may open and close others meanwhile. */
+int kitsune__each_descriptor(int (*visit)(void *context, int descriptor), void *context);
+/* The thread pointer of the calling kernel thread becomes another thread's: its thread-locals, and all
+ * that libc takes for the thread. */
+void kitsune__become_thread(void *thread_pointer);
 /* Opens a file below /proc also after chroot, as long as the descriptor kept for it is there.
  * Negative errno on failure. */
 int kitsune__open_proc(const char *name, int flags);

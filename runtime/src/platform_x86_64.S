@@ -35,6 +35,9 @@ FUNCTION(kitsune__syscall)
     movq %r9, %r8
     movq 8(%rsp), %r9
     syscall
+    .globl kitsune__syscall_made
+    .hidden kitsune__syscall_made
+kitsune__syscall_made: /* by where a filter knows the runtime's own calls (withhold.c) */
     ret
     .cfi_endproc
 END(kitsune__syscall)

@@ -23,6 +23,7 @@
 #include "platform.h"
 #include "plugins.h"
 #include "registry.h"
+#include "rehearsal.h"
 #include "request.h"
 #include "retire.h"
 #include "takeover.h"
@@ -129,27 +130,33 @@ static void note_types(const struct kitsune__xf_statistics *statistics) {
     sort_shares();
 }
 
+/* Without libc's formatting: a copy that rehearses comes here with a broken process behind it. */
+static void fill_outcome(const struct kitsune__verdict *verdict, struct kitsune__outcome *outcome) {
+    memset(outcome, 0, sizeof *outcome);
+    outcome->is_rehearsal = update.request.is_rehearsal;
+    outcome->committed = verdict->code == KITSUNE__COMMITTED;
+    outcome->begun = outcome->committed || verdict->rollback_ns != 0;
+    if (!outcome->committed) {
+        kitsune__format(outcome->code, sizeof outcome->code, "K%u", verdict->code % 1000);
+        kitsune__format(outcome->reason, sizeof outcome->reason, "%s", verdict->reason);
+    }
+    kitsune__format(outcome->not_undone, sizeof outcome->not_undone, "%s", verdict->notes);
+    outcome->pause_ns = verdict->total_ns;
+    outcome->load_ns = verdict->load_ns;
+    outcome->snapshot_ns = verdict->snapshot_ns;
+    outcome->migrate_ns = verdict->main_ns;
+    outcome->objects = verdict->objects;
+    outcome->bytes = verdict->bytes;
+    if (outcome->committed) {
+        outcome->share_count = by_type.count;
+        memcpy(outcome->shares, by_type.shares, sizeof outcome->shares);
+    }
+}
+
 static void answer(const struct kitsune__verdict *verdict) {
     struct kitsune__outcome outcome;
     struct kitsune__running running = kitsune__image_names(kitsune__image_current());
-    memset(&outcome, 0, sizeof outcome);
-    outcome.committed = verdict->code == KITSUNE__COMMITTED;
-    outcome.begun = outcome.committed || verdict->rollback_ns != 0;
-    if (!outcome.committed) {
-        snprintf(outcome.code, sizeof outcome.code, "K%03u", verdict->code % 1000);
-        snprintf(outcome.reason, sizeof outcome.reason, "%s", verdict->reason);
-    }
-    snprintf(outcome.not_undone, sizeof outcome.not_undone, "%s", verdict->notes);
-    outcome.pause_ns = verdict->total_ns;
-    outcome.load_ns = verdict->load_ns;
-    outcome.snapshot_ns = verdict->snapshot_ns;
-    outcome.migrate_ns = verdict->main_ns;
-    outcome.objects = verdict->objects;
-    outcome.bytes = verdict->bytes;
-    if (outcome.committed) {
-        outcome.share_count = by_type.count;
-        memcpy(outcome.shares, by_type.shares, sizeof outcome.shares);
-    }
+    fill_outcome(verdict, &outcome);
     kitsune__request_outcome(&outcome, outcome.committed ? &running : NULL);
     kitsune__trial_end(&outcome);
 }
@@ -209,9 +216,10 @@ static void finish_failed(struct kitsune__verdict *verdict) {
         name_function(verdict, update.request.load_path);
     close_copy();
     const struct kitsune_identity *old = kitsune__image_current()->release->identity;
-    kitsune__log("%s %s goes on, %s was not installed: K%u: %s%s%s", old->program, old->version,
-                 update.request.release.version, verdict->code, verdict->reason,
-                 verdict->notes[0] ? "; " : "", verdict->notes);
+    kitsune__log("%s %s goes on, %s was not %s: K%u: %s%s%s", old->program, old->version,
+                 update.request.release.version,
+                 update.request.is_rehearsal ? "rehearsed" : "installed", verdict->code,
+                 verdict->reason, verdict->notes[0] ? "; " : "", verdict->notes);
     answer(verdict);
 }
 
@@ -431,6 +439,10 @@ static void commit(void) {
     take_plugins_along(1);
     kitsune__signals_carry_over(old, successor);
     kitsune__exit_carry_over(old, successor);
+    if (kitsune__journal_rehearses()) {
+        note_types(&statistics);
+        kitsune__journal_end_rehearsal(statistics.moved + statistics.in_place, statistics.bytes);
+    }
     wait_for_tree();
     kitsune__journal_commit(apply_commit, &verdict, &stack);
     has_updated = 1;
@@ -496,12 +508,17 @@ static void tell_retired(void) {
 
 /* One slice, by one thread at a time. */
 static int do_idle(void) {
-    int is_reaped = kitsune__journal_reap();
+    int is_reaped = kitsune__journal_reap() & kitsune__rehearsal_reap();
     int has_more = kitsune__retire_slice(SLICE_NS);
     if (!has_more)
         tell_retired();
-    if (is_reaped && !has_more)
+    if (is_reaped && !has_more) {
         kitsune__request_lower(KITSUNE__PENDING_RETIRE);
+        /* The helper may have ended a rehearsal, and raised the bit, since that was looked at. */
+        is_reaped = kitsune__rehearsal_reap();
+        if (!is_reaped)
+            kitsune__request_raise(KITSUNE__PENDING_RETIRE);
+    }
     return !is_reaped || has_more;
 }
 
@@ -552,18 +569,67 @@ static void update_gathered(struct kitsune__verdict *verdict) {
         kitsune__gather_undo();
 }
 
+/* ---- a rehearsal ------------------------------------------------------------------------------ */
+
+/* In the copy: of the release, whose own descriptor is the new version's once it is loaded. */
+static int kept_file = -1;
+
+/* In the copy, where the transaction would end: on a stack of its own, with all signals blocked, maybe in
+ * a process whose libc is broken. So the outcome is told before the function is looked up. */
+static void end_rehearsal(struct kitsune__verdict *verdict) {
+    struct kitsune__outcome outcome;
+    fill_outcome(verdict, &outcome);
+    kitsune__rehearsal_weigh(&outcome);
+    kitsune__request_rehearsed(&outcome);
+    if (verdict->fault_path[0] != '\0') {
+        char path[32];
+        kitsune__format(path, sizeof path, "/proc/self/fd/%d", kept_file);
+        name_function(verdict, path);
+        memcpy(outcome.reason, verdict->reason, sizeof verdict->reason);
+        kitsune__request_rehearsed(&outcome);
+    }
+    kitsune__rehearsal_end();
+}
+
+/* In the copy. Returns only if it could not begin. */
+static void rehearse(struct kitsune__verdict *verdict) {
+    kept_file = fcntl(update.request.fd, F_DUPFD_CLOEXEC, KITSUNE__REHEARSAL_DESCRIPTOR);
+    kitsune__request_raise(KITSUNE__PENDING_TRANSACTION);
+    kitsune__journal_rehearse(run_new_version, NULL, update.places, limit_ns(), end_rehearsal,
+                              verdict);
+    end_rehearsal(verdict);
+}
+
+/* The program only makes the copy, and goes on. Returns 0, or a code with the reason. */
+static uint32_t make_rehearsal(uint64_t since_ns, struct kitsune__verdict *verdict) {
+    uint32_t code = kitsune__rehearsal_start(rehearse, verdict);
+    if (update.places != NULL)
+        kitsune__gather_undo();
+    close_copy();
+    kitsune__rehearsal_told(kitsune__now_ns() - since_ns);
+    return code;
+}
+
+/* ---- an update point --------------------------------------------------------------------------- */
+
 static void update_now(const char *name) {
     struct kitsune__verdict verdict;
     if (!kitsune__request_take(&update.request))
         return;
+    uint64_t since_ns = kitsune__now_ns();
     memset(&verdict, 0, sizeof verdict);
     snprintf(update.old_point, sizeof update.old_point, "%s", name);
     snprintf(kitsune__main_thread->point, sizeof kitsune__main_thread->point, "%s", name);
     finish_idle();
     verdict.code =
         kitsune__gather(wait_ns(), &update.places, verdict.reason, sizeof verdict.reason);
-    if (verdict.code == 0)
+    if (verdict.code == 0 && update.request.is_rehearsal) {
+        verdict.code = make_rehearsal(since_ns, &verdict);
+        if (verdict.code == 0)
+            return;
+    } else if (verdict.code == 0) {
         update_gathered(&verdict);
+    }
     finish_failed(&verdict);
 }
 
@@ -621,6 +687,7 @@ void kitsune__update(const struct kitsune_release *site, const char *name) {
 /* ---- fork ------------------------------------------------------------------------------------ */
 
 void kitsune__quiesce_drop_in_child(void) {
+    kitsune__rehearsal_end_child();
     end_retiring();
     if (kitsune__journal_is_inherited())
         kitsune__signals_leave_in_child();

@@ -716,6 +716,7 @@ int kitsune__request_take(struct kitsune__request *request) {
         request->limit_ms = control->limit_ms;
         request->wait_ms = control->wait_ms;
         request->round = control->round;
+        request->is_rehearsal = control->is_rehearsal != 0;
         memcpy(request->source, control->path, sizeof request->source);
         request->release = control->release;
         kitsune__check_load_path(request->fd, request->load_path, sizeof request->load_path);
@@ -828,7 +829,8 @@ void kitsune__request_outcome(const struct kitsune__outcome *outcome,
         (control->state != KITSUNE__TAKEN && control->state != KITSUNE__READY))
         return;
     control->outcome = *outcome;
-    kitsune__control_note(control, outcome);
+    if (!control->is_rehearsal)
+        kitsune__control_note(control, outcome);
     if (running) {
         struct timespec now;
 
@@ -839,6 +841,49 @@ void kitsune__request_outcome(const struct kitsune__outcome *outcome,
     control->state = control->origin == KITSUNE__FROM_INSIDE ? KITSUNE__IDLE : KITSUNE__DONE;
     if (helper_is_gone())
         kitsune__request_raise(KITSUNE__PENDING_SERVICE);
+}
+
+/* ---- a rehearsal --------------------------------------------------------------------------- */
+
+void kitsune__request_rehearses(void) {
+    control->has_outcome = 0;
+    control->copy = 0;
+    control->clone_ns = control->stopped_ns = 0;
+    control->state = KITSUNE__REHEARSING;
+}
+
+int kitsune__request_is_rehearsed(void) {
+    return kitsune__request_is_owner() && control->state == KITSUNE__REHEARSING;
+}
+
+void kitsune__request_rehearsed_by(int32_t copy, uint64_t clone_ns, uint64_t stopped_ns) {
+    if (copy < 0) {
+        control->state = KITSUNE__TAKEN;
+        return;
+    }
+    control->stopped_ns = stopped_ns;
+    control->clone_ns = clone_ns;
+}
+
+int kitsune__request_enter_copy(struct kitsune__range *shared) {
+    control->copy = (int32_t)KITSUNE__SYSCALL(SYS_getpid);
+    is_left_out = 1;
+    has_forked = 0;
+    for (unsigned i = 0; i < gate_count; i++)
+        map_gate(gates[i]);
+    mmap(kitsune__control_gate, page_size, PROT_READ | PROT_WRITE,
+         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    *shared = (struct kitsune__range){(uintptr_t)tree, (uintptr_t)kitsune__tree_end(tree)};
+    return control->state == KITSUNE__REHEARSING ? 0 : -1;
+}
+
+void kitsune__request_rehearsed(const struct kitsune__outcome *outcome) {
+    control->outcome = *outcome;
+    control->has_outcome = 1;
+}
+
+void kitsune__request_rehearsal_ends(void) {
+    move_state(KITSUNE__REHEARSING, KITSUNE__DONE);
 }
 
 void kitsune__request_retired(uint64_t serial, const char *state) {
@@ -879,6 +924,7 @@ int kitsune__request_inside(const char *path, uint64_t limit_ms, struct kitsune_
     memset(&control->report, 0, sizeof control->report);
     control->limit_ms = limit_ms;
     control->wait_ms = KITSUNE__DEFAULT_WAIT_MS;
+    control->is_rehearsal = 0;
     memcpy(control->path, path, strlen(path) + 1);
     memset(&control->release, 0, sizeof control->release);
     if (kitsune__check_release(path, geteuid(), &control->running, &control->release, &fd,

@@ -9,6 +9,7 @@
  *    libc is used: every function here but `kitsune__request_prepare` may run with libc's locks held.
  *  - The program hears of a request only after the release has passed every check that can be made
  *    without the program.
+ *  - A rehearsal is carried out by a copy of the program; the program itself only makes that.
  *  - A request is either taken by the program (then it gets exactly one outcome) or withdrawn by the
  *    helper, never both: one compare-and-swap decides.
  *  - A forked child has a gate and a place of its own (tree.h), by which the helper of the tree reaches
@@ -56,6 +57,7 @@ struct kitsune__request {
     uint64_t limit_ms; /* time limit of the transaction; 0: the launcher's default */
     uint64_t wait_ms;  /* for all threads to reach their update points */
     uint32_t round;    /* not 0: it is one of a whole tree's; kitsune__request_hold */
+    int is_rehearsal;
     /* The checked, sealed, private copy of the release: `fd` is close-on-exec and belongs to the
      * taker, who closes it when `load_path` has been loaded. The path is unique in this process
      * (libc knows loaded objects by their path) and ends in the descriptor. */
@@ -110,6 +112,7 @@ struct kitsune__mapped {
 /* What became of a request. Everything is copied. */
 struct kitsune__outcome {
     int committed;
+    int is_rehearsal;     /* no update was asked for, and `committed` says that it would be */
     int begun;            /* the new version ran, or could have: if not, nothing was undone */
     char code[8];         /* "K3xx" if not committed, else "" */
     char reason[2048];    /* if not committed: one line for the operator */
@@ -117,6 +120,11 @@ struct kitsune__outcome {
     /* Durations in ns; `pause_ns` is from leaving the old version to going on in either. */
     uint64_t pause_ns, load_ns, snapshot_ns, migrate_ns;
     uint64_t objects, bytes; /* transformed */
+    /* Of a rehearsal: memory that the update needs besides what the process has, and by how much the
+     * process itself has grown then; the number of other threads. */
+    uint64_t memory_bytes, growth_bytes;
+    uint64_t waited_ns; /* of the pause: for a processor that others had */
+    uint32_t thread_count;
     uint32_t share_count;
     struct kitsune__type_share shares[KITSUNE__SHARES]; /* of `objects`, the largest first */
 };
@@ -174,6 +182,23 @@ uint32_t kitsune__request_hold(const struct kitsune__request *request, uint64_t 
  * undone memory does not undo it. If it is committed, `running` is the new version, else NULL. */
 void kitsune__request_outcome(const struct kitsune__outcome *,
                               const struct kitsune__running *running);
+
+/*
+ * A rehearsal. The program that has taken the request tells that a copy will have it (before that is made),
+ * and then which process it is, how long making it took, and how long the program stood; a copy that
+ * could not be made (negative) leaves the request to the program again.
+ */
+void kitsune__request_rehearses(void);
+/* Non-zero while it is under way. */
+int kitsune__request_is_rehearsed(void);
+void kitsune__request_rehearsed_by(int32_t copy, uint64_t clone_ns, uint64_t stopped_ns);
+/* In the copy, first: it owns no channel and has gates of its own. Returns the range of memory that it must
+ * go on sharing, to tell the outcome: kitsune__request_rehearsed, once or again, and then that it ends. -1 if
+ * nobody waits for that any more. */
+struct kitsune__range;
+int kitsune__request_enter_copy(struct kitsune__range *shared);
+void kitsune__request_rehearsed(const struct kitsune__outcome *);
+void kitsune__request_rehearsal_ends(void);
 
 /* What became of the old image of the update `serial` ("unloaded", or what keeps it), for `status`. */
 void kitsune__request_retired(uint64_t serial, const char *state);

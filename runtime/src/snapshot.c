@@ -31,6 +31,7 @@
 #define EPOLLS_MAX 64
 #define NS_PER_S 1000000000ull
 #define RSEQ_AREA 32u
+#define GROUPS_MAX 65536u
 
 /* Of /proc/PID/pagemap (Documentation/admin-guide/mm/pagemap.rst). */
 #define PAGEMAP_PRESENT (1ull << 63)
@@ -111,6 +112,10 @@ struct kitsune__exchange {
     uint64_t cwd_inode, cwd_device;
     uint32_t file_mask;
     uint32_t user[3], group[3];
+    int group_count; /* of supplementary ones */
+    uint32_t groups[GROUPS_MAX], own_groups[GROUPS_MAX];
+    /* Not the clone's, which does not inherit them. */
+    int is_dumpable, is_reaper;
     struct rlimit limits[LIMITS];
     struct kernel_action actions[SIGNALS + 1];
     uint32_t range_count, descriptor_count;
@@ -316,21 +321,6 @@ static uint32_t read_ranges(struct range *ranges, char *text, const struct probe
     return count < RANGES_MAX ? count : 0;
 }
 
-struct directory_entry { /* of getdents64(2) */
-    uint64_t inode;
-    int64_t offset;
-    unsigned short length;
-    unsigned char type;
-    char name[];
-};
-
-static int number_of(const char *name) {
-    int number = 0;
-    for (; *name >= '0' && *name <= '9'; name++)
-        number = number * 10 + (*name - '0');
-    return number;
-}
-
 static void describe_descriptor(struct descriptor *descriptor, int number) {
     struct stat status;
     descriptor->number = number;
@@ -342,24 +332,25 @@ static void describe_descriptor(struct descriptor *descriptor, int number) {
     }
 }
 
-/* Lists the open descriptors, the one of the listing left out. The kernel lists them by number. */
-static int read_descriptors(struct descriptor *descriptors, char *text, uint32_t *total) {
-    int directory = kitsune__open_proc("self/fd", O_RDONLY | O_DIRECTORY);
-    uint32_t count = 0;
-    long length;
-    if (directory < 0)
+struct descriptors {
+    struct descriptor *at;
+    uint32_t count;
+};
+
+static int list_descriptor(void *context, int number) {
+    struct descriptors *list = context;
+    if (list->count == DESCRIPTORS_MAX)
         return -1;
-    while ((length = KITSUNE__SYSCALL(SYS_getdents64, directory, text, TEXT_SIZE)) > 0)
-        for (long at = 0; at < length;) {
-            struct directory_entry *entry = (void *)(text + at);
-            int number = number_of(entry->name);
-            if (entry->name[0] != '.' && number != directory && count < DESCRIPTORS_MAX)
-                describe_descriptor(&descriptors[count++], number);
-            at += entry->length;
-        }
-    KITSUNE__SYSCALL(SYS_close, directory);
-    *total = count;
-    return length < 0 || count == DESCRIPTORS_MAX ? -1 : 0;
+    describe_descriptor(&list->at[list->count++], number);
+    return 0;
+}
+
+/* Lists the open descriptors, by number. */
+static int read_descriptors(struct descriptor *descriptors, uint32_t *total) {
+    struct descriptors list = {descriptors, 0};
+    int result = kitsune__each_descriptor(list_descriptor, &list);
+    *total = list.count;
+    return result;
 }
 
 /* Lists what an epoll watches; nothing if it is none. Returns the number, at most `most`. */
@@ -432,6 +423,7 @@ static void describe_attributes(struct kitsune__exchange *exchange) {
     exchange->file_mask = (uint32_t)KITSUNE__SYSCALL(SYS_umask, 0);
     KITSUNE__SYSCALL(SYS_getresuid, &exchange->user[0], &exchange->user[1], &exchange->user[2]);
     KITSUNE__SYSCALL(SYS_getresgid, &exchange->group[0], &exchange->group[1], &exchange->group[2]);
+    exchange->group_count = (int)KITSUNE__SYSCALL(SYS_getgroups, GROUPS_MAX, exchange->groups);
     for (int limit = 0; limit < LIMITS; limit++)
         KITSUNE__SYSCALL(SYS_prlimit64, 0, limit, 0, &exchange->limits[limit]);
     for (int number = 1; number <= SIGNALS; number++)
@@ -443,7 +435,7 @@ static int describe(struct kitsune__exchange *exchange) {
     exchange->range_count = read_ranges(exchange->ranges, exchange->text, NULL);
     if (exchange->range_count == 0)
         return -1;
-    return read_descriptors(exchange->descriptors, exchange->text, &exchange->descriptor_count);
+    return read_descriptors(exchange->descriptors, &exchange->descriptor_count);
 }
 
 /* Copies a page that may be a file's, and be behind the file's end: such a one is all zeroes. */
@@ -594,6 +586,8 @@ void kitsune__snapshot_keep_area(struct kitsune__exchange *exchange, void *area)
 pid_t kitsune__snapshot_take(struct kitsune__exchange *exchange) {
     exchange->process = (pid_t)KITSUNE__SYSCALL(SYS_getpid);
     exchange->asked = exchange->answered = 0;
+    exchange->is_dumpable = (int)KITSUNE__SYSCALL(SYS_prctl, PR_GET_DUMPABLE);
+    KITSUNE__SYSCALL(SYS_prctl, PR_GET_CHILD_SUBREAPER, &exchange->is_reaper);
     /* No CLONE_FILES: the clone's descriptors are the record of what was open. */
     long clone = KITSUNE__SYSCALL(SYS_clone, 0);
     if (clone == 0)
@@ -891,8 +885,7 @@ static void close_new_numbers(const struct kitsune__exchange *exchange) {
 }
 
 static int list_own_descriptors(struct kitsune__exchange *exchange) {
-    return read_descriptors(exchange->own_descriptors, exchange->own_text,
-                            &exchange->own_descriptor_count);
+    return read_descriptors(exchange->own_descriptors, &exchange->own_descriptor_count);
 }
 
 static void restore_descriptors(struct restoration *work) {
@@ -954,6 +947,19 @@ static int control(int epoll, int operation, const struct watch *watch) {
     struct epoll_event event = {watch->events, {.u64 = watch->data}};
     return KITSUNE__SYSCALL(SYS_epoll_ctl, epoll, operation, watch->descriptor, &event) == 0 ? 0
                                                                                              : -1;
+}
+
+void kitsune__snapshot_copy_watches(int from, int to) {
+    size_t size = WATCHES_MAX * sizeof(struct watch) + TEXT_SIZE;
+    long memory = KITSUNE__SYSCALL(SYS_mmap, 0, size, PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory < 0)
+        return;
+    struct watch *watches = (void *)memory;
+    uint32_t count = read_watches(from, watches, WATCHES_MAX, (char *)(watches + WATCHES_MAX));
+    for (uint32_t index = 0; index < count; index++)
+        control(to, EPOLL_CTL_ADD, &watches[index]);
+    KITSUNE__SYSCALL(SYS_munmap, memory, size);
 }
 
 /* Ends watches that were not there; of a file that is closed the kernel ends them. */
@@ -1055,6 +1061,34 @@ static void restore_identity(struct restoration *work) {
         note_failure(work, "the user that the new version gave up is lost");
 }
 
+static void restore_groups(struct restoration *work) {
+    struct kitsune__exchange *exchange = work->exchange;
+    long count = KITSUNE__SYSCALL(SYS_getgroups, GROUPS_MAX, exchange->own_groups);
+    size_t size = (size_t)exchange->group_count * sizeof *exchange->groups;
+    if (exchange->group_count < 0 || (count == exchange->group_count &&
+                                      same_bytes(exchange->own_groups, exchange->groups, size)))
+        return;
+    if (KITSUNE__SYSCALL(SYS_setgroups, exchange->group_count, exchange->groups) != 0)
+        note_failure(work, "the supplementary groups could not be restored");
+}
+
+void kitsune__snapshot_restore_user(struct kitsune__exchange *exchange) {
+    struct kitsune__restored restored = {0};
+    struct restoration work = {exchange, &restored, 0, -1};
+    restore_identity(&work);
+    restore_groups(&work);
+}
+
+/* A process that changed its user and back is not dumpable any more. */
+static void restore_flags_of_process(const struct kitsune__exchange *exchange) {
+    int is_reaper = 0;
+    KITSUNE__SYSCALL(SYS_prctl, PR_GET_CHILD_SUBREAPER, &is_reaper);
+    if (is_reaper != exchange->is_reaper)
+        KITSUNE__SYSCALL(SYS_prctl, PR_SET_CHILD_SUBREAPER, exchange->is_reaper);
+    if (KITSUNE__SYSCALL(SYS_prctl, PR_GET_DUMPABLE) != exchange->is_dumpable)
+        KITSUNE__SYSCALL(SYS_prctl, PR_SET_DUMPABLE, exchange->is_dumpable);
+}
+
 static void restore_limits(struct restoration *work) {
     struct rlimit now;
     for (int limit = 0; limit < LIMITS; limit++) {
@@ -1074,6 +1108,7 @@ static void restore_actions(struct restoration *work) {
 
 static void restore_attributes(struct restoration *work) {
     restore_identity(work); /* first: the others may need what it gives back */
+    restore_groups(work);
     restore_limits(work);
     restore_directory(work);
     KITSUNE__SYSCALL(SYS_umask, work->exchange->file_mask);
@@ -1087,11 +1122,16 @@ static void restore_break(struct restoration *work) {
         note_failure(work, "the program break could not be restored");
 }
 
+void kitsune__snapshot_explain(struct kitsune__exchange *exchange, const void *probe,
+                               struct kitsune__restored *restored) {
+    struct probe probed = {probe, restored->probe_path, sizeof restored->probe_path,
+                           &restored->probe_offset};
+    read_ranges(exchange->own_ranges, exchange->own_text, &probed);
+}
+
 void kitsune__snapshot_restore(struct kitsune__exchange *exchange, pid_t clone, const void *probe,
                                struct kitsune__restored *restored) {
     struct restoration work = {exchange, restored, clone, -1};
-    struct probe probed = {probe, restored->probe_path, sizeof restored->probe_path,
-                           &restored->probe_offset};
     restored->pages = 0;
     /* The clone's limits hold for this too: it was described before the program's were changed. */
     if (ask(&work, COMMAND_DESCRIBE, 0, 0) != 0) {
@@ -1106,13 +1146,14 @@ void kitsune__snapshot_restore(struct kitsune__exchange *exchange, pid_t clone, 
     restore_watches(&work, 1);
     restore_flags(&work);
     /* The first reading explains the probe, the second sees what the break gave back. */
-    read_ranges(exchange->own_ranges, exchange->own_text, &probed);
+    kitsune__snapshot_explain(exchange, probe, restored);
     restore_break(&work);
     exchange->own_range_count = read_ranges(exchange->own_ranges, exchange->own_text, NULL);
     if (exchange->own_range_count == 0)
         note_failure(&work, "the mappings could not be read");
     else
         restore_memory(&work);
+    restore_flags_of_process(exchange); /* last: what is read of /proc may need another */
     kitsune__snapshot_kill(clone);
     kitsune__snapshot_reap(clone, 1);
 }

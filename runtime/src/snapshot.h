@@ -59,6 +59,17 @@ void kitsune__snapshot_save_watches(struct kitsune__exchange *exchange, pid_t cl
 void kitsune__snapshot_restore(struct kitsune__exchange *exchange, pid_t clone, const void *probe,
                                struct kitsune__restored *restored);
 
+/* After that, in the thread that took the snapshot, if another one restored the process: to the kernel,
+ * users and groups are each thread's own. */
+void kitsune__snapshot_restore_user(struct kitsune__exchange *exchange);
+
+/* Only explains the probe. */
+void kitsune__snapshot_explain(struct kitsune__exchange *exchange, const void *probe,
+                               struct kitsune__restored *restored);
+
+/* Makes the epoll `to` watch what `from` watches. Without a snapshot, too. */
+void kitsune__snapshot_copy_watches(int from, int to);
+
 /* Kills the clone; does not wait. */
 void kitsune__snapshot_kill(pid_t clone);
 /* Reaps a killed clone; waits for it if `wait`. Returns non-zero if it is gone. */

@@ -137,6 +137,11 @@ class Server:
         text = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
         return int(text.partition("RssAnon:")[2].split()[0])
 
+    def close_input(self) -> None:
+        """Have the server end by itself; what it prints then is still to be read."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
     def stop(self) -> int:
         """End the server by closing its input; return its exit status."""
         assert self._process.stdin is not None

@@ -1,0 +1,201 @@
+#define _GNU_SOURCE
+#include "rehearsal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/syscall.h>
+
+#include "isolate.h"
+#include "journal.h"
+#include "platform.h"
+#include "snapshot.h"
+#include "thread.h"
+#include "withhold.h"
+
+#define ROLLUP_SIZE 2048
+#define KERNEL_SET_SIZE 8
+
+/* In the program. The copy that was made last, until it is reaped; 0: none. */
+static pid_t copy;
+static uint64_t clone_ns;
+
+/* In the copy: of its memory, in bytes. */
+struct weight {
+    uint64_t anonymous, own;
+};
+
+static int is_copy;
+static int rollup = -1;   /* /proc/self/smaps_rollup; -1: the kernel has none */
+static int schedule = -1; /* /proc/self/schedstat; the same */
+static struct weight before;
+static uint64_t waited_before_ns;
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/* The number of kB behind `name` at the start of a line. */
+static uint64_t kilobytes(const char *text, const char *name) {
+    for (const char *line = text; *line != '\0'; line++) {
+        const char *at = line, *wanted = name;
+        while (*wanted != '\0' && *at == *wanted)
+            at++, wanted++;
+        if (*wanted == '\0') {
+            uint64_t number = 0;
+            for (; *at == ' '; at++)
+                continue;
+            for (; *at >= '0' && *at <= '9'; at++)
+                number = number * 10 + (uint64_t)(*at - '0');
+            return number;
+        }
+        while (*line != '\0' && *line != '\n')
+            line++;
+        if (*line == '\0')
+            break;
+    }
+    return 0;
+}
+
+static struct weight weigh(void) {
+    char text[ROLLUP_SIZE];
+    struct weight weight = {0, 0};
+    long length = KITSUNE__SYSCALL(SYS_pread64, rollup, text, sizeof text - 1, 0);
+    if (length <= 0)
+        return weight;
+    text[length] = '\0';
+    weight.anonymous = kilobytes(text, "Anonymous:") * 1024;
+    weight.own = (kilobytes(text, "Private_Clean:") + kilobytes(text, "Private_Dirty:")) * 1024;
+    return weight;
+}
+
+/* How long the copy has been ready to run, but had no processor: the second number of the file. */
+static uint64_t waited_ns(void) {
+    char text[96];
+    uint64_t number = 0;
+    long length = KITSUNE__SYSCALL(SYS_pread64, schedule, text, sizeof text - 1, 0);
+    text[length > 0 ? length : 0] = '\0';
+    const char *at = text;
+    while (*at >= '0' && *at <= '9')
+        at++;
+    for (at += *at == ' '; *at >= '0' && *at <= '9'; at++)
+        number = number * 10 + (uint64_t)(*at - '0');
+    return number;
+}
+
+static uint64_t grown(uint64_t from, uint64_t to) {
+    return to > from ? to - from : 0;
+}
+
+static uint32_t count_threads(void) {
+    uint32_t count = 0;
+    for (const struct kitsune__thread *thread = kitsune__threads(); thread != NULL;
+         thread = thread->next)
+        count++;
+    return count;
+}
+
+void kitsune__rehearsal_weigh(struct kitsune__outcome *outcome) {
+    struct weight now = weigh();
+    size_t length = 0;
+    outcome->waited_ns = grown(waited_before_ns, waited_ns());
+    outcome->memory_bytes = grown(before.own, now.own);
+    outcome->growth_bytes = grown(before.anonymous, now.anonymous);
+    outcome->thread_count = count_threads();
+    while (outcome->not_undone[length] != '\0')
+        length++;
+    if (length > 0 && length + 2 < sizeof outcome->not_undone)
+        length += kitsune__format(outcome->not_undone + length, sizeof outcome->not_undone - length,
+                                  "; ");
+    kitsune__withhold_tell(outcome->not_undone + length, sizeof outcome->not_undone - length);
+}
+
+/* ---- the copy -------------------------------------------------------------------------------- */
+
+__attribute__((noreturn)) static void end(void) {
+    for (;;)
+        KITSUNE__SYSCALL(SYS_exit_group, 0);
+}
+
+void kitsune__rehearsal_end(void) {
+    kitsune__request_rehearsal_ends();
+    end();
+}
+
+void kitsune__rehearsal_end_child(void) {
+    if (is_copy)
+        end();
+}
+
+static void refuse(struct kitsune__verdict *verdict) {
+    struct kitsune__outcome outcome = {.is_rehearsal = 1};
+    kitsune__format(outcome.code, sizeof outcome.code, "K%u", KITSUNE__NOT_ISOLATED);
+    kitsune__format(outcome.reason, sizeof outcome.reason, "%s", verdict->reason);
+    kitsune__request_rehearsed(&outcome);
+    kitsune__rehearsal_end();
+}
+
+/* Out of the way of the numbers that the new version is given. */
+static int open_high(const char *name) {
+    int descriptor = kitsune__open_proc(name, O_RDONLY);
+    int high = (int)KITSUNE__SYSCALL(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC,
+                                     KITSUNE__REHEARSAL_DESCRIPTOR);
+    if (high < 0)
+        return descriptor;
+    KITSUNE__SYSCALL(SYS_close, descriptor);
+    return high;
+}
+
+__attribute__((noreturn)) static void live_as_copy(pid_t program, pid_t parent, uint64_t mask,
+                                                   void (*run)(struct kitsune__verdict *),
+                                                   struct kitsune__verdict *verdict) {
+    struct kitsune__range shared;
+    is_copy = 1;
+    if (kitsune__request_enter_copy(&shared) != 0)
+        end();
+    rollup = open_high("self/smaps_rollup");
+    schedule = open_high("self/schedstat");
+    if (kitsune__isolate(&shared, program, parent, verdict->reason, sizeof verdict->reason) != 0)
+        refuse(verdict);
+    before = weigh();
+    waited_before_ns = waited_ns();
+    mask &= ~(1ull << (SIGSYS - 1)); /* by which calls are withheld */
+    KITSUNE__SYSCALL(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, KERNEL_SET_SIZE);
+    run(verdict);
+    end();
+}
+
+/* ---- the program ----------------------------------------------------------------------------- */
+
+int kitsune__rehearsal_reap(void) {
+    if (copy > 0 && kitsune__snapshot_reap(copy, 0))
+        copy = 0;
+    return copy == 0 || kitsune__request_is_rehearsed();
+}
+
+uint32_t kitsune__rehearsal_start(void (*run)(struct kitsune__verdict *verdict),
+                                  struct kitsune__verdict *verdict) {
+    uint64_t all = ~0ull, mask;
+    pid_t program = (pid_t)KITSUNE__SYSCALL(SYS_getpid);
+    pid_t parent = (pid_t)KITSUNE__SYSCALL(SYS_getppid);
+    kitsune__rehearsal_reap();
+    kitsune__request_rehearses();
+    KITSUNE__SYSCALL(SYS_rt_sigprocmask, SIG_SETMASK, &all, &mask, KERNEL_SET_SIZE);
+    uint64_t start_ns = kitsune__now_ns();
+    long made = KITSUNE__SYSCALL(SYS_clone, 0);
+    if (made == 0)
+        live_as_copy(program, parent, mask, run, verdict);
+    clone_ns = kitsune__now_ns() - start_ns;
+    KITSUNE__SYSCALL(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, KERNEL_SET_SIZE);
+    if (made > 0) {
+        copy = (pid_t)made;
+        return 0;
+    }
+    kitsune__request_rehearsed_by(-1, 0, 0);
+    kitsune__format(verdict->reason, sizeof verdict->reason,
+                    "the process could not be cloned: error %d", (int)-made);
+    return KITSUNE__NO_SNAPSHOT;
+}
+
+void kitsune__rehearsal_told(uint64_t stopped_ns) {
+    if (copy > 0)
+        kitsune__request_rehearsed_by(copy, clone_ns, stopped_ns);
+}
