@@ -7,6 +7,7 @@ outcome apart (`OUTCOMES`). Called by cli.py, which registers them through `add_
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kitsune_tool import channel, lines
+from kitsune_tool import channel, lines, status
 from kitsune_tool.channel import Answer
 from kitsune_tool.errors import (
     EXIT_BUG,
@@ -24,6 +25,7 @@ from kitsune_tool.errors import (
     EXIT_USAGE,
     KitsuneError,
 )
+from kitsune_tool.status import ms, who
 
 if TYPE_CHECKING:
     from kitsune_tool.probation import Failure
@@ -70,6 +72,8 @@ _DEFAULT_WAIT_MS = 10_000
 _DEFAULT_LIMIT_MS = 600_000
 """How long a transaction may take as far as the client is concerned; the launcher's is shorter."""
 _MARGIN_S = 30.0
+_NOTING_S = 0.05
+_WATCH_INTERVAL_MS = 1000
 
 
 def add_parsers(parsers: _Parsers) -> None:
@@ -174,7 +178,20 @@ def _add_request_options(parser: argparse.ArgumentParser) -> None:
 def _add_status(parsers: _Parsers) -> None:
     parser = parsers.add_parser("status", help="tell what runs, and what became of its updates")
     parser.add_argument("program", nargs="?", metavar="PID|NAME", help="default: all")
-    parser.add_argument("--json", action="store_true")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true")
+    how.add_argument(
+        "--watch",
+        action="store_true",
+        help="go on until interrupted: a view on a terminal, else a line for each change",
+    )
+    parser.add_argument(
+        "--interval-ms",
+        type=_milliseconds,
+        default=_WATCH_INTERVAL_MS,
+        metavar="N",
+        help="time between two looks with --watch; default: %(default)s",
+    )
     parser.set_defaults(run=_guarded(_status))
 
 
@@ -384,7 +401,7 @@ def _update_on_probation(
         _print_json(answer | {"event": "updated", "probation_s": options.probation})
     else:
         _show_outcome(answer, release)
-        print(f"{_who(answer)}: on probation for {options.probation:g} s", flush=True)
+        print(f"{who(answer)}: on probation for {options.probation:g} s", flush=True)
     failure = _on_probation(options, answer)
     if failure is None:
         return _tell_passed(options, answer)
@@ -419,7 +436,7 @@ def _on_probation(options: argparse.Namespace, answer: Answer) -> Failure | None
     try:
         return probation.watch(options.health, options.probation, variables)
     except KeyboardInterrupt:
-        print(f"{_who(answer)}: the probation ends here; {answer.get('to')} stays", file=sys.stderr)
+        print(f"{who(answer)}: the probation ends here; {answer.get('to')} stays", file=sys.stderr)
         raise
 
 
@@ -427,7 +444,7 @@ def _tell_passed(options: argparse.Namespace, answer: Answer) -> int:
     if options.json:
         _print_json(answer | {"probation": "passed"})
     else:
-        print(f"{_who(answer)}: {answer.get('to')} has passed its probation")
+        print(f"{who(answer)}: {answer.get('to')} has passed its probation")
     return EXIT_DONE
 
 
@@ -478,25 +495,21 @@ def _show_progress(answer: Answer) -> None:
         "rehearsing": "it goes on; a copy of it rehearses the update",
     }
     event = str(answer.get("event"))
-    print(f"{_who(answer)}: {texts.get(event, event)}", file=sys.stderr, flush=True)
-
-
-def _who(answer: Answer) -> str:
-    return f"{answer.get('program', '?')} ({answer.get('pid', '?')})"
+    print(f"{who(answer)}: {texts.get(event, event)}", file=sys.stderr, flush=True)
 
 
 def _show_tree(answer: Answer, release: Path) -> None:
     """Print what became of each process, and the cause if it is a failure."""
     processes = answer.get("processes", [])
     if answer.get("outcome") in ("updated", "already-running"):
-        print(f"{_who(answer)}: {len(processes)} processes run {answer.get('to')}")
+        print(f"{who(answer)}: {len(processes)} processes run {answer.get('to')}")
     else:
         cause = answer.get("process", answer.get("pid"))
-        print(f"{_who(answer)}: no process was updated, because of {cause}", file=sys.stderr)
+        print(f"{who(answer)}: no process was updated, because of {cause}", file=sys.stderr)
         error = KitsuneError(str(answer.get("code", "K303")), str(answer.get("reason")))
         print(f"{release}: {error.report().partition(': ')[2]}", file=sys.stderr)
     for each in processes:
-        pause = f", pause {_ms(each['pause_ns'])}" if "pause_ns" in each else ""
+        pause = f", pause {ms(each['pause_ns'])}" if "pause_ns" in each else ""
         code = f" [{each['code']}]" if "code" in each else ""
         print(f"  process {each['pid']}: {each['outcome']}{code}{pause}")
 
@@ -506,16 +519,16 @@ def _show_outcome(answer: Answer, release: Path) -> None:
     if "processes" in answer:
         _show_tree(answer, release)
     elif outcome == "updated":
-        print(f"{_who(answer)}: {answer.get('from')} → {answer.get('to')}: updated")
+        print(f"{who(answer)}: {answer.get('from')} → {answer.get('to')}: updated")
         print(f"  {_durations(answer)}")
         _show_types(answer)
         _show_not_undone(answer)
     elif outcome == "rehearsed":
         _show_forecast(answer)
     elif outcome == "already-running":
-        print(f"{_who(answer)}: {answer.get('from')} is running already")
+        print(f"{who(answer)}: {answer.get('from')} is running already")
     else:
-        print(f"{_who(answer)}: {_failure_line(answer)}", file=sys.stderr)
+        print(f"{who(answer)}: {_failure_line(answer)}", file=sys.stderr)
         error = KitsuneError(str(answer.get("code", "K303")), str(answer.get("reason")))
         print(f"{release}: {error.report().partition(': ')[2]}", file=sys.stderr)
         _show_stacks(answer)
@@ -563,7 +576,7 @@ def _show_not_undone(answer: Answer) -> None:
 def _show_forecast(answer: Answer) -> None:
     others = answer.get("thread_count", 0)
     threads = f", with its {others} other threads" if others else ""
-    print(f"{_who(answer)}: {answer.get('from')} → {answer.get('to')}: rehearsed{threads}")
+    print(f"{who(answer)}: {answer.get('from')} → {answer.get('to')}: rehearsed{threads}")
     print(f"  foretold: {_durations(answer)}")
     print(
         f"  foretold: {_mib(answer.get('memory_bytes', 0))} of memory during the update, of which "
@@ -571,8 +584,8 @@ def _show_forecast(answer: Answer) -> None:
     )
     waited_ns = answer.get("waited_ns", 0)
     if waited_ns * 10 > answer.get("pause_ns", 0):
-        print(f"  of that time the copy waited {_ms(waited_ns)} for a processor that others had")
-    print(f"  the program stood {_ms(answer.get('stopped_ns', 0))} while it was copied")
+        print(f"  of that time the copy waited {ms(waited_ns)} for a processor that others had")
+    print(f"  the program stood {ms(answer.get('stopped_ns', 0))} while it was copied")
     _show_types(answer)
     _show_not_undone(answer)
 
@@ -586,9 +599,9 @@ def _durations(answer: Answer) -> str:
             ("migration", "migrate_ns"),
         )
     ]
-    shares = ", ".join(f"{name} {_ms(value)}" for name, value in parts)
+    shares = ", ".join(f"{name} {ms(value)}" for name, value in parts)
     objects = f"{answer.get('objects', 0)} objects ({answer.get('bytes', 0)} bytes) transformed"
-    return f"{objects}; pause {_ms(answer.get('pause_ns', 0))} ({shares})"
+    return f"{objects}; pause {ms(answer.get('pause_ns', 0))} ({shares})"
 
 
 def _show_types(answer: Answer) -> None:
@@ -604,10 +617,6 @@ def _show_types(answer: Answer) -> None:
         print(f"    and {more} more types")
 
 
-def _ms(duration_ns: Any) -> str:
-    return f"{duration_ns / 1e6:.1f} ms"
-
-
 def _mib(size_bytes: Any) -> str:
     return f"{size_bytes / (1 << 20):.1f} MiB"
 
@@ -616,18 +625,19 @@ def _mib(size_bytes: Any) -> str:
 
 
 def _status(options: argparse.Namespace) -> int:
-    if options.program is None:
-        answers = [answer for _, answer in channel.find_all()]
-    else:
-        found = channel.find(options.program)
-        answers = [_status_of(found)]
+    if options.watch:
+        return _watch(options)
+    answers = _statuses(options)
+    time.sleep(_NOTING_S)  # update points that are passed meanwhile are in the second answer
+    answers = _statuses(options)
     if options.json:
         print(json.dumps({"programs": answers}))
         return EXIT_DONE
     if not answers:
         print("no program is under control")
     for answer in answers:
-        _show_status(answer)
+        for line in status.lines_of(answer):
+            print(line)
     return EXIT_DONE
 
 
@@ -636,60 +646,17 @@ def _status_of(program: channel.Channel) -> Answer:
     return channel.ask(program, words, channel.CONNECT_LIMIT_S)
 
 
-def _show_status(answer: Answer) -> None:
-    since = _clock(answer.get("since", 0))
-    print(f"{_who(answer)}: version {answer.get('version')} since {since}, {answer.get('state')}")
-    for image in answer.get("images", []):
-        if "words" in image:
-            _show_held(image)
-    for update in answer.get("updates", []):
-        print(
-            f"  {_clock(update['at'])}  {update['from']} → {update['to'] or '?'}: {_past(update)}"
-        )
-    _show_children(answer)
+def _statuses(options: argparse.Namespace) -> list[Answer]:
+    if options.program is None:
+        return [answer for _, answer in channel.find_all()]
+    return [_status_of(channel.find(options.program))]
 
 
-def _show_children(answer: Answer) -> None:
-    """Print the processes that a program forked, each below its parent."""
-    children = answer.get("children", [])
-    pids = {child["pid"] for child in children}
-
-    def show(parent: int, depth: int) -> None:
-        for child in children:
-            # One whose own parent has ended is shown below the program.
-            above = child["parent"] if child["parent"] in pids else answer.get("pid")
-            if above == parent:
-                line = f"child {child['pid']}: version {child['version']}, {child['state']}"
-                print("  " * depth + line)
-                show(child["pid"], depth + 1)
-
-    show(answer.get("pid", 0), 1)
-    if answer.get("left_out"):
-        print(f"  children that cannot be updated: {answer['left_out']}")
-
-
-def _show_held(image: dict[str, Any]) -> None:
-    """Tell why an image that ran before is still mapped."""
-    size_kb = (image["end"] - image["start"]) // 1024
-    print(f"  version {image['version']} stays, {size_kb} KB: {image['words']} words point into it")
-    for word in image["first"]:
-        at = f" at {word['at']:#x}" if word["at"] else ""
-        print(f"    {word['in']}{at} → {word['to']}")
-    if len(image["first"]) < image["words"]:
-        print(f"    and {image['words'] - len(image['first'])} more")
-    if image["code"] != "runs" or image["calls"]:
-        print(f"    calls of its functions are {image['code']}; so far {image['calls']}")
-
-
-def _past(update: dict[str, Any]) -> str:
-    if update["outcome"] != "updated":
-        return f"failed [{update['code']}]: {update['reason']}"
-    image = f", old image {update['old_image']}" if update["old_image"] else ""
-    return f"updated, {update['objects']} objects, pause {_ms(update['pause_ns'])}{image}"
-
-
-def _clock(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+def _watch(options: argparse.Namespace) -> int:
+    """Show the state until interrupted, which is the way to end it; a named program may end too."""
+    with contextlib.suppress(KeyboardInterrupt):
+        status.watch(lambda: _statuses(options), sys.stdout, options.interval_ms / 1000)
+    return EXIT_DONE
 
 
 # -- gdb -----------------------------------------------------------------------------------------

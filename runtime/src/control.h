@@ -69,6 +69,16 @@ struct kitsune__past {
 /* How long a program may take to its update points, if the request does not say. */
 #define KITSUNE__DEFAULT_WAIT_MS 10000
 
+/* Where a thread was last seen; `tid` is 0 in a free slot. Written by that thread alone, once it has the
+ * slot; only shown. */
+struct kitsune__seen {
+    _Atomic int32_t tid;
+    int64_t at; /* seconds since 1970 */
+    char point[64];
+};
+
+#define KITSUNE__SEEN 128
+
 /* The main thread, asked by a kick, tells in the report what the kick interrupted. */
 enum kitsune__look { KITSUNE__LOOK_NONE = 0, KITSUNE__LOOK_WANTED, KITSUNE__LOOK_DONE };
 
@@ -100,6 +110,8 @@ struct kitsune__control {
     struct kitsune__report
         report;            /* more of `outcome`, or of a request that the helper withdraws */
     _Atomic uint32_t look; /* enum kitsune__look */
+
+    struct kitsune__seen seen[KITSUNE__SEEN];
 
     /* What is mapped, the newest first. Written by the program alone; only shown. */
     uint32_t image_count;

@@ -33,7 +33,9 @@
 #include "tree.h"
 
 #define MAX_CLIENTS 16
-#define LINE_LIMIT 65536 /* bytes of a request, without its end */
+#define THREADS_SHOWN 64
+#define NOTE_NS (SECOND / 5) /* how long update points tell that they are passed, after a status */
+#define LINE_LIMIT 65536     /* bytes of a request, without its end */
 #define ANSWER_LIMIT 524288
 #define MAX_WORDS 5
 #define CLIENT_LIMIT_NS (10 * SECOND)
@@ -110,6 +112,7 @@ struct helper {
     uid_t user;
     char socket_name[24];
     ino_t socket_inode;
+    uint64_t note_until;   /* 0: points that are passed are not noted */
     int32_t root;          /* as which it was started: its parent */
     int32_t adopted;       /* by whom the tree was taken over before */
     uint64_t orphan_since; /* the root has ended, and an heir is looked for; else 0 */
@@ -282,13 +285,13 @@ static void answer_progress(struct helper *helper, int index,
 
 /* ---- what the program is doing ------------------------------------------------------------- */
 
-/* Reads the start of /proc/PID/NAME, zero-terminated; "" if that is not allowed. */
-static void read_proc(int32_t pid, const char *name, char *text, size_t size) {
+/* Reads the start of /proc/WHOSE/NAME, zero-terminated; "" if that is not allowed. */
+static void read_proc_of(const char *whose, const char *name, char *text, size_t size) {
     char path[64];
     ssize_t got = -1;
     int file;
 
-    kitsune__format(path, sizeof path, "/proc/%d/%s", pid, name);
+    kitsune__format(path, sizeof path, "/proc/%s/%s", whose, name);
     file = open(path, O_RDONLY | O_CLOEXEC);
     if (file >= 0) {
         got = read(file, text, size - 1);
@@ -297,13 +300,27 @@ static void read_proc(int32_t pid, const char *name, char *text, size_t size) {
     text[got > 0 ? got : 0] = '\0';
 }
 
-/* The state's letter of /proc/PID/stat; 0 if there is no such process. */
-static char process_state(int32_t pid) {
+static void read_proc(int32_t pid, const char *name, char *text, size_t size) {
+    char whose[16];
+
+    kitsune__format(whose, sizeof whose, "%d", pid);
+    read_proc_of(whose, name, text, size);
+}
+
+/* The state's letter of /proc/WHOSE/stat; 0 if there is no such process or thread. */
+static char process_state_of(const char *whose) {
     char text[512], *at;
 
-    read_proc(pid, "stat", text, sizeof text);
+    read_proc_of(whose, "stat", text, sizeof text);
     at = strrchr(text, ')'); /* the name before it may hold anything */
     return at && at[1] == ' ' ? at[2] : 0;
+}
+
+static char process_state(int32_t pid) {
+    char whose[16];
+
+    kitsune__format(whose, sizeof whose, "%d", pid);
+    return process_state_of(whose);
 }
 
 static const char *state_name(char state) {
@@ -368,17 +385,27 @@ static const char *call_name(long number) {
     return NULL;
 }
 
-/* The system call that the process is in, or NULL if it is in none, or that may not be known. */
-static const char *blocking_call(int32_t pid) {
-    char text[128];
-    long number = 0;
+static uint64_t number_of(const char *text) {
+    uint64_t number = 0;
 
-    read_proc(pid, "syscall", text, sizeof text);
-    if (text[0] < '0' || text[0] > '9')
-        return NULL;
-    for (const char *at = text; *at >= '0' && *at <= '9' && number < 100000; at++)
-        number = number * 10 + (*at - '0');
-    return call_name(number);
+    for (; *text >= '0' && *text <= '9' && number < UINT32_MAX; text++)
+        number = number * 10 + (uint64_t)(*text - '0');
+    return number;
+}
+
+/* The system call that the process or thread is in, or NULL if it is in none, or that may not be known. */
+static const char *blocking_call_of(const char *whose) {
+    char text[128];
+
+    read_proc_of(whose, "syscall", text, sizeof text);
+    return text[0] < '0' || text[0] > '9' ? NULL : call_name((long)number_of(text));
+}
+
+static const char *blocking_call(int32_t pid) {
+    char whose[16];
+
+    kitsune__format(whose, sizeof whose, "%d", pid);
+    return blocking_call_of(whose);
 }
 
 static int digit_value(char digit) {
@@ -506,6 +533,117 @@ static void put_history(struct helper *helper, const struct kitsune__control *co
     put_text(helper, "]");
 }
 
+static const struct kitsune__seen *find_seen(const struct kitsune__control *control, int32_t tid) {
+    for (unsigned i = 0; i < KITSUNE__SEEN; i++)
+        if (control->seen[i].tid == tid)
+            return &control->seen[i];
+    return NULL;
+}
+
+static void put_thread(struct helper *helper, const struct kitsune__control *control, int32_t tid) {
+    const struct kitsune__seen *seen = find_seen(control, tid);
+    char path[48], name[64];
+    const char *call;
+    size_t length;
+
+    kitsune__format(path, sizeof path, "%d/task/%d", control->owner, tid);
+    put_text(helper, helper->answer[helper->used - 1] == '[' ? "{" : ", {");
+    member_number(helper, "tid", (uint64_t)tid);
+    read_proc_of(path, "comm", name, sizeof name);
+    length = strnlen(name, sizeof name);
+    member_text(helper, "name", name, length && name[length - 1] == '\n' ? length - 1 : length);
+    member_text(helper, "state", state_name(process_state_of(path)), 64);
+    call = blocking_call_of(path);
+    if (call)
+        member_text(helper, "call", call, 64);
+    if (seen) {
+        MEMBER_ARRAY(helper, "point", seen->point);
+        member_number(helper, "seen", (uint64_t)seen->at);
+    }
+    put_text(helper, "}");
+}
+
+/* Of /proc/PID/task, in the kernel's form; those beyond the limit are only counted. */
+static void put_threads(struct helper *helper, const struct kitsune__control *control) {
+    struct entry {
+        uint64_t inode;
+        int64_t offset;
+        unsigned short length;
+        unsigned char type;
+        char name[];
+    };
+    char path[32], buffer[1024] __attribute__((aligned(8)));
+    uint64_t count = 0;
+    long got;
+    int directory;
+
+    kitsune__format(path, sizeof path, "/proc/%d/task", control->owner);
+    directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    put_name(helper, "threads");
+    put_text(helper, "[");
+    while (directory >= 0 && (got = syscall(SYS_getdents64, directory, buffer, sizeof buffer)) > 0)
+        for (long at = 0; at < got;) {
+            const struct entry *entry = (const void *)(buffer + at);
+
+            if (entry->name[0] != '.' && count++ < THREADS_SHOWN)
+                put_thread(helper, control, (int32_t)number_of(entry->name));
+            at += entry->length;
+        }
+    if (directory >= 0)
+        close(directory);
+    put_text(helper, "]");
+    member_number(helper, "thread_count", count);
+}
+
+/* A line of /proc/PID/status, "VmRSS:  1234 kB": the number. */
+static uint64_t status_kb(const char *text, const char *key) {
+    const char *at = strstr(text, key);
+
+    if (!at)
+        return 0;
+    for (at += strlen(key); *at == ' ' || *at == '\t';)
+        at++;
+    return number_of(at);
+}
+
+static void put_memory(struct helper *helper, const struct kitsune__control *control) {
+    char text[4096];
+    uint64_t old = 0;
+
+    read_proc(control->owner, "status", text, sizeof text);
+    for (uint32_t i = 0; i < control->image_count && i < KITSUNE__IMAGES; i++)
+        if (memcmp(control->images[i].build_id, control->running.build_id, KITSUNE_BUILD_ID_SIZE) !=
+            0)
+            old += control->images[i].end - control->images[i].start;
+    put_name(helper, "memory");
+    put_text(helper, "{");
+    member_number(helper, "resident_kb", status_kb(text, "\nVmRSS:"));
+    member_number(helper, "own_kb", status_kb(text, "\nRssAnon:"));
+    member_number(helper, "old_images_kb", old / 1024);
+    put_text(helper, "}");
+}
+
+/* The next one that asks learns which points were passed meanwhile. */
+static void have_points_noted(struct helper *helper, struct kitsune__control *control) {
+    __atomic_fetch_or(&kitsune__tree_gate(control)->pending, KITSUNE__PENDING_NOTE,
+                      __ATOMIC_RELEASE);
+    helper->note_until = kitsune__now_ns() + NOTE_NS;
+}
+
+static void stop_noting(struct kitsune__control *control) {
+    if (control->owner != 0)
+        __atomic_fetch_and(&kitsune__tree_gate(control)->pending, ~(uint32_t)KITSUNE__PENDING_NOTE,
+                           __ATOMIC_RELEASE);
+}
+
+static void end_noting(struct helper *helper) {
+    if (!helper->note_until || kitsune__now_ns() < helper->note_until)
+        return;
+    helper->note_until = 0;
+    for (uint32_t i = 0; i < kitsune__tree_capacity(); i++)
+        stop_noting(kitsune__tree_place(helper->tree, i));
+}
+
 static void put_holders(struct helper *helper, const struct kitsune__held *held) {
     put_name(helper, "first");
     put_text(helper, "[");
@@ -587,8 +725,7 @@ static void put_children(struct helper *helper) {
     member_number(helper, "left_out", kitsune__tree_left_out(helper->tree, &left_out));
 }
 
-static void answer_status(struct helper *helper, int index,
-                          const struct kitsune__control *control) {
+static void answer_status(struct helper *helper, int index, struct kitsune__control *control) {
     begin(helper, "done");
     member_text(helper, "outcome", "status", 64);
     member_number(helper, "pid", (uint64_t)control->owner);
@@ -603,6 +740,8 @@ static void answer_status(struct helper *helper, int index,
     member_number(helper, "started", (uint64_t)control->started);
     member_number(helper, "since", (uint64_t)control->running_since);
     member_text(helper, "state", state_word(control), 64);
+    put_memory(helper, control);
+    put_threads(helper, control);
     put_images(helper, control);
     put_history(helper, control);
     if (control == helper->speaker)
@@ -610,6 +749,7 @@ static void answer_status(struct helper *helper, int index,
     else
         member_number(helper, "parent", (uint64_t)control->parent);
     send_answer(helper, index);
+    have_points_noted(helper, control);
 }
 
 /* ---- what kept an update from being made ----------------------------------------------------- */
@@ -2055,6 +2195,8 @@ static int64_t next_wait(struct helper *helper, uint64_t now) {
     }
     if (helper->round.client >= 0 && now + LOOK_NS < until)
         until = now + LOOK_NS;
+    if (helper->note_until && helper->note_until < until)
+        until = helper->note_until;
     for (int i = 0; i < MAX_CLIENTS; i++)
         if (helper->clients[i].fd >= 0 && helper->clients[i].until < until)
             until = helper->clients[i].until;
@@ -2110,6 +2252,7 @@ static void serve(struct helper *helper) {
         wait_for_events(helper, fds);
         if (!helper->orphan_since && speaker_has_ended(helper, fds[2].revents))
             become_orphan(helper);
+        end_noting(helper);
         if (fds[1].revents)
             serve_fetch(helper);
         follow_flights(helper);
@@ -2255,6 +2398,7 @@ static void become_a_process_of_its_own(void) {
 
 /* A request that a helper before this one left behind has nobody who waits for it. */
 static void drop_leftovers(struct kitsune__control *control) {
+    stop_noting(control);
     if (control->owner == 0 || control->origin == KITSUNE__FROM_INSIDE)
         return;
     end_rehearsal(control, KITSUNE__IDLE);

@@ -117,6 +117,7 @@ int main(int count, char **arguments) {
     uint32_t code = kitsune__load_first(arguments[first], reason, sizeof reason);
     if (code != 0)
         return refuse_file(arguments[first], code, reason);
+    kitsune__log_program(kitsune__image_current()->release->identity->program);
     start_channel();
     kitsune__quiesce_set_base(__builtin_frame_address(0));
     return kitsune__image_current()->release->main(count - first, arguments + first, environ);

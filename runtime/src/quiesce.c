@@ -211,15 +211,45 @@ static void close_copy(void) {
     update.request.fd = -1;
 }
 
+static void log_failure(const struct kitsune__verdict *verdict) {
+    const struct kitsune_identity *old = kitsune__image_current()->release->identity;
+    char code[8];
+    snprintf(code, sizeof code, "K%03u", verdict->code % 1000);
+    const struct kitsune__fact facts[] = {{"from", old->version, 0},
+                                          {"to", update.request.release.version, 0},
+                                          {"code", code, 0},
+                                          {"pause_ns", NULL, verdict->total_ns}};
+    const struct kitsune__event event = {update.request.is_rehearsal ? "not-rehearsed"
+                                         : verdict->rollback_ns      ? "rolled-back"
+                                                                     : "refused",
+                                         KITSUNE__WARNING, facts, sizeof facts / sizeof *facts};
+    kitsune__log_event(&event, "%s %s goes on, %s was not %s: %s: %s%s%s", old->program,
+                       old->version, update.request.release.version,
+                       update.request.is_rehearsal ? "rehearsed" : "installed", code,
+                       verdict->reason, verdict->notes[0] ? "; " : "", verdict->notes);
+}
+
+static void log_success(const struct kitsune_identity *old,
+                        const struct kitsune__verdict *verdict) {
+    const char *version = kitsune__image_current()->release->identity->version;
+    const struct kitsune__fact facts[] = {{"from", old->version, 0},
+                                          {"to", version, 0},
+                                          {"pause_ns", NULL, verdict->total_ns},
+                                          {"objects", NULL, verdict->objects},
+                                          {"bytes", NULL, verdict->bytes}};
+    const struct kitsune__event event = {"updated", KITSUNE__NOTICE, facts,
+                                         sizeof facts / sizeof *facts};
+    kitsune__log_event(&event, "%s %s became %s: %lu objects, %lu us%s%s", old->program,
+                       old->version, version, (unsigned long)verdict->objects,
+                       (unsigned long)(verdict->total_ns / 1000), verdict->notes[0] ? "; " : "",
+                       verdict->notes);
+}
+
 static void finish_failed(struct kitsune__verdict *verdict) {
     if (verdict->fault_path[0] != '\0')
         name_function(verdict, update.request.load_path);
     close_copy();
-    const struct kitsune_identity *old = kitsune__image_current()->release->identity;
-    kitsune__log("%s %s goes on, %s was not %s: K%u: %s%s%s", old->program, old->version,
-                 update.request.release.version,
-                 update.request.is_rehearsal ? "rehearsed" : "installed", verdict->code,
-                 verdict->reason, verdict->notes[0] ? "; " : "", verdict->notes);
+    log_failure(verdict);
     answer(verdict);
 }
 
@@ -460,11 +490,7 @@ static void commit(void) {
     update.from = update.to = NULL;
     close_earlier();
     kitsune__request_lower(KITSUNE__PENDING_TRANSACTION);
-    kitsune__log("%s %s became %s: %lu objects, %lu us%s%s", old->release->identity->program,
-                 old->release->identity->version,
-                 kitsune__image_current()->release->identity->version,
-                 (unsigned long)verdict.objects, (unsigned long)(verdict.total_ns / 1000),
-                 verdict.notes[0] ? "; " : "", verdict.notes);
+    log_success(old->release->identity, &verdict);
     answer(&verdict);
     retired_image.serial = update.request.serial;
     retired_image.image = old;
@@ -500,7 +526,8 @@ static void tell_retired(void) {
         return;
     if (is_loaded(retired_image.image)) {
         kitsune__retire_reason(retired_image.image, reason, sizeof reason);
-        kitsune__log("the old version's code stays: %s", reason);
+        const struct kitsune__event event = {"old-code-stays", KITSUNE__NOTICE, NULL, 0};
+        kitsune__log_event(&event, "the old version's code stays: %s", reason);
     }
     kitsune__request_retired(retired_image.serial, reason);
     retired_image.serial = 0;
@@ -635,6 +662,8 @@ static void update_now(const char *name) {
 
 static void work_at_point(const char *name) {
     uint32_t pending = kitsune__request_pending();
+    if (pending & (KITSUNE__PENDING_NOTE | KITSUNE__PENDING_GATHER | KITSUNE__PENDING_UPDATE))
+        kitsune__request_note_point(name);
     if (!kitsune__is_main()) {
         if (pending & KITSUNE__PENDING_GATHER)
             kitsune__gather_park(name);

@@ -794,6 +794,37 @@ struct kitsune__report *kitsune__request_report(void) {
     return &control->report;
 }
 
+/* The slot of the calling thread, or one that is free, or of a thread that has ended; NULL if all are taken. */
+static struct kitsune__seen *claim_slot(int32_t tid) {
+    for (unsigned i = 0; i < KITSUNE__SEEN; i++)
+        if (control->seen[i].tid == tid)
+            return &control->seen[i];
+    for (unsigned i = 0; i < KITSUNE__SEEN; i++) {
+        struct kitsune__seen *slot = &control->seen[i];
+        int32_t held = slot->tid;
+
+        if (held != 0 && KITSUNE__SYSCALL(SYS_tgkill, control->owner, held, 0) == 0)
+            continue;
+        if (atomic_compare_exchange_strong(&slot->tid, &held, tid))
+            return slot;
+    }
+    return NULL;
+}
+
+void kitsune__request_note_point(const char *name) {
+    struct kitsune__seen *slot;
+    struct timespec now;
+
+    if (!kitsune__request_is_owner())
+        return;
+    slot = claim_slot((int32_t)KITSUNE__SYSCALL(SYS_gettid));
+    if (!slot)
+        return;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    slot->at = now.tv_sec;
+    kitsune__format(slot->point, sizeof slot->point, "%s", name);
+}
+
 void kitsune__request_image(uint32_t index, uint32_t count, const struct kitsune__mapped *image) {
     if (!control || !kitsune__request_is_owner())
         return;

@@ -48,7 +48,9 @@ enum {
     KITSUNE__PENDING_TRIAL = 0x10u,      /* arrivals are counted (trial.h) */
     KITSUNE__PENDING_GATHER = 0x20u, /* all threads are to park at their update points (gather.h) */
     /* The request has waited a while: main's calls that can only be ended by EINTR are ended, too. */
-    KITSUNE__PENDING_INTERRUPT = 0x40u
+    KITSUNE__PENDING_INTERRUPT = 0x40u,
+    KITSUNE__PENDING_NOTE =
+        0x80u /* somebody asked for the status: points that are passed are noted */
 };
 
 /* A request that the program has taken. */
@@ -205,6 +207,9 @@ void kitsune__request_retired(uint64_t serial, const char *state);
 
 /* Where the details of the present request's failure go; shared, so that no rollback undoes them. */
 struct kitsune__report *kitsune__request_report(void);
+
+/* The calling thread stands at that update point, or passes it; for `status`. */
+void kitsune__request_note_point(const char *name);
 
 /* Tells of an image that is mapped: the n-th of `count`, for `status`. */
 void kitsune__request_image(uint32_t index, uint32_t count, const struct kitsune__mapped *image);
