@@ -109,6 +109,11 @@ def _add_update(parsers: _Parsers) -> None:
     parser.add_argument("program", metavar="PID|NAME")
     _add_release(parser)
     parser.add_argument(
+        "--set-current",
+        action="store_true",
+        help="if it runs then, make it what the store's link 'current' leads to",
+    )
+    parser.add_argument(
         "--probation",
         type=_seconds,
         metavar="SECONDS",
@@ -301,10 +306,14 @@ def _stored_release(version: str) -> Path | None:
 
 
 def _update(options: argparse.Namespace) -> int:
+    from kitsune_tool import store
+
     if (options.probation is None) != (options.health is None):
         print("kitsune update: --probation and --health go together", file=sys.stderr)
         return EXIT_USAGE
     release = _release_path(options.release)
+    if options.set_current:
+        store.check_is_stored(release)
     program = channel.find(options.program)
     if options.tree and (options.rehearse or options.rehearse_first):
         print("kitsune update: a tree is not rehearsed; rehearse its processes", file=sys.stderr)
@@ -315,8 +324,12 @@ def _update(options: argparse.Namespace) -> int:
         if options.rehearse or answer.get("outcome") != "rehearsed":
             return status
     if options.probation is not None:
-        return _update_on_probation(options, program, release)
-    return _tell(options, _request(options, program, release), release)
+        exit_status = _update_on_probation(options, program, release)
+    else:
+        exit_status = _tell(options, _request(options, program, release), release)
+    if options.set_current and exit_status == EXIT_DONE:
+        store.set_current(release)
+    return exit_status
 
 
 def _request(

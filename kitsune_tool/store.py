@@ -31,6 +31,8 @@ BACK = "back"
 """The directory, beside a built release, of those that lead back from it, by version."""
 _WAYS_BACK = "@back"
 """That of a store, which no version can be called."""
+CURRENT = "current"
+"""A link beside the versions, to the one that a restart begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,3 +255,41 @@ def _difference(stored: Description, built: Description) -> str:
             return f"its parents: {names[0]} then, {names[1]} now"
         return f"its parent: another build of {names[0]}"
     return "code, data or types"
+
+
+def set_current(release: Path) -> Path:
+    """Make a release the one that the link `current` of its store leads to; return the link.
+
+    The link is replaced by one rename: there is one at any time. Raises K321 if the release does
+    not lie in a store, K322 if the link cannot be made.
+    """
+    check_is_stored(release)
+    link = release.parents[1] / CURRENT
+    staging = link.with_name(f".{CURRENT}.{os.getpid()}")
+    try:
+        staging.symlink_to(release.parent.name)
+        staging.replace(link)
+    except OSError as error:
+        staging.unlink(missing_ok=True)
+        raise KitsuneError(
+            "K322",
+            f"the link to the version that a restart begins with cannot be made: {error.strerror}",
+            at=Location(files.shown(link)),
+            hint="the update itself is done: make the link, or restarts begin with another version",
+        ) from error
+    return link
+
+
+def check_is_stored(release: Path) -> None:
+    """Raise K321 if a release does not lie in a store: STORE/PROGRAM/VERSION/PROGRAM.so."""
+    program, version = release.parents[1].name, release.parents[0].name
+    if release.name == f"{program}.so" and (release.parent / DESCRIPTION).is_file():
+        description = Description.read(release.parent / DESCRIPTION)
+        if (description.program, description.version) == (program, version):
+            return
+    raise KitsuneError(
+        "K321",
+        "the release does not lie in a store, which alone has a current version",
+        at=Location(files.shown(release)),
+        hint="update to STORE/PROGRAM/VERSION/PROGRAM.so, or without --set-current",
+    )
