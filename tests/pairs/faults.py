@@ -265,13 +265,6 @@ static struct text *find_slot(struct text *table, uint64_t mask, const void *byt
         first=25,
     ),
     Fault(
-        "an undone update leaves what it wrote at the end of a page",
-        "runtime/src/snapshot.c",
-        "index < PAGE / sizeof *a; index++",
-        "index < PAGE / sizeof *a / 2; index++",
-        first=23,
-    ),
-    Fault(
         "rules of an .xf file have no code",
         "kitsune_tool/xf.py",
         "code = self.code()\n        ",
