@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from kitsune_tool import config, release, render, resources
-from kitsune_tool.plan import Plan
-from kitsune_tool.views import Views
+from kitsune_tool.planned import Plan
+from kitsune_tool.viewdata import Views
 
 MANIFEST = """
 kitsune: 1
