@@ -24,7 +24,7 @@ def test_a_bug_that_shows_in_the_middle_of_a_transaction(tmp_path: Path) -> None
     shutil.copytree(ROOT / "site_scons", tmp_path / "site_scons")
     shutil.copy(ROOT / "SConstruct", tmp_path)
     whole = (ROOT / "kitsune.yaml").read_text()
-    text = whole[: whole.index("  # Open addressing")]
+    text = whole[: whole.index("    # `kitsune rollback`")]
     (tmp_path / "kitsune.yaml").write_text(text.rstrip() + "\n" + FORGETS)
     done = _scons(tmp_path, "test-update")
     assert done.returncode != 0

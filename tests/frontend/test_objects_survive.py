@@ -13,7 +13,7 @@ import pytest
 
 from kitsune_tool import objects
 from kitsune_tool.errors import KitsuneError
-from kitsune_tool.model import Program, Record, Unit
+from kitsune_tool.model import SCHEMA, Program, Record, Unit
 
 ONE = """\
 struct pair { char first; long second; };
@@ -265,7 +265,7 @@ def test_record_of_another_version_of_the_tool(tmp_path: Path) -> None:
         objects.read_units(tmp_path / "future.o")
     assert caught.value.report() == (
         f"{tmp_path}/future.o: error[K062]: what it says of the program cannot be read: a record"
-        " cannot be read: schema 99 is not 2\n"
+        f" cannot be read: schema 99 is not {SCHEMA}\n"
         "hint: build it again with this version of kitsune"
     )
 

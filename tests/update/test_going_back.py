@@ -228,7 +228,11 @@ def test_an_interrupted_probation_leaves_the_new_version(
     words = probation(f"echo $$ > {fifo}; sleep 1000", "PID", "3", seconds="1000")
     options = run_options(server, scenario.directory)
     client = subprocess.Popen(
-        command(server, *words), cwd=options["cwd"], env=options["env"], stderr=subprocess.PIPE
+        # What starts the tests may have ^C ignored, which is inherited.
+        ["env", "--default-signal=INT", *command(server, *words)],
+        cwd=options["cwd"],
+        env=options["env"],
+        stderr=subprocess.PIPE,
     )
     try:
         health = Path("/proc", fifo.read_text().strip())  # the probation has begun

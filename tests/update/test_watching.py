@@ -66,7 +66,16 @@ class Watcher:
     def __init__(self, server: Any, output: int, source: int) -> None:
         self._source = source
         self.text = ""
-        command = [*STATUS, "--watch", "--interval-ms", "20", str(server.pid)]
+        # What starts the tests may have ^C ignored, which is inherited.
+        command = [
+            "env",
+            "--default-signal=INT",
+            *STATUS,
+            "--watch",
+            "--interval-ms",
+            "20",
+            str(server.pid),
+        ]
         self.process = subprocess.Popen(command, env=server.environment(), stdout=output)
         os.close(output)
 
