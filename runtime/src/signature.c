@@ -98,6 +98,10 @@ static int strip(struct line *line, const char *prefix) {
 static int decode(const struct line *line, void *bytes, size_t size) {
     size_t length = 0;
 
+    /* libsodium takes '+' and '/' with the highest bit set for themselves. */
+    for (size_t i = 0; i < line->length; i++)
+        if (line->text[i] & 0x80)
+            return 0;
     return sodium.decode(bytes, size, line->text, line->length, NULL, &length, NULL, BASE64) == 0 &&
            length == size;
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -134,6 +135,18 @@ def test_a_damaged_signature_is_refused(
     line, change, code, reason = damage
     changed(keys[0].sign(second), line, change)
     refused(guarded, second, code, reason)
+
+
+def test_base64_with_the_highest_bit_set_is_refused(
+    guarded: Fortress, second: Path, keys: Keys
+) -> None:
+    """libsodium reads it as if it were not set."""
+    while not (found := re.search(rb"\n[^ \n]*[+/]", (file := keys[0].sign(second)).read_bytes())):
+        second.write_bytes(second.read_bytes() + b"\0")
+    text = bytearray(file.read_bytes())
+    text[found.end() - 1] |= 0x80
+    file.write_bytes(text)
+    refused(guarded, second, "K386", "no signature of minisign")
 
 
 def test_a_signature_in_the_old_form_is_refused(
