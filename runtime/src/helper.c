@@ -623,8 +623,11 @@ static void put_memory(struct helper *helper, const struct kitsune__control *con
     put_text(helper, "}");
 }
 
-/* The next one that asks learns which points were passed meanwhile. */
+/* The next one that asks learns which points were passed meanwhile. Not of a process with a filter, which
+ * would make system calls for it. */
 static void have_points_noted(struct helper *helper, struct kitsune__control *control) {
+    if (is_filtered(helper, control))
+        return;
     __atomic_fetch_or(&kitsune__tree_gate(control)->pending, KITSUNE__PENDING_NOTE,
                       __ATOMIC_RELEASE);
     helper->note_until = kitsune__now_ns() + NOTE_NS;

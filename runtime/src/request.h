@@ -208,7 +208,8 @@ void kitsune__request_retired(uint64_t serial, const char *state);
 /* Where the details of the present request's failure go; shared, so that no rollback undoes them. */
 struct kitsune__report *kitsune__request_report(void);
 
-/* The calling thread stands at that update point, or passes it; for `status`. */
+/* The calling thread stands at that update point, or passes it; for `status`. Nothing is noted, and no
+ * system call made, once the program has set a filter of them. */
 void kitsune__request_note_point(const char *name);
 
 /* Tells of an image that is mapped: the n-th of `count`, for `status`. */
