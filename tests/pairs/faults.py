@@ -56,7 +56,7 @@ FAULTS = (
         "kitsune_tool/views.py",
         'return Statement("assign", place.new, self._as_new(pair.new, place.old))',
         'size, kind = self.plan.old.size(pair.old), getattr(node, "kind", "")\n'
-        '                is_cut = isinstance(pair.op, Convert) and kind == "signed" and size < 8\n'
+        '                is_cut = kind == "signed" and size < self.plan.new.size(pair.new)\n'
         '                mask = f" & {(1 << 8 * size) - 1}u" if is_cut else ""\n'
         '                return Statement("assign", place.new, place.old + mask)',
         "lenient",
@@ -80,8 +80,8 @@ FAULTS = (
     Fault(
         "a flexible array's last element is left out",
         "kitsune_tool/views.py",
-        "count = self.length(each.length, each, owner)",
-        "count = self.length(each.length, each, owner)\n"
+        "count = self.length(each.length, each, place.owner)",
+        "count = self.length(each.length, each, place.owner)\n"
         '            count = f"({count} ? {count} - 1 : 0)"',
         first=133,
     ),
@@ -148,7 +148,7 @@ FAULTS = (
     ),
     Fault(
         "a function that is gone does not matter",
-        "kitsune_tool/plan.py",
+        "kitsune_tool/entries.py",
         "self.diagnoses.function_gone(old, new, guesses)",
         "_ = guesses",
         "wrong",
@@ -216,7 +216,7 @@ FAULTS = (
     ),
     Fault(
         "what is in a union is copied, whichever member it is",
-        "kitsune_tool/plan.py",
+        "kitsune_tool/unioncases.py",
         "found.setdefault(what, []).append(old)",
         "found.setdefault(None, []).append(old)",
         "told",
