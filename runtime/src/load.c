@@ -55,6 +55,7 @@ static void tell_image(uint32_t index, uint32_t count, const struct kitsune__ima
     told.end = (uintptr_t)image->end;
     told.held = image->held;
     kitsune__request_image(index, count, &told);
+    memset(&told, 0, sizeof told); /* or the scan would find in it where words were */
 }
 
 void kitsune__load_tell(void) {

@@ -192,22 +192,30 @@ static int install(void) {
     return sigaction(SIGSEGV, &action, NULL);
 }
 
+/* Beyond the kernel's mask libc leaves what lay on its stack, which may look like a pointer. */
+static void clear_rest(struct sigaction *action) {
+    memset((uint8_t *)&action->sa_mask + sizeof(uint64_t), 0,
+           sizeof action->sa_mask - sizeof(uint64_t));
+}
+
 static void take_signal(void) {
     if (is_ours || sigaction(SIGSEGV, NULL, &program_action) != 0)
         return;
+    clear_rest(&program_action);
     is_ours = 1;
     if (install() != 0)
         is_ours = 0;
 }
 
-static void return_signal(void) {
+/* Non-zero if nothing leads to ours any more. */
+static int return_signal(void) {
     struct sigaction present;
     if (!is_ours)
-        return;
+        return 0;
     is_ours = 0;
     /* A library of the program may have put its own handler there by itself. */
-    if (sigaction(SIGSEGV, NULL, &present) == 0 && present.sa_sigaction == on_fault)
-        sigaction(SIGSEGV, &program_action, NULL);
+    return sigaction(SIGSEGV, NULL, &present) == 0 && present.sa_sigaction == on_fault &&
+           sigaction(SIGSEGV, &program_action, NULL) == 0;
 }
 
 int kitsune__oldcode_owns(int number) {
@@ -218,6 +226,7 @@ int kitsune__oldcode_sigaction(const struct sigaction *action, struct sigaction 
     struct sigaction before = program_action;
     if (action != NULL) {
         program_action = *action;
+        clear_rest(&program_action);
         if (install() != 0) {
             program_action = before;
             return -1;
@@ -347,7 +356,9 @@ void kitsune__oldcode_suspend(void) {
     for (int i = 0; i < CLOSED_MAX; i++)
         if (closed[i])
             open_again(closed[i]);
-    return_signal();
+    /* No thread is in our handler now. Kept, it would be a pointer into what becomes the old image. */
+    if (return_signal())
+        memset(&program_action, 0, sizeof program_action);
 }
 
 void kitsune__oldcode_resume(void) {

@@ -385,6 +385,13 @@ static void take_objects(struct kitsune__retired *objects) {
     }
 }
 
+/* What an earlier scan found is no longer so, and the code is open until the next has ended. */
+static void forget_holders(void) {
+    for (struct old_image *old = retire.images; old; old = old->next)
+        old->image->held.is_known = 0;
+    kitsune__load_tell();
+}
+
 void kitsune__retire_begin(struct kitsune__retired *objects, struct kitsune__image *image) {
     if (retire.objects)
         kitsune__retired_leave_returned(retire.objects);
@@ -393,6 +400,7 @@ void kitsune__retire_begin(struct kitsune__retired *objects, struct kitsune__ima
     take_objects(objects);
     if (image) {
         kitsune__oldcode_drop();
+        forget_holders();
         disarm(image);
         struct old_image *old = calloc(1, sizeof *old);
         if (old) { /* without memory it stays, and does not tell why */

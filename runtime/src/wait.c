@@ -251,6 +251,8 @@ static int work_while_idle(struct call *call, long *result) {
 
     if (!idle_work || call->set_size > LARGEST_SET)
         return 0;
+    /* It lies where an update's frames were, whose pointers would seem to be in use to the scan. */
+    memset(saved, 0, sizeof saved);
     save_sets(call, saved);
     while (more && now - started < limit && !(kitsune__request_pending() & waking())) {
         uint64_t begun;

@@ -42,6 +42,8 @@ def held(server: Any) -> dict[str, Any]:
         found = [image for image in status["images"] if "words" in image]
         if found:
             assert isinstance(found[0], dict)
+            places = [word["in"] for image in found for word in image["first"]]
+            assert "kitsune-launcher" not in places, "the launcher itself keeps nothing"
             return found[0]
     raise AssertionError(f"no scan has ended: {status}\n{server.errors()}")
 
