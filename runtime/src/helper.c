@@ -116,6 +116,7 @@ struct helper {
     int32_t root;          /* as which it was started: its parent */
     int32_t adopted;       /* by whom the tree was taken over before */
     uint64_t orphan_since; /* the root has ended, and an heir is looked for; else 0 */
+    uint64_t child_seen;   /* the last time that it had a child since then, or orphan_since */
     uint32_t flight_count;
     struct flight flights[KITSUNE__PLACES]; /* by place */
     struct round round;
@@ -2122,7 +2123,7 @@ static void drop_clients(struct helper *helper) {
 
 /* The speaker has ended: whoever waits is told, and the name goes. */
 static void become_orphan(struct helper *helper) {
-    helper->orphan_since = kitsune__now_ns();
+    helper->orphan_since = helper->child_seen = kitsune__now_ns();
     remove_socket(helper);
     drop_clients(helper);
 }
@@ -2155,16 +2156,18 @@ static void speak_for_another(struct helper *helper) {
 /* Offers the channel to a child, until one has taken it or none is left that could. */
 static void look_after_children(struct helper *helper) {
     struct kitsune__tree *tree = helper->tree;
-    uint64_t waited = kitsune__now_ns() - helper->orphan_since;
+    uint64_t now = kitsune__now_ns(), waited = now - helper->orphan_since;
     unsigned count = 0;
     int32_t heir = tree->root == helper->root ? find_heir(helper, &count) : 0;
 
+    if (count > 0)
+        helper->child_seen = now;
     if (tree->adopted != helper->adopted)
         end();
     if (heir) {
         tree->heir = heir;
         kick(heir);
-    } else if (count == 0 ? tree->forking <= 0 || waited > FORKING_LIMIT_NS
+    } else if (count == 0 ? tree->forking <= 0 || now - helper->child_seen > FORKING_LIMIT_NS
                           : waited > ORPHAN_LIMIT_NS) {
         speak_for_another(helper);
     }
