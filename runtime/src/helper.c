@@ -2408,7 +2408,8 @@ static void drop_leftovers(struct kitsune__control *control) {
     if (control->owner == 0 || control->origin == KITSUNE__FROM_INSIDE)
         return;
     end_rehearsal(control, KITSUNE__IDLE);
-    move_state(control, KITSUNE__DONE, KITSUNE__IDLE);
+    if (move_state(control, KITSUNE__DONE, KITSUNE__IDLE))
+        have_copy_reaped(control); /* if it was a rehearsal, its copy has ended meanwhile */
     withdraw(control, KITSUNE__NOT_REACHED, "the helper process that waited for it died");
     move_state(control, KITSUNE__CHECKING, KITSUNE__IDLE);
 }
