@@ -391,7 +391,7 @@ def test_a_tree_is_updated_by_one_at_a_time(tree: Callable[..., Tree]) -> None:
             single = ["update", release, "0", "0", str(pids["nested"])]
             seen.extend(channel.ask(who, each, PATIENCE_S)["code"] for each in (whole, single))
 
-    words = ["update-tree", release, "0", "3000", "parent-first"]
+    words = ["update-tree", release, "0", "10000", "parent-first"]
     answer = channel.ask(who, words, PATIENCE_S, ask_more)
     assert (seen, answer["code"]) == (["K350", "K350"], "K361")
     status, answer = running.update(pids["child"], "2", "--tree")
