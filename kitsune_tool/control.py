@@ -376,16 +376,16 @@ def _rollback(options: argparse.Namespace) -> int:
     from kitsune_tool import waysback
 
     program = channel.find(options.program)
-    status = _status_of(program)
-    if options.to is not None and options.to == status.get("version"):
-        return _tell(options, _running_already(status), Path())
+    running = _status_of(program)
+    if options.to is not None and options.to == running.get("version"):
+        return _tell(options, _running_already(running), Path())
     left = waysback.Left(
-        str(status.get("program")),
-        str(status.get("version")),
-        frozenset({str(status.get("build_id")), str(status.get("version_id"))}),
+        str(running.get("program")),
+        str(running.get("version")),
+        frozenset({str(running.get("build_id")), str(running.get("version_id"))}),
     )
     places = waysback.stores(left.program, options.store)
-    way = waysback.find(places, left, options.to, _came_from(status))
+    way = waysback.find(places, left, options.to, _came_from(running))
     return _tell(options, _request(options, program, way.release), way.release)
 
 
@@ -519,8 +519,7 @@ def _show_tree(answer: Answer, release: Path) -> None:
     else:
         cause = answer.get("process", answer.get("pid"))
         print(f"{who(answer)}: no process was updated, because of {cause}", file=sys.stderr)
-        error = KitsuneError(str(answer.get("code", "K303")), str(answer.get("reason")))
-        print(f"{release}: {error.report().partition(': ')[2]}", file=sys.stderr)
+        _show_error(answer, release)
     for each in processes:
         pause = f", pause {ms(each['pause_ns'])}" if "pause_ns" in each else ""
         code = f" [{each['code']}]" if "code" in each else ""
@@ -542,10 +541,14 @@ def _show_outcome(answer: Answer, release: Path) -> None:
         print(f"{who(answer)}: {answer.get('from')} is running already")
     else:
         print(f"{who(answer)}: {_failure_line(answer)}", file=sys.stderr)
-        error = KitsuneError(str(answer.get("code", "K303")), str(answer.get("reason")))
-        print(f"{release}: {error.report().partition(': ')[2]}", file=sys.stderr)
+        _show_error(answer, release)
         _show_stacks(answer)
         _show_not_undone(answer)
+
+
+def _show_error(answer: Answer, release: Path) -> None:
+    error = KitsuneError(str(answer.get("code", "K303")), str(answer.get("reason")))
+    print(f"{release}: {error.report().partition(': ')[2]}", file=sys.stderr)
 
 
 def _show_stacks(answer: Answer) -> None:
