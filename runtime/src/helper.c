@@ -419,26 +419,15 @@ static int digit_value(char digit) {
     return -1;
 }
 
-/* The number behind a name of /proc/PID/status; `otherwise` if it is not there. */
-static uint32_t status_number(const char *status, const char *name, uint32_t otherwise) {
-    const char *at = strstr(status, name);
-    uint32_t number = 0;
-
-    if (!at)
-        return otherwise;
-    for (at += strlen(name); *at >= '0' && *at <= '9'; at++)
-        number = number * 10 + (uint32_t)(*at - '0');
-    return number;
-}
-
 /* How many filters of system calls the process has; UINT32_MAX for the strict mode. */
 static uint32_t count_filters(int32_t pid) {
     char text[4096];
     uint32_t mode;
 
     read_proc(pid, "status", text, sizeof text);
-    mode = status_number(text, "\nSeccomp:\t", 0);
-    return mode == 1 ? UINT32_MAX : status_number(text, "\nSeccomp_filters:\t", mode);
+    mode = (uint32_t)kitsune__number_behind(text, "Seccomp:", 0);
+    return mode == 1 ? UINT32_MAX
+                     : (uint32_t)kitsune__number_behind(text, "Seccomp_filters:", mode);
 }
 
 /* Nobody can ask the kernel what a filter lets pass, and a call that it does not may end the process: so
@@ -596,17 +585,6 @@ static void put_threads(struct helper *helper, const struct kitsune__control *co
     member_number(helper, "thread_count", count);
 }
 
-/* A line of /proc/PID/status, "VmRSS:  1234 kB": the number. */
-static uint64_t status_kb(const char *text, const char *key) {
-    const char *at = strstr(text, key);
-
-    if (!at)
-        return 0;
-    for (at += strlen(key); *at == ' ' || *at == '\t';)
-        at++;
-    return number_of(at);
-}
-
 static void put_memory(struct helper *helper, const struct kitsune__control *control) {
     char text[4096];
     uint64_t old = 0;
@@ -618,8 +596,8 @@ static void put_memory(struct helper *helper, const struct kitsune__control *con
             old += control->images[i].end - control->images[i].start;
     put_name(helper, "memory");
     put_text(helper, "{");
-    member_number(helper, "resident_kb", status_kb(text, "\nVmRSS:"));
-    member_number(helper, "own_kb", status_kb(text, "\nRssAnon:"));
+    member_number(helper, "resident_kb", kitsune__number_behind(text, "VmRSS:", 0));
+    member_number(helper, "own_kb", kitsune__number_behind(text, "RssAnon:", 0));
     member_number(helper, "old_images_kb", old / 1024);
     put_text(helper, "}");
 }

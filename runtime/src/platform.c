@@ -64,6 +64,28 @@ static int is_proc_directory(int descriptor) {
            status.st_ino == PROC_ROOT_INODE && status.st_dev == proc_device;
 }
 
+/* What follows `start` in the text, or NULL if that is not how it starts. */
+static const char *behind(const char *text, const char *start) {
+    while (*start != '\0' && *text == *start)
+        text++, start++;
+    return *start == '\0' ? text : NULL;
+}
+
+uint64_t kitsune__number_behind(const char *text, const char *name, uint64_t otherwise) {
+    const char *at = behind(text, name);
+    uint64_t number = 0;
+    for (; at == NULL && *text != '\0'; text++)
+        if (*text == '\n')
+            at = behind(text + 1, name);
+    if (at == NULL)
+        return otherwise;
+    while (*at == ' ' || *at == '\t')
+        at++;
+    for (; *at >= '0' && *at <= '9'; at++)
+        number = number * 10 + (uint64_t)(*at - '0');
+    return number;
+}
+
 int kitsune__open_proc(const char *name, int flags) {
     if (is_proc_directory(proc_directory))
         return (int)KITSUNE__SYSCALL(SYS_openat, proc_directory, name, flags | O_CLOEXEC, 0);

@@ -40,6 +40,9 @@ int kitsune__each_descriptor(int (*visit)(void *context, int descriptor), void *
 /* The thread pointer of the calling kernel thread becomes another thread's: its thread-locals, and all
  * that libc takes for the thread. */
 void kitsune__become_thread(void *thread_pointer);
+/* The number that follows `name`, with blanks between, at the start of a line of a file of /proc;
+ * `otherwise` if there is no such line. Any context; uses nothing of libc. */
+uint64_t kitsune__number_behind(const char *text, const char *name, uint64_t otherwise);
 /* Opens a file below /proc also after chroot, as long as the descriptor kept for it is there.
  * Negative errno on failure. */
 int kitsune__open_proc(const char *name, int flags);

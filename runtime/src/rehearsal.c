@@ -33,28 +33,6 @@ static uint64_t waited_before_ns;
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-/* The number of kB behind `name` at the start of a line. */
-static uint64_t kilobytes(const char *text, const char *name) {
-    for (const char *line = text; *line != '\0'; line++) {
-        const char *at = line, *wanted = name;
-        while (*wanted != '\0' && *at == *wanted)
-            at++, wanted++;
-        if (*wanted == '\0') {
-            uint64_t number = 0;
-            for (; *at == ' '; at++)
-                continue;
-            for (; *at >= '0' && *at <= '9'; at++)
-                number = number * 10 + (uint64_t)(*at - '0');
-            return number;
-        }
-        while (*line != '\0' && *line != '\n')
-            line++;
-        if (*line == '\0')
-            break;
-    }
-    return 0;
-}
-
 static struct weight weigh(void) {
     char text[ROLLUP_SIZE];
     struct weight weight = {0, 0};
@@ -62,8 +40,10 @@ static struct weight weigh(void) {
     if (length <= 0)
         return weight;
     text[length] = '\0';
-    weight.anonymous = kilobytes(text, "Anonymous:") * 1024;
-    weight.own = (kilobytes(text, "Private_Clean:") + kilobytes(text, "Private_Dirty:")) * 1024;
+    weight.anonymous = kitsune__number_behind(text, "Anonymous:", 0) * 1024;
+    weight.own = (kitsune__number_behind(text, "Private_Clean:", 0) +
+                  kitsune__number_behind(text, "Private_Dirty:", 0)) *
+                 1024;
     return weight;
 }
 
