@@ -1126,8 +1126,15 @@ struct wish {
     int is_rehearsal;
 };
 
-/* The process takes no other request from here on: non-zero. */
+/* An outcome that a helper before this one waited for: nobody does. */
+static void drop_outcome(struct kitsune__control *control) {
+    if (move_state(control, KITSUNE__DONE, KITSUNE__IDLE))
+        have_copy_reaped(control); /* if it was a rehearsal, its copy has ended meanwhile */
+}
+
+/* The process, of which no flight is under way, takes no other request from here on: non-zero. */
 static int claim_request(struct kitsune__control *control, const struct wish *wish) {
+    drop_outcome(control); /* one that came to its end only after this helper had started */
     if (!move_state(control, KITSUNE__IDLE, KITSUNE__CHECKING))
         return 0;
     control->serial++;
@@ -2386,8 +2393,7 @@ static void drop_leftovers(struct kitsune__control *control) {
     if (control->owner == 0 || control->origin == KITSUNE__FROM_INSIDE)
         return;
     end_rehearsal(control, KITSUNE__IDLE);
-    if (move_state(control, KITSUNE__DONE, KITSUNE__IDLE))
-        have_copy_reaped(control); /* if it was a rehearsal, its copy has ended meanwhile */
+    drop_outcome(control);
     withdraw(control, KITSUNE__NOT_REACHED, "the helper process that waited for it died");
     move_state(control, KITSUNE__CHECKING, KITSUNE__IDLE);
 }

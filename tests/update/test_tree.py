@@ -342,6 +342,12 @@ def reasons(running: Tree, pid: int) -> list[str]:
     return [update["reason"] for update in running.status(pid)["updates"] if "reason" in update]
 
 
+def settled(running: Tree) -> bool:
+    """Tell whether no process has an update under way."""
+    whole = running.status()
+    return {each["state"] for each in (whole, *whole["children"])} <= {"idle", "updated"}
+
+
 def test_a_held_process_does_not_wait_for_ever(tree: Callable[..., Tree]) -> None:
     """Its limit runs out, or the helper dies, and all go on as they were."""
     running = tree()
@@ -374,7 +380,38 @@ def test_a_held_process_does_not_wait_for_ever(tree: Callable[..., Tree]) -> Non
     until(blamed, "the process that missed the helper first")
     assert len(blamed()) == 1, "it speaks for all"
     second.ask("")
-    assert running.update(pids["parent"], "2", "--tree")[0] == 0
+    until(lambda: settled(running), "all to have undone the update")
+    status, answer = running.update(pids["parent"], "2", "--tree")
+    assert status == 0, answer
+
+
+def test_one_that_undoes_late_can_be_updated_again(tree: Callable[..., Tree]) -> None:
+    """Its outcome, for which a helper waited that is gone, keeps it from nothing."""
+    running = tree()
+    _, second, pids = family(running)
+    assert second.ask("stick") == "stuck"
+    helper = int(running.status()["helper"])
+    who = channel.Channel(running.path.with_name("run"), pids["parent"])
+    words = ["update-tree", str(running.scenario.release("2")), "0", "0", "children-first"]
+    held: list[int] = []
+
+    def kill_when_ready(progress: dict[str, Any]) -> None:
+        if progress["event"] == "ready" and not held:
+            held.append(progress["pid"])
+            os.kill(held[0], signal.SIGSTOP)
+            os.kill(helper, signal.SIGKILL)
+
+    with pytest.raises(KitsuneError):
+        channel.ask(who, words, PATIENCE_S, kill_when_ready)
+    assert held[0] != pids["parent"]
+    assert running.server.ask("version") == "1"
+    until(lambda: running.kitsune("status", str(pids["parent"]))[0] == 0, "another helper")
+    assert running.status(held[0])["state"] == "ready"
+    os.kill(held[0], signal.SIGCONT)
+    second.ask("")
+    until(lambda: settled(running), "all to have undone the update")
+    status, answer = running.update(pids["parent"], "2", "--tree")
+    assert status == 0, answer
 
 
 def test_a_tree_is_updated_by_one_at_a_time(tree: Callable[..., Tree]) -> None:
