@@ -1045,9 +1045,12 @@ static void fail_flight(struct helper *helper, struct flight *flight) {
                              : "the program ended before it reached an update point");
 }
 
-/* Non-zero if the process is gone; the speaker's end is noticed by itself. Not asked at every look. */
-static int has_ended(struct helper *helper, struct flight *flight, uint64_t now) {
-    if (flight->control == helper->speaker || now < flight->next_look)
+/* Non-zero if the process is gone; its place may be another's then. One that has told its outcome may go.
+ * The kernel is not asked at every look. */
+static int has_ended(struct flight *flight, uint64_t now) {
+    if (flight->control->owner != flight->owner)
+        return 1;
+    if (now < flight->next_look || flight->control->state == KITSUNE__DONE)
         return 0;
     flight->next_look = now + ORPHAN_NS;
     return !kitsune__tree_owner(flight->control);
@@ -1059,8 +1062,7 @@ static void follow_flight(struct helper *helper, struct flight *flight) {
     uint32_t state = control->state;
     uint64_t now = kitsune__now_ns();
 
-    if (control->owner != flight->owner ||
-        (state != KITSUNE__DONE && has_ended(helper, flight, now))) {
+    if (control != helper->speaker && has_ended(flight, now)) { /* its end is noticed by itself */
         fail_flight(helper, flight);
     } else if (control->serial != flight->serial || state == KITSUNE__IDLE) {
         end_flight(helper, flight);
@@ -1369,6 +1371,7 @@ static int gather_tree(struct helper *helper) {
     return has_new;
 }
 
+/* The process may have ended since it was checked, and its place be another's. */
 static void ask_step(struct flight *flight) {
     uint64_t now = kitsune__now_ns();
 
@@ -1376,8 +1379,9 @@ static void ask_step(struct flight *flight) {
     flight->started = now;
     flight->until = now + flight->wait_ms * 1000000u;
     flight->kick_wait = FIRST_KICK_NS;
-    flight->control->state = KITSUNE__PENDING;
-    kick_again(flight, now);
+    if (flight->control->owner == flight->owner &&
+        move_state(flight->control, KITSUNE__CHECKING, KITSUNE__PENDING))
+        kick_again(flight, now);
 }
 
 static void give_up_step(struct helper *helper, struct flight *flight) {
@@ -1427,8 +1431,12 @@ static void call_off(struct helper *helper, struct flight *flight) {
 }
 
 /* A child that ends before it began to be updated is no failure: they come and go. */
-static void note_end(struct helper *helper, struct flight *flight, uint32_t state) {
-    if (flight->control != helper->speaker && state != KITSUNE__TAKEN && state != KITSUNE__READY)
+static void note_end(struct helper *helper, struct flight *flight) {
+    uint32_t state = flight->control->state;
+    int had_begun = flight->step == READY || (flight->control->owner == flight->owner &&
+                                              (state == KITSUNE__TAKEN || state == KITSUNE__READY));
+
+    if (flight->control != helper->speaker && !had_begun)
         end_step(flight, "ended", 0);
     else
         fail_step(helper, flight, "error", KITSUNE__PROGRAM_ENDED,
@@ -1440,16 +1448,11 @@ static void follow_step(struct helper *helper, struct flight *flight) {
     uint32_t state = control->state;
     uint64_t now = kitsune__now_ns();
 
-    if (now >= flight->next_look && state != KITSUNE__DONE) {
-        flight->next_look = now + ORPHAN_NS;
-        if (control->owner != flight->owner || !kitsune__tree_owner(control)) {
-            note_end(helper, flight, state);
-            return;
-        }
-    }
-    if (flight->step == CHECKED)
+    if (has_ended(flight, now)) {
+        note_end(helper, flight);
+    } else if (flight->step == CHECKED) {
         return;
-    if (control->serial != flight->serial || state == KITSUNE__IDLE) {
+    } else if (control->serial != flight->serial || state == KITSUNE__IDLE) {
         fail_step(helper, flight, "withdrawn", KITSUNE__WITHDRAWN,
                   "the program withdrew the request (kitsune_clear_request)");
     } else if (state == KITSUNE__DONE) {

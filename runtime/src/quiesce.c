@@ -730,6 +730,7 @@ void kitsune__quiesce_drop_in_child(void) {
     } else {
         kitsune__threads_drop_in_child();
     }
+    kitsune__load_tell();
 }
 
 /* A child must not find the work of another thread half done, nor the linker's lock taken by it. */

@@ -322,11 +322,14 @@ static void settle_children(void) {
     } while (changed);
 }
 
-/* Of the fork under way: who forks, and that process' count. */
-static int32_t forking_parent;
-static uint32_t forking_settled;
-
-static int forking_errno;
+/* Of the fork under way, as the parent was when it began: it may have gone on to another update, or through
+ * one, when the child begins to run. */
+static struct {
+    struct kitsune__lineage origin;
+    uint32_t pending;
+    uint32_t settled; /* the parent's count */
+    int saved_errno;
+} forking;
 
 /* The last thing before the fork: errno tells its outcome to after_fork_in_parent. */
 static void before_fork(void) {
@@ -334,10 +337,14 @@ static void before_fork(void) {
 
     if (is_filtered) /* nor is anything done after the fork */
         return;
-    forking_errno = errno;
-    forking_parent = (int32_t)getpid();
-    settled = settled_of(forking_parent);
-    forking_settled = settled ? *settled : 0;
+    forking.saved_errno = errno;
+    forking.origin = (struct kitsune__lineage){.parent = (int32_t)getpid(),
+                                               .serial = control->serial,
+                                               .running = control->running,
+                                               .running_since = control->running_since};
+    forking.pending = kitsune__request_pending();
+    settled = settled_of(forking.origin.parent);
+    forking.settled = settled ? *settled : 0;
     tree->forking++;
     errno = 0;
 }
@@ -348,19 +355,19 @@ static void after_fork_in_parent(void) {
         return;
     if (errno != 0) /* there is no child that could do it */
         tree->forking--;
-    errno = forking_errno;
+    errno = forking.saved_errno;
     has_forked = 1;
     kitsune__request_raise(KITSUNE__PENDING_SERVICE);
 }
 
 static void become_candidate(void) {
     struct kitsune__candidate *slot;
-    _Atomic uint32_t *settled = settled_of(forking_parent);
+    _Atomic uint32_t *settled = settled_of(forking.origin.parent);
 
     if (!settled)
         return;
-    slot = register_candidate((int32_t)getpid(), forking_parent);
-    if (slot && *settled != forking_settled)
+    slot = register_candidate((int32_t)getpid(), forking.origin.parent);
+    if (slot && *settled != forking.settled)
         slot->pid = 0;
 }
 
@@ -368,9 +375,9 @@ static void become_candidate(void) {
  * a new version makes before its commit: it goes on in what may never be the program. */
 static struct kitsune__control *find_place(void) {
     if (is_left_out || !tree->root || kitsune__under_valgrind() ||
-        (kitsune__request_pending() & KITSUNE__PENDING_TRANSACTION))
+        (forking.pending & KITSUNE__PENDING_TRANSACTION))
         return NULL;
-    return kitsune__tree_enter(tree, control);
+    return kitsune__tree_enter(tree, &forking.origin);
 }
 
 static void leave_out(void) {
@@ -390,7 +397,7 @@ static void after_fork_in_child(void) {
         return;
     }
     place = find_place();
-    errno = forking_errno;
+    errno = forking.saved_errno;
     has_forked = 0;
     if (place) {
         control = place;

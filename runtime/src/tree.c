@@ -112,7 +112,7 @@ static struct kitsune__control *take_any(struct kitsune__tree *tree, int32_t pid
 }
 
 struct kitsune__control *kitsune__tree_enter(struct kitsune__tree *tree,
-                                             const struct kitsune__control *parent) {
+                                             const struct kitsune__lineage *origin) {
     int32_t pid = (int32_t)KITSUNE__SYSCALL(SYS_getpid);
     struct kitsune__control *place = take_any(tree, pid);
     struct timespec now;
@@ -123,16 +123,13 @@ struct kitsune__control *kitsune__tree_enter(struct kitsune__tree *tree,
     place->look = KITSUNE__LOOK_NONE;
     place->past_count = 0;
     place->image_count = 0;
-    place->parent = parent != NULL ? parent->owner : 0;
+    place->parent = origin != NULL ? origin->parent : 0;
     place->started = now.tv_sec;
     place->since = boot_ns();
-    if (parent != NULL) {
-        place->serial = parent->serial;
-        place->running = parent->running;
-        place->running_since = parent->running_since;
-        place->image_count = parent->image_count;
-        for (uint32_t i = 0; i < place->image_count && i < KITSUNE__IMAGES; i++)
-            place->images[i] = parent->images[i];
+    if (origin != NULL) {
+        place->serial = origin->serial;
+        place->running = origin->running;
+        place->running_since = origin->running_since;
     }
     __atomic_store_n(&kitsune__tree_gate(place)->pending, 0u, __ATOMIC_RELEASE);
     place->owner = pid;

@@ -33,10 +33,19 @@ struct kitsune__control *kitsune__tree_place(struct kitsune__tree *tree, uint32_
 uint32_t kitsune__tree_used(struct kitsune__tree *tree);
 struct kitsune_gate *kitsune__tree_gate(struct kitsune__control *control);
 
-/* Takes a place for the calling process, a child that goes on from the state of `parent` (NULL: the first
- * process); NULL if there is none. */
+/* What a child goes on from: what its parent was when it forked. It may be another version already when
+ * the child begins to run. */
+struct kitsune__lineage {
+    int32_t parent;
+    uint64_t serial;
+    struct kitsune__running running;
+    int64_t running_since;
+};
+
+/* Takes a place for the calling process, a child that came from there (NULL: the first process); NULL if
+ * there is none. */
 struct kitsune__control *kitsune__tree_enter(struct kitsune__tree *tree,
-                                             const struct kitsune__control *parent);
+                                             const struct kitsune__lineage *origin);
 /* The calling process has no place: it is remembered by its number only. */
 void kitsune__tree_note_left_out(struct kitsune__tree *tree);
 

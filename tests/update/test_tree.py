@@ -272,7 +272,7 @@ def test_a_whole_tree_is_updated_under_load(
     for version in ("2", "3"):
         enough = sum(each.served for each in busy) + 100
         status, answer = running.update(pids["parent"], version, "--tree", "--order", order)
-        assert status == 0, answer
+        assert status == 0, json.dumps(answer)
         assert set(outcomes(answer, pids).values()) == {"updated"}, answer
         while sum(each.served for each in busy) < enough:
             assert not any(each.wrong for each in busy)
