@@ -6,7 +6,6 @@ promises, and only there times are looked at.
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import re
 import statistics
@@ -14,10 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import stamps
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -46,18 +45,6 @@ versions:
       - rename: "statistics.c/by_command -> commands.c/statistics"
       - rename: "statistics.c/by_command_kind -> commands.c/statistics_kind"
 """
-
-
-def _module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-stamps = _module(HERE / "stamps.py")
 
 
 def links(scenario: Any, directory: Path) -> Iterator[Path]:

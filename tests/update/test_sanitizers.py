@@ -5,33 +5,21 @@ The launcher is the ordinary one, with the sanitizer's library loaded before it.
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import re
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import test_threads as threads
 
 from kitsune_tool import launcher
 
 HERE = Path(__file__).parent
 
-
-def _module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-threads = _module(HERE / "test_threads.py")
 
 LIBRARIES = {"address": "libasan.so", "thread": "libtsan.so"}
 MISTAKES = {

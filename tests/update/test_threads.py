@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 import os
@@ -17,10 +16,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+import stamps
 
 from kitsune_tool import launcher, resources
 
@@ -31,18 +30,6 @@ KINDS = (
 )  # fmt: skip
 WITHOUT_EVENTS = {"nanosleep", "sleep", "pause", "accept"}
 PATIENCE_S = 30
-
-
-def _module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-stamps = _module(HERE / "stamps.py")
 
 
 @pytest.fixture

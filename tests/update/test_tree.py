@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from late import held_child
 
 from kitsune_tool import channel
 from kitsune_tool.errors import KitsuneError
@@ -87,11 +88,16 @@ class Tree:
     path: Path
     stack: ExitStack
 
+    def connect(self) -> Client:
+        """Return a new client, whose child may not be there yet."""
+        client = Client(self.path)
+        self.stack.callback(client.close)
+        return client
+
     def client(self) -> Client:
         """Return a new client, whose child has answered."""
-        client = Client(self.path)
+        client = self.connect()
         client.pid()
-        self.stack.callback(client.close)
         return client
 
     def kitsune(self, *arguments: str) -> tuple[int, dict[str, Any]]:
@@ -283,6 +289,66 @@ def test_a_whole_tree_is_updated_under_load(
     status, answer = running.update(pids["parent"], "3", "--tree")
     assert (status, answer["outcome"]) == (0, "already-running")
     assert second.ask("add 1") == "1"
+
+
+def test_a_place_that_another_process_takes_is_not_asked_for_the_one_before(
+    tree: Callable[..., Tree],
+) -> None:
+    """Children that were checked end before they are asked, and newcomers have their places."""
+    running = tree()
+    parent, lasting = running.server.pid, running.client()
+    passing = [(client, client.pid()) for client in [running.client() for _ in range(8)]]
+    who = channel.Channel(running.path.with_name("run"), parent)
+    words = ["update-tree", str(running.scenario.release("2")), "0", "0", "parent-first"]
+    os.kill(parent, signal.SIGSTOP)
+
+    def exchange(progress: dict[str, Any]) -> None:
+        if progress["event"] == "checked":
+            for client, child in passing:
+                client.close()
+                while Path(f"/proc/{child}").exists():
+                    pass
+                lasting.ask("nest")
+            os.kill(parent, signal.SIGCONT)
+
+    answer = channel.ask(who, words, PATIENCE_S, exchange)
+    assert answer["outcome"] == "updated", answer
+    assert set(running.versions().values()) == {"2"}
+    assert len(running.versions()) == 1 + len(passing)
+
+
+def test_a_child_that_runs_late_is_what_its_parent_was(tree: Callable[..., Tree]) -> None:
+    """Its parent is in the next update, and through it, before the child takes its place."""
+    running = tree()
+    with held_child(running.server.pid) as held:
+        client = running.connect()
+        child = held.pid(PATIENCE_S)
+        assert running.update(running.server.pid, "2")[0] == 0
+    assert client.ask("version") == "1 session"
+    assert running.versions()[child] == "1"
+    old_one = running.status(child)["images"]
+    assert [image["version"] for image in old_one] == ["1"], old_one
+    status, answer = running.update(running.server.pid, "2", "--tree")
+    assert (status, running.versions()[child]) == (0, "2"), answer
+    assert client.ask("version") == "2 session"
+
+
+def test_a_child_that_runs_late_belongs_to_the_tree(tree: Callable[..., Tree]) -> None:
+    """Its parent waits at its commit already."""
+    running = tree()
+    who = channel.Channel(running.path.with_name("run"), running.server.pid)
+    words = ["update-tree", str(running.scenario.release("2")), "0", "0", "parent-first"]
+    with held_child(running.server.pid) as held:
+        client = running.connect()
+        child = held.pid(PATIENCE_S)
+
+        def let_go(progress: dict[str, Any]) -> None:
+            if progress["event"] == "ready":
+                held.free()
+
+        answer = channel.ask(who, words, PATIENCE_S, let_go)
+    assert (answer["outcome"], running.versions()[child]) == ("updated", "2"), answer
+    assert client.ask("version") == "2 session"
 
 
 @pytest.mark.parametrize("order", ["parent-first", "children-first"])
