@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KITSUNE_ABI 3u
+#define KITSUNE_ABI 4u
 #define KITSUNE_MAGIC 0x4b495453554e4531ull /* "KITSUNE1" */
 #define KITSUNE_BUILD_ID_SIZE 20
 

@@ -111,7 +111,14 @@ typedef void kitsune__signal_handler(int);
     X(int, pthread_create, (pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument), (thread, attributes, start, argument)) \
     X(int, thrd_create, (thrd_t *thread, int (*start)(void *), void *argument), (thread, start, argument)) \
     N(void, pthread_exit, (void *result), (result)) \
-    N(void, thrd_exit, (int result), (result))
+    N(void, thrd_exit, (int result), (result)) \
+    /* destructors of thread-specific values (wrap_key.c) */ \
+    X(int, pthread_key_create, (pthread_key_t *key, void (*destructor)(void *)), (key, destructor)) \
+    X(int, pthread_key_delete, (pthread_key_t key), (key)) \
+    X(int, tss_create, (tss_t *key, tss_dtor_t destructor), (key, destructor)) \
+    V(void, tss_delete, (tss_t key), (key)) \
+    /* handlers of fork (wrap_fork.c) */ \
+    X(int, pthread_atfork, (kitsune__exit_function *before, kitsune__exit_function *parent, kitsune__exit_function *child), (before, parent, child))
 
 /* Calls whose arguments are a list, and the call of the list above that takes them as a vector: L(NAME,
  * that call). wrap.c makes one of the other. */

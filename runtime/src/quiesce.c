@@ -32,6 +32,8 @@
 #include "trial.h"
 #include "wait.h"
 #include "wrap_exit.h"
+#include "wrap_fork.h"
+#include "wrap_key.h"
 #include "wrap_signal.h"
 
 #define NS_PER_MS 1000000ull
@@ -469,6 +471,8 @@ static void commit(void) {
     take_plugins_along(1);
     kitsune__signals_carry_over(old, successor);
     kitsune__exit_carry_over(old, successor);
+    kitsune__keys_carry_over(old, successor);
+    kitsune__atfork_carry_over(old, successor);
     if (kitsune__journal_rehearses()) {
         note_types(&statistics);
         kitsune__journal_end_rehearsal(statistics.moved + statistics.in_place, statistics.bytes);
