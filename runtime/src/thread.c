@@ -307,11 +307,13 @@ struct kitsune__stack kitsune__threads_drop_in_child(void) {
     pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
     lock = fresh;
     threads = NULL;
-    if (kitsune__self == NULL || kitsune__is_main())
+    if (kitsune__self == NULL)
+        return none;
+    kitsune__self->tid = (pid_t)KITSUNE__SYSCALL(SYS_gettid);
+    if (kitsune__is_main())
         return none;
     own = kitsune__self->stack;
     kitsune__self->stack = none;
     kitsune__main_thread = kitsune__self;
-    kitsune__self->tid = (pid_t)KITSUNE__SYSCALL(SYS_gettid);
     return own;
 }

@@ -210,6 +210,19 @@ def test_each_child_is_updated_by_itself(
     assert history == ["2", "2", "3"]
 
 
+def test_a_child_has_threads_of_its_own(tree: Callable[..., Tree]) -> None:
+    """It is asked for from outside and by one of its threads, while the main one sleeps."""
+    running = tree()
+    client = running.client()
+    child = client.pid()
+    assert [client.ask("thread") for _ in range(2)] == ["0", "0"]
+    status, answer = running.update(child, "2")
+    assert (status, answer["outcome"]) == (0, "updated"), answer
+    assert client.ask(f"become {running.scenario.release('3')}") == "noted"
+    until(lambda: running.versions()[child] == "3", "the child stays what it is")
+    assert client.ask("version") == "1 session", "version 3 has the source of version 1"
+
+
 def test_children_outlive_helper_and_parent(tree: Callable[..., Tree]) -> None:
     """A helper that is killed is replaced; one whose program ended speaks for the children."""
     running = tree()

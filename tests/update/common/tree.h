@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <kitsune.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +32,7 @@ static int listener = -1, client = -1;
 static int keep_alive[2];
 static struct session *session;
 static char line[256];
+static char *asked_for; /* a release */
 static size_t length;
 
 static void spoil_old_state(void)
@@ -77,6 +79,29 @@ static void start_nested(void)
     dprintf(client, "%d\n", (int)child);
 }
 
+/* Asks for an update itself, once it is told of a release. */
+static void *run_beside(void *argument)
+{
+    for (;;) {
+        char *path = __atomic_exchange_n(&asked_for, NULL, __ATOMIC_ACQ_REL);
+
+        kitsune_update("beside");
+        if (path) {
+            kitsune_set_next_version(path);
+            kitsune_signal_update();
+        }
+        usleep(2000);
+    }
+    return argument;
+}
+
+static void start_beside(void)
+{
+    pthread_t thread;
+
+    dprintf(client, "%d\n", pthread_create(&thread, NULL, run_beside, NULL));
+}
+
 static void obey(char *command)
 {
     if (strncmp(command, "add ", 4) == 0) {
@@ -94,6 +119,11 @@ static void obey(char *command)
         dprintf(client, "%d\n", (int)getpid());
     } else if (strcmp(command, "nest") == 0) {
         start_nested();
+    } else if (strcmp(command, "thread") == 0) {
+        start_beside();
+    } else if (strncmp(command, "become ", 7) == 0) {
+        __atomic_store_n(&asked_for, strdup(command + 7), __ATOMIC_RELEASE);
+        dprintf(client, "noted\n");
     } else if (strcmp(command, "stick") == 0) {
         dprintf(client, "stuck\n");
         for (char byte; read(client, &byte, 1) == 1 && byte != '\n';)
