@@ -313,6 +313,13 @@ long kitsune__call_syscall(long number, long a, long b, long c, long d, long e, 
     return result < 0 ? failed(result) : result;
 }
 
+int kitsune__call_prctl(int option, unsigned long a, unsigned long b, unsigned long c,
+                        unsigned long d) {
+    if (option == PR_SET_SECCOMP)
+        return (int)set_filter(SYS_prctl, option, (long)a, (long)b, (long)c, (long)d, 0);
+    return prctl(option, a, b, c, d);
+}
+
 /* ---- waits inside libc ---------------------------------------------------------------------- */
 
 /* What the calling thread waits for; read by its own signal handler. */

@@ -5,7 +5,7 @@
  * (kitsune_tool/launcher.py reads the names here: one entry per line).
  *
  * X(returned type, NAME, (parameters), (arguments)); V for void; N for calls that do not return. Calls
- * that take an argument or none (fcntl, ioctl) are listed with one: it lies in the same register.
+ * that take an argument or none (fcntl, ioctl, prctl) are listed with all: they lie in the same registers.
  * A change of the list changes the interface: KITSUNE_ABI must grow with it.
  */
 #ifndef KITSUNE_CALLS_H
@@ -74,6 +74,7 @@ typedef void kitsune__signal_handler(int);
     X(int, accept, (int descriptor, void *address, socklen_t *length), (descriptor, address, length)) \
     X(int, accept4, (int descriptor, void *address, socklen_t *length, int flags), (descriptor, address, length, flags)) \
     X(long, syscall, (long number, long a, long b, long c, long d, long e, long f), (number, a, b, c, d, e, f)) \
+    X(int, prctl, (int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d), (option, a, b, c, d)) \
     X(int, nanosleep, (const struct timespec *time, struct timespec *rest), (time, rest)) \
     X(int, clock_nanosleep, (clockid_t clock, int flags, const struct timespec *time, struct timespec *rest), (clock, flags, time, rest)) \
     X(unsigned, sleep, (unsigned seconds), (seconds)) \

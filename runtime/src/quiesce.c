@@ -565,8 +565,16 @@ static void end_retiring(void) {
     __atomic_store_n(&is_retiring, 0u, __ATOMIC_RELEASE);
 }
 
+/* What is left of former updates stays: to free it takes calls that a filter may not let pass. */
+static int is_forbidden(void) {
+    if (!kitsune__request_is_filtered())
+        return 0;
+    kitsune__request_lower(KITSUNE__PENDING_RETIRE);
+    return 1;
+}
+
 int kitsune__quiesce_idle(void) {
-    if (kitsune__journal_active() || kitsune__self == NULL ||
+    if (kitsune__journal_active() || kitsune__self == NULL || is_forbidden() ||
         __atomic_exchange_n(&is_retiring, 1u, __ATOMIC_ACQUIRE))
         return 0;
     int has_more = do_idle();

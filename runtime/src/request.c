@@ -143,6 +143,10 @@ void kitsune__request_note_filter(void) {
     is_filtered = tree && !tree->may_be_filtered;
 }
 
+int kitsune__request_is_filtered(void) {
+    return is_filtered;
+}
+
 int kitsune__request_is_root(void) {
     return control && tree->root == (int32_t)getpid();
 }

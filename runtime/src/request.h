@@ -152,6 +152,8 @@ void kitsune__request_gate_remove(struct kitsune_gate *gate);
 /* The program has set a filter of its system calls: those of control may be its death from here on, so a
  * helper that dies is not replaced. */
 void kitsune__request_note_filter(void);
+/* Whether it has done so, and not said that an update passes it. Any context. */
+int kitsune__request_is_filtered(void);
 
 /* Whether requests reach this process: it has a place of its own in the tree. Any context. */
 int kitsune__request_is_owner(void);

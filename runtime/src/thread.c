@@ -309,7 +309,7 @@ struct kitsune__stack kitsune__threads_drop_in_child(void) {
     threads = NULL;
     if (kitsune__self == NULL)
         return none;
-    kitsune__self->tid = (pid_t)KITSUNE__SYSCALL(SYS_gettid);
+    kitsune__self->tid = getpid(); /* a filter of system calls lets that pass */
     if (kitsune__is_main())
         return none;
     own = kitsune__self->stack;

@@ -246,11 +246,12 @@ static uint64_t next_patience(uint64_t patience_ns, uint64_t slice_ns) {
 /* Works while nothing is ready. Returns 1 if the call is over, with its result. */
 static int work_while_idle(struct call *call, long *result) {
     unsigned char saved[3 * LARGEST_SET];
-    uint64_t limit = limit_of(call), started = kitsune__now_ns(), now = started, patience = 0;
+    uint64_t limit = limit_of(call), started, now, patience = 0;
     int more = 1;
 
-    if (!idle_work || call->set_size > LARGEST_SET)
+    if (!idle_work || call->set_size > LARGEST_SET || kitsune__request_is_filtered())
         return 0;
+    started = now = kitsune__now_ns();
     /* It lies where an update's frames were, whose pointers would seem to be in use to the scan. */
     memset(saved, 0, sizeof saved);
     save_sets(call, saved);

@@ -592,7 +592,10 @@ def test_a_filtered_program_survives_its_helper(tree: Callable[..., Tree]) -> No
     assert (client.ask("add 4"), running.server.ask("version")) == ("4", "1")
 
 
-@pytest.mark.parametrize("command", ["most calls", "most calls by prctl"])
+FILTERS = ("most calls", "most calls by prctl", "most calls unseen")
+
+
+@pytest.mark.parametrize("command", FILTERS)
 def test_a_filtered_process_survives_a_question(tree: Callable[..., Tree], command: str) -> None:
     """Its update points make no system calls to tell where it was."""
     running = tree()
@@ -601,6 +604,19 @@ def test_a_filtered_process_survives_a_question(tree: Callable[..., Tree], comma
     assert client.ask(command) == "0"
     for total in ("1", "2"):
         assert running.status(pid)["pid"] == pid
+        assert client.ask("add 1") == total
+
+
+@pytest.mark.parametrize("command", FILTERS[:2])
+def test_what_an_update_leaves_is_not_freed_behind_a_filter(
+    tree: Callable[..., Tree], command: str
+) -> None:
+    """The new version filters first thing: a look through memory would be its death."""
+    running = tree()
+    client = running.client()
+    assert client.ask(f"next {command}") == "noted"
+    assert running.update(client.pid(), "2")[0] == 0
+    for total in ("1", "2", "3"):
         assert client.ask("add 1") == total
 
 

@@ -33,6 +33,7 @@ static int keep_alive[2];
 static struct session *session;
 static char line[256];
 static char *asked_for; /* a release */
+static char given_up_next[32]; /* by version 2, first thing */
 static size_t length;
 
 static void spoil_old_state(void)
@@ -124,6 +125,9 @@ static void obey(char *command)
     } else if (strncmp(command, "become ", 7) == 0) {
         __atomic_store_n(&asked_for, strdup(command + 7), __ATOMIC_RELEASE);
         dprintf(client, "noted\n");
+    } else if (strncmp(command, "next ", 5) == 0) {
+        snprintf(given_up_next, sizeof given_up_next, "%s", command + 5);
+        dprintf(client, "noted\n");
     } else if (strcmp(command, "stick") == 0) {
         dprintf(client, "stuck\n");
         for (char byte; read(client, &byte, 1) == 1 && byte != '\n';)
@@ -156,6 +160,11 @@ static void serve_session(void)
 
     for (;;) {
         kitsune_update("session");
+#if VERSION == 2
+        if (*given_up_next)
+            give_up(given_up_next);
+        given_up_next[0] = '\0';
+#endif
         got = read_byte(client);
         if (got == 0)
             _exit(0);
