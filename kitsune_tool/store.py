@@ -166,8 +166,7 @@ class Store:
             if check(target / release.name).digest == built.digest:
                 return False
         staging = self._staged(release, target)
-        shutil.rmtree(target, ignore_errors=True)
-        staging.rename(target)
+        files.replace_directory(staging, target)
         return True
 
     def _staged(self, release: Path, target: Path) -> Path:

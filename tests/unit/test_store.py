@@ -1,6 +1,7 @@
 """The release store: a version once, whole or not at all, and never another."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -157,3 +158,32 @@ def test_of_two_builds_at_once_the_second_finds_the_first(
     monkeypatch.setattr(Store, "has", lambda self, name: next(answers))
     assert not store.publish(second, version())
     assert [path.name for path in (store.root / "kvd").iterdir()] == ["2.0"]
+
+
+def test_a_way_back_is_there_while_it_is_replaced(store: Store, tmp_path: Path) -> None:
+    """Whoever reads it meanwhile finds the former or the next, and nothing is left beside it."""
+    built = [build(tmp_path / f"build{n}" / "1.0", b"code %d" % n) for n in range(2)]
+    target = store.way_back("2.0", "1.0")
+    assert store.publish_way_back(built[0], version())
+    missing: list[str] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set() and not missing:
+            try:
+                target.read_bytes()
+            except OSError as error:
+                missing.append(str(error))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for number in range(1, 100):
+            assert store.publish_way_back(built[number % 2], version())
+    finally:
+        done.set()
+        reader.join()
+    assert not missing
+    assert target.read_bytes() == b"code 1"
+    assert not store.publish_way_back(built[1], version())
+    assert [path.name for path in target.parents[1].iterdir()] == ["1.0"]
