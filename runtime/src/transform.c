@@ -524,10 +524,21 @@ static uint8_t *new_place(struct kitsune_xf *xf, const struct variable *variable
     return address;
 }
 
+/* An array that reaches beyond the variable that it begins in. One object may: a program that looks at a
+ * type of a family by a pointer to the largest looks at its beginning only. */
+static void check_array(struct kitsune_xf *xf, const struct kitsune_symbol *symbol, uint64_t offset,
+                        const struct kitsune_type *want, uint64_t count) {
+    uint64_t rest = symbol->size - offset;
+    if (want && count > 1 && want->old_size > 0 && count > rest / want->old_size)
+        fail(xf, "an array of %lu '%s' in the variable '%s', which has %lu bytes for it",
+             (unsigned long)count, want->name, symbol->key, (unsigned long)rest);
+}
+
 /* Where byte `offset` of an old variable is now. `want` as for kitsune__type_locate. */
 static void *in_variable(struct kitsune_xf *xf, const struct kitsune_symbol *symbol,
                          uint64_t offset, const struct kitsune_type *want, uint64_t count) {
     const struct variable *variable = variable_of(xf, symbol);
+    check_array(xf, symbol, offset, want, count);
     if (!variable || (!variable->new && renamed_by_hand(xf, symbol)))
         return in_namesake(xf, symbol, offset);
     uint8_t *new = new_place(xf, variable, symbol);

@@ -770,6 +770,26 @@ static void no_memory_there(void) {
     CHECK(fails_with("where there is no memory"));
 }
 
+static void array_beyond_its_variable(void) {
+    struct old_node *a = node(1);
+    old_image.head = a;
+    a->items = &old_image.nodes[1], a->count = 3;
+    CHECK(migrate());
+    struct new_node *new = new_image.head;
+    CHECK(new->items == &new_image.nodes[1]);
+    end();
+    a = node(1);
+    old_image.head = a;
+    a->items = &old_image.nodes[1], a->count = 4;
+    CHECK(fails_with("an array of 4 'struct node' in the variable 'nodes', which has 288 bytes"));
+    a->count = 1l << 30;
+    CHECK(fails_with("an array of 1073741824 'struct node' in the variable 'nodes'"));
+    a->count = -1;
+    CHECK(fails_with("in the variable 'nodes'"));
+    a->items = (void *)&old_image.number, a->count = 2;
+    CHECK(fails_with("an array of 2 'struct node' in the variable 'src/a/main.c/number'"));
+}
+
 static void flexible_tail(void) {
     struct old_vector *vector = malloc(sizeof *vector + 100 * sizeof(short));
     vector->length = 100;
@@ -1156,6 +1176,7 @@ static const struct {
     SCENARIO(clashing_types),
     SCENARIO(partial_overlap),
     SCENARIO(no_memory_there),
+    SCENARIO(array_beyond_its_variable),
     SCENARIO(flexible_tail),
     SCENARIO(zero_terminated),
     SCENARIO(cancelled),
