@@ -2336,13 +2336,7 @@ static void give_back_memory(struct helper *helper, struct kitsune__kept *kept) 
 }
 
 static void close_everything(void) {
-    struct rlimit limit = {65536, 65536};
-
-    if (syscall(SYS_close_range, 0, ~0u, 0) < 0) {
-        getrlimit(RLIMIT_NOFILE, &limit);
-        for (rlim_t fd = 0; fd < limit.rlim_cur && fd < 1048576; fd++)
-            close((int)fd);
-    }
+    kitsune__close_all_but(-1);
     for (int fd = 0; fd < 3; fd++)
         if (open("/dev/null", O_RDWR) < 0)
             break;

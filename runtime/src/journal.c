@@ -859,10 +859,8 @@ void kitsune__journal_commit(void (*apply)(void), struct kitsune__verdict *verdi
     stop_limit(of);
     restore_caught(of);
     apply();
-    if (of->has_snapshot) {
-        kitsune__snapshot_kill(of->clone);
+    if (of->has_snapshot && !kitsune__snapshot_drop(exchange_of(of), of->clone))
         dead_clone = of->clone;
-    }
     uint64_t now = kitsune__now_ns();
     *verdict = of->verdict;
     verdict->main_ns = of->main_ns != 0 ? now - of->main_ns : 0;

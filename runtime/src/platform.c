@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
@@ -16,6 +18,8 @@
 #include <unistd.h>
 
 #define PROC_ROOT_INODE 1
+/* Where the kernel has no close_range (before Linux 5.9). */
+#define OLD_DESCRIPTORS_MAX 1048576u
 
 /* A descriptor of /proc, so that it stays reachable after chroot; -1 if there is none. Programs that
  * close everything at their start close it too: it is checked at each use. */
@@ -84,6 +88,24 @@ uint64_t kitsune__number_behind(const char *text, const char *name, uint64_t oth
     for (; *at >= '0' && *at <= '9'; at++)
         number = number * 10 + (uint64_t)(*at - '0');
     return number;
+}
+
+void kitsune__close_all_but(int kept) {
+    long result =
+        kept > 0 ? KITSUNE__SYSCALL(SYS_close_range, 0, kept - 1, CLOSE_RANGE_UNSHARE) : 0;
+    result |= KITSUNE__SYSCALL(SYS_close_range, kept + 1, ~0u, CLOSE_RANGE_UNSHARE);
+    if (result == 0)
+        return;
+    struct rlimit limit = {OLD_DESCRIPTORS_MAX, OLD_DESCRIPTORS_MAX};
+    KITSUNE__SYSCALL(SYS_unshare, CLONE_FILES);
+    KITSUNE__SYSCALL(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &limit);
+    for (uint64_t i = 0; i < limit.rlim_cur && i < OLD_DESCRIPTORS_MAX; i++)
+        if ((int)i != kept)
+            KITSUNE__SYSCALL(SYS_close, i);
+}
+
+int kitsune__proc_descriptor(void) {
+    return is_proc_directory(proc_directory) ? proc_directory : -1;
 }
 
 int kitsune__open_proc(const char *name, int flags) {

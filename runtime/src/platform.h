@@ -43,6 +43,12 @@ void kitsune__become_thread(void *thread_pointer);
 /* The number that follows `name`, with blanks between, at the start of a line of a file of /proc;
  * `otherwise` if there is no such line. Any context; uses nothing of libc. */
 uint64_t kitsune__number_behind(const char *text, const char *name, uint64_t otherwise);
+/* For a copy of a process, first: closes all descriptors but one (-1: all), in a table of its own, also if it
+ * shared its parent's so far (CLONE_FILES). What a copy holds open the program cannot close: a peer sees no
+ * end, and an epoll goes on reporting it. */
+void kitsune__close_all_but(int kept);
+/* The descriptor of /proc that kitsune__open_proc uses; -1 if it is not there any more. */
+int kitsune__proc_descriptor(void);
 /* Opens a file below /proc also after chroot, as long as the descriptor kept for it is there.
  * Negative errno on failure. */
 int kitsune__open_proc(const char *name, int flags);

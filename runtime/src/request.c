@@ -210,7 +210,7 @@ static int spawn_helper(void) {
     sigprocmask(SIG_SETMASK, &all, &before);
     tree->ready = KITSUNE__STARTING;
     tree->helper_started = kitsune__now_ns();
-    pid = syscall(SYS_clone, (unsigned long)SIGURG, 0, 0, 0, 0);
+    pid = syscall(SYS_clone, (unsigned long)(SIGURG | CLONE_FILES), 0, 0, 0, 0);
     if (pid == 0)
         kitsune__helper_main(tree, &kept);
     tree->helper = pid < 0 ? 0 : (int32_t)pid;

@@ -6,6 +6,7 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <link.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -25,7 +26,6 @@
 /* Below this, a look at which pages exist costs more than reading them. */
 #define SMALL_BYTES (64u << 10)
 #define SIGNALS 64
-#define DESCRIPTORS_OLD_KERNEL 4096
 /* A link map's size where the allocator does not tell it. */
 #define LINK_MAP_BYTES 1200u
 
@@ -124,8 +124,10 @@ int kitsune__scan_start(struct kitsune__scan *scan, struct kitsune__retired *obj
     uint64_t all = ~0ull, before = 0;
     /* Blocked before the copy is there: no handler of the program may run in it. */
     KITSUNE__SYSCALL(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
-    long copy = KITSUNE__SYSCALL(SYS_clone, 0, 0, 0, 0, 0);
+    /* CLONE_FILES: at no time does the copy hold what the program closes. */
+    long copy = KITSUNE__SYSCALL(SYS_clone, CLONE_FILES, 0, 0, 0, 0);
     if (copy == 0) {
+        kitsune__close_all_but(kitsune__proc_descriptor());
         copy_main(scan, objects, (uintptr_t)stack_low);
         KITSUNE__SYSCALL(SYS_exit_group, 0);
     }
@@ -395,15 +397,6 @@ static void look_at_handlers(struct copy *copy) {
     }
 }
 
-static void close_descriptors(const struct copy *copy) {
-    long keep = copy->pagemap;
-    long result = keep > 0 ? KITSUNE__SYSCALL(SYS_close_range, 0, keep - 1, 0) : 0;
-    result |= KITSUNE__SYSCALL(SYS_close_range, keep + 1, ~0u, 0);
-    for (long i = 0; result != 0 && i < DESCRIPTORS_OLD_KERNEL; i++)
-        if (i != keep)
-            KITSUNE__SYSCALL(SYS_close, i);
-}
-
 static void note_hull(struct copy *copy) {
     for (uint32_t i = 0; i < copy->scan->image_count; i++) {
         struct kitsune__range range = copy->scan->images[i].range;
@@ -430,7 +423,6 @@ static void copy_main(struct kitsune__scan *scan, struct kitsune__retired *objec
     copy->pagemap = kitsune__open_proc("self/pagemap", O_RDONLY | O_CLOEXEC);
     int listed = kitsune__mappings(note_part, copy) == 0;
     kitsune__blocks_heap(&copy->heap.start, &copy->heap.end);
-    close_descriptors(copy); /* after chroot, nothing of /proc can be opened from here on */
     prove_blocks(copy);
     clear_returned(copy);
     if (scan->image_count && listed) {

@@ -94,7 +94,8 @@ enum command {
     COMMAND_PAGES,      /* entries and contents of a chunk */
     COMMAND_DESCRIPTOR, /* send descriptor `start` to `address` */
     COMMAND_FLAGS,      /* status flags of descriptor `start` */
-    COMMAND_WATCHES     /* what epoll `start` watches */
+    COMMAND_WATCHES,    /* what epoll `start` watches */
+    COMMAND_LET_GO      /* of all descriptors */
 };
 
 struct kitsune__exchange {
@@ -535,6 +536,9 @@ static int obey(struct kitsune__exchange *exchange, int *pagemap) {
         return 0;
     case COMMAND_WATCHES:
         return save_watches(exchange, (int)exchange->start);
+    case COMMAND_LET_GO:
+        kitsune__close_all_but(-1);
+        return 0;
     default:
         return -1;
     }
@@ -595,7 +599,7 @@ pid_t kitsune__snapshot_take(struct kitsune__exchange *exchange) {
     return (pid_t)clone;
 }
 
-void kitsune__snapshot_kill(pid_t clone) {
+static void kill_clone(pid_t clone) {
     KITSUNE__SYSCALL(SYS_kill, clone, SIGKILL);
 }
 
@@ -1010,6 +1014,17 @@ static void restore_watches(struct restoration *work, int descriptors_are_restor
     }
 }
 
+/* The kernel takes its memory down before its descriptors: waiting for its end would cost far more. */
+int kitsune__snapshot_drop(struct kitsune__exchange *exchange, pid_t clone) {
+    struct kitsune__restored restored = {0};
+    struct restoration work = {exchange, &restored, clone, -1};
+    int has_let_go = ask(&work, COMMAND_LET_GO, 0, 0) == 0;
+    if (restored.clone_lost)
+        return 1;
+    kill_clone(clone);
+    return kitsune__snapshot_reap(clone, !has_let_go);
+}
+
 /* In a transaction that goes on: a clone that is lost is told of by a rollback. */
 static void ask_to_save(struct kitsune__exchange *exchange, pid_t clone, enum command command,
                         int number) {
@@ -1154,6 +1169,6 @@ void kitsune__snapshot_restore(struct kitsune__exchange *exchange, pid_t clone, 
     else
         restore_memory(&work);
     restore_flags_of_process(exchange); /* last: what is read of /proc may need another */
-    kitsune__snapshot_kill(clone);
+    kill_clone(clone);
     kitsune__snapshot_reap(clone, 1);
 }

@@ -70,8 +70,9 @@ void kitsune__snapshot_explain(struct kitsune__exchange *exchange, const void *p
 /* Makes the epoll `to` watch what `from` watches. Without a snapshot, too. */
 void kitsune__snapshot_copy_watches(int from, int to);
 
-/* Kills the clone; does not wait. */
-void kitsune__snapshot_kill(pid_t clone);
+/* The snapshot is not needed any more: the clone has closed its descriptors when this returns, and ends.
+ * Returns non-zero if it is gone, else it must be reaped. */
+int kitsune__snapshot_drop(struct kitsune__exchange *exchange, pid_t clone);
 /* Reaps a killed clone; waits for it if `wait`. Returns non-zero if it is gone. */
 int kitsune__snapshot_reap(pid_t clone, int wait);
 
