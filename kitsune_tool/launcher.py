@@ -36,6 +36,7 @@ _LAUNCHER_LINK = (
     "-pie",
     "-Wl,-z,relro,-z,now",
     "-Wl,--export-dynamic-symbol=kitsune_launcher_table",
+    "-Wl,--export-dynamic-symbol=pthread_cancel",
     "-ldl",
     "-lpthread",
 )

@@ -16,6 +16,7 @@
 #include "journal.h"
 #include "platform.h"
 #include "thread.h"
+#include "wait.h"
 #include "wrap_signal.h"
 
 #define NS_PER_S 1000000000ull
@@ -298,6 +299,9 @@ static long set_filter(long number, long a, long b, long c, long d, long e, long
         kitsune__journal_abort(KITSUNE__REFUSED_CALL,
                                "the new version set a filter of system calls, which needs a guard "
                                "if (!kitsune_is_updating()),");
+    /* It may forbid the kick that a cancelled thread would need later. */
+    kitsune__wait_expect_cancels();
+    kitsune__gather_kick_all();
     long result = syscall(number, a, b, c, d, e, f);
     if (result == 0)
         kitsune__request_note_filter();
@@ -342,7 +346,8 @@ void kitsune__block_interrupt(greg_t *registers) {
         return;
     int is_meant = (kitsune__request_pending() & semaphore_bits) != 0;
     if (condition_waited_for != NULL) {
-        pthread_cond_broadcast(condition_waited_for);
+        if (kitsune__request_pending() & (KITSUNE__PENDING_UPDATE | KITSUNE__PENDING_GATHER))
+            pthread_cond_broadcast(condition_waited_for);
     } else if (is_before && is_meant) {
         registers[REG_RIP] += 2;
         registers[REG_RAX] = -EINTR;
@@ -375,12 +380,12 @@ static int wait_once(const struct condition_wait *wait, const struct timespec *u
 static void note_condition_end(void *ignored) {
     (void)ignored;
     condition_waited_for = NULL;
-    kitsune__gather_note_call(NULL, 0);
+    kitsune__note_call(NULL, 0);
 }
 
 static int wait_noted(const struct condition_wait *wait, const struct timespec *until) {
     int result;
-    kitsune__gather_note_call("pthread_cond_wait", (long)wait->condition);
+    kitsune__note_call("pthread_cond_wait", (long)wait->condition);
     condition_waited_for = wait->condition;
     pthread_cleanup_push(note_condition_end, NULL);
     result = wait_once(wait, until);
@@ -444,12 +449,12 @@ static int take_once(const struct semaphore_wait *wait, const struct timespec *u
 static void note_semaphore_end(void *ignored) {
     (void)ignored;
     semaphore_bits = 0;
-    kitsune__gather_note_call(NULL, 0);
+    kitsune__note_call(NULL, 0);
 }
 
 static int take_noted(const struct semaphore_wait *wait, uint32_t bits) {
     int result;
-    kitsune__gather_note_call("sem_wait", (long)wait->semaphore);
+    kitsune__note_call("sem_wait", (long)wait->semaphore);
     semaphore_bits = bits;
     pthread_cleanup_push(note_semaphore_end, NULL);
     result = take_once(wait, wait->until);

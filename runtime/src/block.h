@@ -32,6 +32,9 @@
 /* The system call, unless one of `bits` is set in the gate (platform_wait_*.S). */
 extern long kitsune__wait_call(const uint32_t *gate, uint32_t bits, long number,
                                const long arguments[6]);
+/* The same, unless threads may be cancelled. */
+extern long kitsune__wait_uncancelled(const uint32_t *gate, uint32_t bits, long number,
+                                      const long arguments[6]);
 /* The same as a cancellation point, noted as `name`. */
 long kitsune__wait_enter(const char *name, const uint32_t *gate, uint32_t bits, long number,
                          const long arguments[6]);

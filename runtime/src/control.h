@@ -206,7 +206,8 @@ extern struct kitsune_gate *kitsune__control_gate;
 /* Number of the present request. */
 uint64_t kitsune__control_serial(void);
 
-/* In the kick's handler: ends the wrapped call that `context` (of a signal handler) interrupted. */
-void kitsune__wait_interrupt(void *context);
+/* In the kick's handler: ends the wrapped call that `context` (of a signal handler) interrupted. Returns 0
+ * if it interrupted something else. */
+int kitsune__wait_interrupt(void *context);
 
 #endif

@@ -73,17 +73,14 @@ void kitsune__gather_kick_main(void) {
     kick(kitsune__main_thread->tid);
 }
 
-void kitsune__gather_note_call(const char *call, long detail) {
-    if (kitsune__self == NULL)
-        return;
-    kitsune__self->detail = detail;
-    kitsune__self->call = call;
+void kitsune__gather_kick_cancelled(pthread_t thread) {
+    pthread_sigqueue(thread, SIGURG, (union sigval){.sival_ptr = &kick_mark});
 }
 
-static void kick_all(void) {
+void kitsune__gather_kick_all(void) {
     kitsune__threads_lock();
     for (struct kitsune__thread *thread = kitsune__threads(); thread != NULL; thread = thread->next)
-        if (thread->place == NULL && thread->call != NULL && thread->tid != 0)
+        if (thread->place == NULL && thread->tid != 0 && kitsune__thread_is_in_call(thread))
             kick(thread->tid);
     kitsune__threads_unlock();
 }
@@ -192,7 +189,7 @@ static uint32_t await_all(uint64_t deadline) {
             return KITSUNE__NO_MEMORY;
         if (kitsune__now_ns() >= deadline)
             return KITSUNE__NOT_REACHED;
-        kick_all();
+        kitsune__gather_kick_all();
         wait_for_arrival(seen, pause);
         pause = pause * 2 > LAST_KICK_NS ? LAST_KICK_NS : pause * 2;
     }

@@ -4,13 +4,14 @@
  *
  * Invariants:
  *  - Only the main thread gathers. Until it does, the other threads run as if there were no request.
- *  - A thread that is in a wrapped call (thread.h, `call`) is kicked until it is out of it, ever less
+ *  - A thread that is in a wrapped call (thread.h) is kicked until it is out of it, ever less
  *    often; one that runs the program's code is left alone. No wake-up is lost for good.
  *  - If a thread does not arrive in time, all are let go, and the reason names it.
  */
 #ifndef KITSUNE_GATHER_H
 #define KITSUNE_GATHER_H
 
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -33,8 +34,10 @@ void kitsune__gather_park(const char *name);
 /* In the handler of SIGURG: non-zero if it is a kick of this process, which then was dealt with. */
 int kitsune__gather_is_kick(const void *info, void *context);
 
-/* The calling thread is in a wrapped call from here on (NULL: no longer). Any tracked thread. */
-void kitsune__gather_note_call(const char *call, long detail);
+/* A thread was cancelled: if it is in a wrapped call, it is to see that (wait.h). */
+void kitsune__gather_kick_cancelled(pthread_t thread);
+/* All threads that are in a wrapped call are kicked, once. */
+void kitsune__gather_kick_all(void);
 
 /* Another thread asked for an update: the main one is to come to its update point. */
 void kitsune__gather_kick_main(void);

@@ -22,6 +22,7 @@
 #include "platform.h"
 #include "stuck.h"
 #include "tree.h"
+#include "wait.h"
 
 #define MAX_GATES 64
 #define START_LIMIT_MS 5000
@@ -384,6 +385,11 @@ static struct kitsune__control *find_place(void) {
     return kitsune__tree_enter(tree, &forking.origin);
 }
 
+static void wait_on(struct kitsune__control *place) {
+    kitsune__control_gate = kitsune__tree_gate(place);
+    kitsune__wait_open(&kitsune__control_gate->pending);
+}
+
 static void leave_out(void) {
     is_left_out = 1;
     mmap(kitsune__control_gate, page_size, PROT_READ | PROT_WRITE,
@@ -405,7 +411,7 @@ static void after_fork_in_child(void) {
     has_forked = 0;
     if (place) {
         control = place;
-        kitsune__control_gate = kitsune__tree_gate(place);
+        wait_on(place);
     } else {
         leave_out();
     }
@@ -497,6 +503,9 @@ int kitsune__kick_sigaction(const struct sigaction *action, struct sigaction *pr
             program_action = before;
             return -1;
         }
+        /* Its threads may block the signal from now on, and a kick of a cancelled one with it. */
+        if (has_program_handler())
+            kitsune__wait_expect_cancels();
     }
     if (previous)
         *previous = before;
@@ -539,6 +548,7 @@ static void look_if_wanted(const void *context) {
  * hide behind a kick, so each looks after the helper. */
 static void on_sigurg(int number, siginfo_t *info, void *context) {
     int saved = errno, is_kick = info->si_code == SI_TKILL || info->si_code == SI_USER;
+    int is_program = 0;
     int is_death =
         info->si_code == CLD_EXITED || info->si_code == CLD_KILLED || info->si_code == CLD_DUMPED;
 
@@ -551,7 +561,11 @@ static void on_sigurg(int number, siginfo_t *info, void *context) {
         kitsune__wait_interrupt(context);
     } else {
         call_program_handler(number, info, context);
+        is_program = has_program_handler();
     }
+    /* The call that the program's own signal ended is to fail with EINTR. */
+    if (!is_program)
+        kitsune__wait_cancel(context);
     errno = saved;
 }
 
@@ -575,7 +589,7 @@ int kitsune__request_prepare(void) {
     if (!tree || note_mappings() < 0 || take_sigurg() < 0)
         return -1;
     control = kitsune__tree_enter(tree, NULL);
-    kitsune__control_gate = kitsune__tree_gate(control);
+    wait_on(control);
     copy_setting(tree->runtime_directory, sizeof tree->runtime_directory, "KITSUNE_RUNTIME_DIR");
     copy_setting(allows, sizeof allows, "KITSUNE_SECCOMP");
     tree->may_be_filtered = strcmp(allows, "allow") == 0;

@@ -14,6 +14,7 @@
 #include "load.h"
 #include "platform.h"
 #include "switch.h"
+#include "wait.h"
 
 #define STACK_WORDS 8192 /* looked at, from the innermost frame on */
 #define BLOCK_WORDS 64   /* at a time: a signal's alternate stack may be small */
@@ -308,10 +309,13 @@ static void describe_call(struct kitsune__stuck *stuck, const struct waiting *wa
 static void describe(struct kitsune__stuck *stuck, const struct waiting *waiting,
                      const struct kitsune__thread *thread) {
     const char *call = thread != NULL ? thread->call : NULL;
+    const char *quick = thread != NULL ? kitsune__quick_name(*thread->in_call) : NULL;
     if (waiting->call < 0)
         kitsune__format(stuck->does, sizeof stuck->does, "it runs");
     else if (call != NULL)
         describe_wrapped(stuck, call, thread->detail);
+    else if (quick != NULL)
+        describe_wrapped(stuck, quick, (long)waiting->arguments[0]);
     else if (waiting->call == SYS_futex)
         describe_futex(stuck, waiting->arguments[0]);
     else

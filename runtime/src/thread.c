@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "thread.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <malloc.h>
 #include <stdlib.h>
@@ -10,10 +11,13 @@
 #include <unistd.h>
 
 #include "calls.h"
+#include "gather.h"
 #include "journal.h"
 #include "log.h"
 #include "platform.h"
+#include "request.h"
 #include "sanitizer.h"
+#include "wait.h"
 
 /* Room for the frame of run_thread. */
 #define BASE_ROOM 2048
@@ -139,6 +143,7 @@ __attribute__((noinline)) static void *run_above(struct kitsune__thread *thread,
 static void begin_thread(struct kitsune__thread *thread) {
     kitsune__self = thread;
     thread->id = pthread_self();
+    thread->in_call = &kitsune__in_call;
     thread->cleanup = kitsune__cleanup_get();
     __atomic_store_n(&thread->tid, (pid_t)KITSUNE__SYSCALL(SYS_gettid), __ATOMIC_RELEASE);
     if (has_key)
@@ -223,6 +228,26 @@ void kitsune__thread_callback(void (*callback)(void *), void *argument) {
     thread->callback = callback;
 }
 
+/* ---- cancellation --------------------------------------------------------------------------- */
+
+static int (*libc_cancel)(pthread_t);
+
+static void find_cancel(void) {
+    void *found = dlsym(RTLD_NEXT, "pthread_cancel");
+    memcpy(&libc_cancel, &found, sizeof libc_cancel);
+}
+
+/* Exported: the dynamic linker gives it to the program and to all libraries, in libc's place. */
+__attribute__((visibility("default"))) int pthread_cancel(pthread_t thread) {
+    if (libc_cancel == NULL)
+        return ENOSYS;
+    kitsune__wait_expect_cancels();
+    int error = libc_cancel(thread);
+    if (error == 0 && !kitsune__request_is_filtered())
+        kitsune__gather_kick_cancelled(thread);
+    return error;
+}
+
 /* ---- threads that a transaction makes ------------------------------------------------------- */
 
 static uint32_t *arrivals_of_made;
@@ -295,6 +320,8 @@ void kitsune__threads_start(void) {
     kitsune__self = kitsune__main_thread;
     first_thread.tid = (pid_t)KITSUNE__SYSCALL(SYS_gettid);
     first_thread.id = pthread_self();
+    first_thread.in_call = &kitsune__in_call;
+    find_cancel();
     use_one_heap();
     note_sanitizers_thread();
     has_key = pthread_key_create(&key, on_end) == 0 && pthread_setspecific(key, &first_thread) == 0;

@@ -46,6 +46,7 @@ struct kitsune__thread {
     /* The wrapped call that it is in (a constant; NULL: none), and the descriptor or address. */
     const char *volatile call;
     volatile long detail;
+    const volatile uint8_t *in_call; /* its kitsune__in_call; set before `tid` */
     /* Where a look at it found it, running. */
     volatile uint32_t sampled; /* KITSUNE__NOT_SAMPLED … */
     uint32_t sample_count;
@@ -66,6 +67,20 @@ extern struct kitsune__thread *kitsune__main_thread;
 
 static inline int kitsune__is_main(void) {
     return kitsune__self == kitsune__main_thread;
+}
+
+/* The calling thread is in a wrapped call from here on (NULL: no longer). Quick calls say so by
+ * kitsune__in_call. */
+static inline void kitsune__note_call(const char *call, long detail) {
+    if (kitsune__self == NULL)
+        return;
+    kitsune__self->detail = detail;
+    kitsune__self->call = call;
+}
+
+/* Another thread, which has begun to run. */
+static inline int kitsune__thread_is_in_call(const struct kitsune__thread *thread) {
+    return thread->call != NULL || *thread->in_call != 0;
 }
 
 /* Once, in the main thread, before the first release is loaded. */

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
-#include <sys/single_threaded.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -23,6 +22,8 @@
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 
 extern const char kitsune__wait_begin[], kitsune__wait_end[], kitsune__wait_woken[];
+extern const char kitsune__uncancelled_begin[], kitsune__uncancelled_end[],
+    kitsune__uncancelled_woken[];
 extern const char kitsune__poll_begin[], kitsune__poll_end[], kitsune__poll_woken[];
 extern const char kitsune__epoll_wait_begin[], kitsune__epoll_wait_end[],
     kitsune__epoll_wait_woken[];
@@ -34,19 +35,65 @@ int kitsune__poll_slowly(struct pollfd *fds, nfds_t count, int timeout_ms);
 int kitsune__epoll_wait_slowly(int epoll, struct epoll_event *events, int capacity, int timeout_ms);
 long kitsune__wait_failed(long result);
 
-/* A block of assembly: from the test of the gate to behind the system call, and its way out. */
+/* A block of assembly: from the test of the gate to behind the system call, and its way out. Of a quick
+ * call with its name, at its number. */
+enum { CANCELLED = 0, UNCANCELLED = 5 };
+
 static const struct {
-    const char *begin, *end, *woken;
+    const char *begin, *end, *woken, *name;
 } blocks[] = {
-    {kitsune__wait_begin, kitsune__wait_end, kitsune__wait_woken},
-    {kitsune__poll_begin, kitsune__poll_end, kitsune__poll_woken},
-    {kitsune__epoll_wait_begin, kitsune__epoll_wait_end, kitsune__epoll_wait_woken},
-    {kitsune__read_begin, kitsune__read_end, kitsune__read_woken},
-    {kitsune__recv_begin, kitsune__recv_end, kitsune__recv_woken},
+    [CANCELLED] = {kitsune__wait_begin, kitsune__wait_end, kitsune__wait_woken, NULL},
+    {kitsune__poll_begin, kitsune__poll_end, kitsune__poll_woken, "poll"},
+    {kitsune__epoll_wait_begin, kitsune__epoll_wait_end, kitsune__epoll_wait_woken, "epoll_wait"},
+    {kitsune__read_begin, kitsune__read_end, kitsune__read_woken, "read"},
+    {kitsune__recv_begin, kitsune__recv_end, kitsune__recv_woken, "recv"},
+    [UNCANCELLED] = {kitsune__uncancelled_begin, kitsune__uncancelled_end,
+                     kitsune__uncancelled_woken, NULL},
 };
 
 const uint32_t kitsune__no_gate;
 #define no_gate kitsune__no_gate
+
+/* ---- cancellation --------------------------------------------------------------------------- */
+
+/* All bits set: quick calls do not wait on it. */
+static const uint32_t closed_gate = ~0u;
+/* What the quick calls test. Closed until the kick's handler is there. */
+const uint32_t *kitsune__quick_gate = &closed_gate;
+/* Threads may be cancelled; never taken back. */
+uint32_t kitsune__wait_cancels;
+
+_Thread_local volatile uint8_t kitsune__in_call;
+
+static int may_be_cancelled(void) {
+    return __atomic_load_n(&kitsune__wait_cancels, __ATOMIC_SEQ_CST) != 0;
+}
+
+void kitsune__wait_open(const uint32_t *gate) {
+    __atomic_store_n(&kitsune__quick_gate, gate, __ATOMIC_SEQ_CST);
+    if (may_be_cancelled())
+        __atomic_store_n(&kitsune__quick_gate, &closed_gate, __ATOMIC_SEQ_CST);
+}
+
+void kitsune__wait_expect_cancels(void) {
+    __atomic_store_n(&kitsune__wait_cancels, 1u, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&kitsune__quick_gate, &closed_gate, __ATOMIC_SEQ_CST);
+}
+
+const char *kitsune__quick_name(uint8_t number) {
+    return number < sizeof blocks / sizeof blocks[0] ? blocks[number].name : NULL;
+}
+
+/* In a signal handler of the program that interrupted a call nothing would come back to the call's block,
+ * so it is done here, as libc does it in the handler of its own signal. */
+void kitsune__wait_cancel(void *context) {
+    int type;
+
+    if (!may_be_cancelled() || kitsune__wait_interrupt(context) || kitsune__in_call == 0)
+        return;
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+    pthread_setcanceltype(type, NULL);
+}
 
 /* A system call and where its time limit stands: an int of milliseconds among the arguments, or a
  * copy of a timespec that the kernel counts down. */
@@ -68,24 +115,32 @@ void kitsune__wait_set_idle_work(int (*slice)(void)) {
 
 /* ---- the kick ------------------------------------------------------------------------------ */
 
-void kitsune__wait_interrupt(void *context) {
+/* Whether a call that was interrupted in the block is to go on: these bits are what it waits for. The
+ * quick calls wait for all. */
+static int goes_on(unsigned block, uint32_t bits) {
+    if (kitsune__request_pending() & bits)
+        return 0;
+    return block == CANCELLED || (block == UNCANCELLED && !may_be_cancelled());
+}
+
+int kitsune__wait_interrupt(void *context) {
 #if defined(__x86_64__)
     greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
     const char *at = (const char *)registers[REG_RIP];
 
-    /* In kitsune__wait_call these bits are what the call waits for; the others wait for all. */
-    if (at >= kitsune__wait_begin && at < kitsune__wait_end &&
-        !(kitsune__request_pending() & (uint32_t)registers[REG_RBP]))
-        return;
     for (unsigned i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
-        if (at >= blocks[i].begin && at < blocks[i].end)
-            registers[REG_RIP] = (greg_t)blocks[i].woken;
-        else if (at == blocks[i].end && registers[REG_RAX] == -EINTR)
+        if (at < blocks[i].begin || at > blocks[i].end)
+            continue;
+        if (at == blocks[i].end && registers[REG_RAX] == -EINTR)
             registers[REG_RAX] = WOKEN;
+        else if (at < blocks[i].end && !goes_on(i, (uint32_t)registers[REG_RBP]))
+            registers[REG_RIP] = (greg_t)blocks[i].woken;
+        return 1;
     }
     kitsune__block_interrupt(registers);
     /* A signal of the program that came at the same time has its frame between the call and ours: then
      * `at` is that handler's first instruction, and EINTR is what the program gets. */
+    return 0;
 #else
 #error "unknown machine"
 #endif
@@ -101,17 +156,19 @@ static uint32_t waking(void) {
 
 long kitsune__wait_enter(const char *name, const uint32_t *gate, uint32_t bits, long number,
                          const long arguments[6]) {
-    long result;
+    long result = WOKEN;
     int type;
 
-    if (__libc_single_threaded)
-        return kitsune__wait_call(gate, bits, number, arguments);
-    /* As libc does: these calls are cancellation points. */
-    kitsune__gather_note_call(name, arguments[0]);
-    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
-    result = kitsune__wait_call(gate, bits, number, arguments);
-    pthread_setcanceltype(type, NULL);
-    kitsune__gather_note_call(NULL, 0);
+    kitsune__note_call(name, arguments[0]);
+    if (!may_be_cancelled())
+        result = kitsune__wait_uncancelled(gate, bits, number, arguments);
+    if (unlikely(result == WOKEN) && may_be_cancelled()) {
+        /* As libc does: these calls are cancellation points. */
+        pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+        result = kitsune__wait_call(gate, bits, number, arguments);
+        pthread_setcanceltype(type, NULL);
+    }
+    kitsune__note_call(NULL, 0);
     return result;
 }
 

@@ -19,7 +19,32 @@
 #ifndef KITSUNE_WAIT_H
 #define KITSUNE_WAIT_H
 
+#include <stdint.h>
+
 /* The calls are entries of calls.h: kitsune__call_select and so on. */
+
+/*
+ * Cancellation. libc takes a thread to be cancellable at once while it is in a blocking call, which costs
+ * more than the call itself. As nobody can cancel but by pthread_cancel, which the launcher defines for
+ * all (thread.c), that is put off until it is called first:
+ *
+ *  - kitsune__wait_expect_cancels: from then on each call tells libc; the gate of the quick ones is closed.
+ *  - A thread that was in a call by then gets a kick, which sends it the same way (the tests of the gate
+ *    and of kitsune__wait_cancels are in the block of assembly), or, if it is in a signal handler that
+ *    interrupted the call, is acted on there (kitsune__in_call says so).
+ */
+extern uint32_t kitsune__wait_cancels;
+/* The calling thread is in such a call, a quick one of this number; 255: another, 0: none. Written by the
+ * assembly; the gathering reads that of others. */
+extern _Thread_local volatile uint8_t kitsune__in_call;
+/* The name of a quick call; NULL: none has this number. */
+const char *kitsune__quick_name(uint8_t number);
+/* Any context but a signal handler's. For ever. */
+void kitsune__wait_expect_cancels(void);
+/* In the handler of SIGURG, whoever sent it: the thread may have been cancelled. May not return. */
+void kitsune__wait_cancel(void *context);
+/* What quick calls wait on, once SIGURG has its handler. */
+void kitsune__wait_open(const uint32_t *gate);
 
 /* Work that is done while KITSUNE__PENDING_RETIRE is set and nothing is ready, before a call blocks:
  * one short slice; non-zero if more is left (the callee lowers the bit when none is). NULL: none. */

@@ -16,35 +16,50 @@ static const struct kitsune_calls *calls(void) {
     return table != NULL && table->abi == KITSUNE_ABI ? table->calls : NULL;
 }
 
-#define KITSUNE__REAL(type, name, parameters, arguments)                                           \
-    type __real_##name parameters;                                                                 \
-    type __wrap_##name parameters;
+/*
+ * way_NAME is where a call goes: the first one finds the launcher's, and leaves it there, so that later
+ * ones cost a jump. Without a launcher each looks for one.
+ */
+#define KITSUNE__WAY(type, name, parameters, ...)                                                  \
+    __VA_ARGS__ type __real_##name parameters;                                                     \
+    __VA_ARGS__ type __wrap_##name parameters;                                                     \
+    __VA_ARGS__ static type first_##name parameters;                                               \
+    static type(*way_##name) parameters = first_##name;                                            \
+    static type(*find_##name(void)) parameters {                                                   \
+        const struct kitsune_calls *table = calls();                                               \
+        if (table == NULL)                                                                         \
+            return __real_##name;                                                                  \
+        __atomic_store_n(&way_##name, table->name, __ATOMIC_RELAXED);                              \
+        return table->name;                                                                        \
+    }
 
 #define KITSUNE__WRAP(type, name, parameters, arguments)                                           \
-    KITSUNE__REAL(type, name, parameters, arguments)                                               \
+    KITSUNE__WAY(type, name, parameters)                                                           \
+    static type first_##name parameters {                                                          \
+        return find_##name() arguments;                                                            \
+    }                                                                                              \
     type __wrap_##name parameters {                                                                \
-        const struct kitsune_calls *table = calls();                                               \
-        return table != NULL ? table->name arguments : __real_##name arguments;                    \
+        return __atomic_load_n(&way_##name, __ATOMIC_RELAXED) arguments;                           \
     }
 
 #define KITSUNE__WRAP_VOID(type, name, parameters, arguments)                                      \
-    KITSUNE__REAL(type, name, parameters, arguments)                                               \
+    KITSUNE__WAY(type, name, parameters)                                                           \
+    static void first_##name parameters {                                                          \
+        find_##name() arguments;                                                                   \
+    }                                                                                              \
     void __wrap_##name parameters {                                                                \
-        const struct kitsune_calls *table = calls();                                               \
-        if (table != NULL)                                                                         \
-            table->name arguments;                                                                 \
-        else                                                                                       \
-            __real_##name arguments;                                                               \
+        __atomic_load_n(&way_##name, __ATOMIC_RELAXED) arguments;                                  \
     }
 
 #define KITSUNE__WRAP_NORETURN(type, name, parameters, arguments)                                  \
-    __attribute__((noreturn)) void __real_##name parameters;                                       \
-    __attribute__((noreturn)) void __wrap_##name parameters;                                       \
+    KITSUNE__WAY(type, name, parameters, __attribute__((noreturn)))                                \
+    static void first_##name parameters {                                                          \
+        find_##name() arguments;                                                                   \
+        __builtin_unreachable();                                                                   \
+    }                                                                                              \
     void __wrap_##name parameters {                                                                \
-        const struct kitsune_calls *table = calls();                                               \
-        if (table != NULL)                                                                         \
-            table->name arguments;                                                                 \
-        __real_##name arguments;                                                                   \
+        __atomic_load_n(&way_##name, __ATOMIC_RELAXED) arguments;                                  \
+        __builtin_unreachable();                                                                   \
     }
 
 KITSUNE_CALLS(KITSUNE__WRAP, KITSUNE__WRAP_VOID, KITSUNE__WRAP_NORETURN)

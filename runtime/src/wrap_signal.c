@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include "calls.h"
-#include "gather.h"
 #include "journal.h"
 #include "oldcode.h"
 #include "request.h"
+#include "thread.h"
 
 #define SIGNALS 64
 
@@ -196,9 +196,9 @@ int kitsune__call_sigsuspend(const sigset_t *set) {
     }
     kitsune__kick_filter(&wanted);
     kitsune__oldcode_filter(&wanted);
-    kitsune__gather_note_call("sigsuspend", 0);
+    kitsune__note_call("sigsuspend", 0);
     int result = sigsuspend(&wanted);
-    kitsune__gather_note_call(NULL, 0);
+    kitsune__note_call(NULL, 0);
     return result;
 }
 

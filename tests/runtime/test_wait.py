@@ -113,16 +113,23 @@ def test_input_goes_before_idle_work(start: StartProgram) -> None:
     assert program.do("version").startswith("version 1.0")
 
 
-@pytest.mark.parametrize(("block", "least_places"), [([], 6), (["long"], 14)])
-def test_a_kick_at_each_instruction_ends_the_call(
-    tmp_path: Path, block: list[str], least_places: int
-) -> None:
-    target = tmp_path / "wait_steps"
+@pytest.fixture(scope="module")
+def wait_steps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("steps") / "wait_steps"
     source = Path(__file__).parent / "wait_steps.c"
     flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", *INCLUDES]
     run("gcc", *flags, str(source), *map(str, SOURCES), "-o", str(target))
+    return target
+
+
+@pytest.mark.parametrize("what", ["kick", "cancel", "handler"])
+@pytest.mark.parametrize(("block", "least_places"), [("quick", 6), ("long", 14)])
+def test_a_signal_at_each_instruction_ends_the_call(
+    wait_steps: Path, block: str, least_places: int, what: str
+) -> None:
+    """A request's kick, a cancellation, and one while a signal handler has interrupted the call."""
     result = subprocess.run(
-        [target, *block], capture_output=True, text=True, timeout=100, check=False
+        [wait_steps, block, what], capture_output=True, text=True, timeout=100, check=False
     )
     assert result.returncode == 0, result.stdout
     places = int(result.stdout.split()[0])

@@ -1,12 +1,18 @@
 /*
- * Delivers a kick at every single instruction of a wrapped call, and while it sleeps in the kernel: each
+ * Delivers a signal at every single instruction of a wrapped call, and while it sleeps in the kernel: each
  * must end the call. Prints the number of places; exit status 1 names the first that slept on.
+ *
+ *   wait_steps quick|long kick      a kick for a request
+ *   wait_steps quick|long cancel    a cancellation of the thread, whose kick comes at that place
+ *   wait_steps quick|long handler   the same while a signal handler has interrupted the call there
  */
 #define _GNU_SOURCE
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -17,12 +23,16 @@
 #include "control.h"
 #include "request.h"
 #include "thread.h"
+#include "wait.h"
 
-extern const char kitsune__wait_call[], kitsune__wait_end[];
+extern const char kitsune__wait_uncancelled[], kitsune__uncancelled_end[];
 extern const char kitsune__poll_end[];
 
-/* The block of assembly that is stepped through: of the quick calls, or with an argument the other. */
+/* The block of assembly that is stepped through: of the quick calls, or the other. */
 static const char *block = (const char *)kitsune__call_poll, *block_end = kitsune__poll_end;
+
+/* The signal that is delivered. */
+static int delivered = SIGURG, is_cancelled;
 
 enum { GIVEN_UP = 14, LIMIT_S = 5 };
 
@@ -33,18 +43,61 @@ static void on_kick(int number, siginfo_t *info, void *context) {
     kitsune__wait_interrupt(context);
 }
 
-/* Waits for ever, unless it is kicked. Ends with the result: 0. */
-static void child(void) {
-    struct sigaction action = {.sa_sigaction = on_kick, .sa_flags = SA_SIGINFO | SA_RESTART};
-    struct pollfd none = {-1, POLLIN, 0};
+/* Its own kick comes when the handler is over, where the call was interrupted. */
+static void on_cancel(int number, siginfo_t *info, void *context) {
+    static int has_begun;
+
+    (void)number;
+    (void)info;
+    if (has_begun++)
+        kitsune__wait_cancel(context);
+    else
+        pthread_cancel(pthread_self());
+}
+
+static void on_cancel_kick(int number, siginfo_t *info, void *context) {
+    (void)number;
+    (void)info;
+    kitsune__wait_cancel(context);
+}
+
+static void on_other_signal(int number) {
+    (void)number;
+    pthread_cancel(pthread_self());
+}
+
+static void handle(void (*handler)(int, siginfo_t *, void *)) {
+    struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_RESTART};
+    struct sigaction other = {.sa_handler = on_other_signal, .sa_flags = SA_RESTART};
 
     sigaction(SIGURG, &action, NULL);
+    sigaction(SIGUSR1, &other, NULL);
+}
+
+static int wait_in_block(void) {
+    struct pollfd none = {-1, POLLIN, 0};
+
+    return block_end == kitsune__poll_end ? kitsune__call_poll(&none, 1, -1)
+                                          : kitsune__call_ppoll(&none, 1, NULL, NULL);
+}
+
+static void end_well(void *ignored) {
+    (void)ignored;
+    _exit(0);
+}
+
+/* Waits for ever, unless it is kicked. Ends with the result: 0. */
+static void child(void) {
+    handle(!is_cancelled ? on_kick : delivered == SIGURG ? on_cancel : on_cancel_kick);
     alarm(LIMIT_S);
     ptrace(PTRACE_TRACEME, 0, 0, 0);
     raise(SIGSTOP);
-    if (block_end == kitsune__poll_end)
-        _exit(kitsune__call_poll(&none, 1, -1) == 0 ? 0 : 1);
-    _exit(kitsune__call_ppoll(&none, 1, NULL, NULL) == 0 ? 0 : 1);
+    if (!is_cancelled)
+        _exit(wait_in_block() == 0 ? 0 : 1);
+    pthread_cleanup_push(end_well, NULL);
+    wait_in_block();
+    pthread_cleanup_pop(0);
+    _exit(1);
 }
 
 static long place(pid_t pid) {
@@ -107,7 +160,7 @@ static int kick_asleep(void) {
     waitpid(pid, &status, 0);
     ptrace(PTRACE_DETACH, pid, 0, 0);
     sleep_ms(200);
-    kill(pid, SIGURG);
+    kill(pid, delivered);
     waitpid(pid, &status, 0);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
@@ -115,12 +168,16 @@ static int kick_asleep(void) {
 int main(int argc, char **argv) {
     int steps, result;
 
-    (void)argv;
+    if (argc != 3)
+        return 2;
     kitsune__threads_start();
-    if (argc > 1) {
-        block = kitsune__wait_call;
-        block_end = kitsune__wait_end;
+    kitsune__wait_open(&kitsune__control_gate->pending);
+    if (strcmp(argv[1], "long") == 0) {
+        block = kitsune__wait_uncancelled;
+        block_end = kitsune__uncancelled_end;
     }
+    is_cancelled = strcmp(argv[2], "kick") != 0;
+    delivered = strcmp(argv[2], "handler") == 0 ? SIGUSR1 : SIGURG;
 
     for (steps = 0;; steps++) {
         pid_t pid = fork();
@@ -132,9 +189,9 @@ int main(int argc, char **argv) {
             waitpid(pid, &result, 0);
             break;
         }
-        result = finish(pid, SIGURG);
+        result = finish(pid, delivered);
         if (result != 0) {
-            printf("slept on after a kick at instruction %d: %d\n", steps, result);
+            printf("slept on after a signal at instruction %d: %d\n", steps, result);
             return 1;
         }
     }
