@@ -505,6 +505,16 @@ def test_a_thread_is_cancelled_after_an_update(scenario: Any, start: Callable[..
     assert server.ask("version") == "3"
 
 
+def test_a_thread_is_cancelled_in_each_call(scenario: Any, start: Callable[..., Any]) -> None:
+    """The first finds all of them in calls of which libc was told nothing, the others do not."""
+    server = start(scenario.release("1"))
+    kinds = (*KINDS, *reversed(KINDS))
+    for kind in kinds:
+        server.ask(f"spawn {kind}")
+    for number in reversed(range(len(kinds))):
+        assert server.ask(f"cancel {number}") == "1 1", kinds[number]
+
+
 def test_threads_and_children_that_come_and_go(
     scenario: Any, start: Callable[..., Any], tmp_path: Path
 ) -> None:
