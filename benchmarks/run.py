@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 
 import engine
 import frontend
@@ -69,13 +70,14 @@ def _engine(largest: int) -> list[engine.Heap]:
 
 def _steady() -> list[steady.Steady]:
     print("\nNo update: instructions for each request (kvd: for three), counted by callgrind")
-    print(f"{'server':30} {'plain':>8} {'release':>8} {'more':>8}")
+    print(f"{'server':30} {'plain':>8} {'release':>8} {'more':>8}   in {steady.ROUNDS} rounds")
     rows = []
     for row in steady.measure():
         rows.append(row)
+        lower, upper = row.range_percent
         print(
-            f"{row.what:30} {row.plain:>8,.0f} {row.release:>8,.0f} "
-            f"{row.difference_percent:>+7.2f} %",
+            f"{row.what:30} {median(row.plain):>8,.0f} {median(row.release):>8,.0f} "
+            f"{row.difference_percent:>+7.2f} %  {lower:+.2f} to {upper:+.2f}",
             flush=True,
         )
     return rows
