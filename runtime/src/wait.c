@@ -88,11 +88,15 @@ const char *kitsune__quick_name(uint8_t number) {
  * so it is done here, as libc does it in the handler of its own signal. */
 void kitsune__wait_cancel(void *context) {
     int type;
+    uint8_t number;
 
     if (!may_be_cancelled() || kitsune__wait_interrupt(context) || kitsune__in_call == 0)
         return;
+    number = kitsune__in_call;
+    kitsune__in_call = 0; /* not in the thread's cleanup handlers */
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
     pthread_setcanceltype(type, NULL);
+    kitsune__in_call = number;
 }
 
 /* A system call and where its time limit stands: an int of milliseconds among the arguments, or a
