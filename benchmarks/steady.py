@@ -40,7 +40,7 @@ _TIMEOUT_S = 300
 KVD_EDITS = """
 standing:
   edits:
-    # PING asks for an update to the release that its argument names: nobody else can under valgrind.
+    # PING asks for an update to the release that it names: nobody else can under valgrind.
     - insert: |
         if (client->count > 1) {
             kitsune_set_next_version(strdup(argument(client, 1)->bytes));
