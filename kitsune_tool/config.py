@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from kitsune_tool import code, files, resources, rulefile
+from kitsune_tool import code, files, limits, resources, rulefile
 from kitsune_tool.annotate import AnnotationSource
 from kitsune_tool.errors import KitsuneError, Location
+from kitsune_tool.limits import Limits
 from kitsune_tool.rules import Preamble, RuleFile, RuleSource, turned_round
 from kitsune_tool.switches import DEFAULT, NAMES, Settings, Switches, UnitSettings
 from kitsune_tool.unions import CaseSource, UnionSource
@@ -28,6 +29,10 @@ MANIFEST_NAME = "kitsune.yaml"
 CHECKOUTS = ".kitsune/sources"
 """Where the sources of revisions are, below the manifest's directory."""
 _FORMAT = "1"
+_KEYS = (
+    "kitsune", "program", "store", "options", "automigrate", "standing", "versions", "test",
+    "limits",
+)  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,62}")
 _SYMBOLS = re.compile(r"[A-Za-z0-9_$*?]+")
 _EDIT_PLACES = {
@@ -160,6 +165,7 @@ class Manifest:
     standing: Section
     versions: tuple[Version, ...]
     test: TransitionTest | None = None
+    limits: Limits = ()
 
     def version(self, name: str) -> Version:
         """Return a version by name. Raises K212 if there is none."""
@@ -252,8 +258,7 @@ def load_manifest(path: Path) -> Manifest:
     """Read a manifest. Raises `KitsuneError` K202 to K213 with the line that is wrong."""
     name = files.shown(path)
     top = read_yaml(path, name, "the manifest")
-    keys = ("kitsune", "program", "store", "options", "automigrate", "standing", "versions", "test")
-    fields = top.fields(keys, required=("kitsune", "program", "versions"))
+    fields = top.fields(_KEYS, required=("kitsune", "program", "versions"))
     if fields["kitsune"].text() != _FORMAT:
         found = fields["kitsune"].text()
         message = f"the manifest's format is {found}; this tool knows {_FORMAT}"
@@ -269,6 +274,7 @@ def load_manifest(path: Path) -> Manifest:
         standing=_section(fields["standing"], base) if "standing" in fields else Section(),
         versions=_versions(fields["versions"], base),
         test=_test(fields["test"]) if "test" in fields else None,
+        limits=_limits(fields["limits"]) if "limits" in fields else (),
     )
 
 
@@ -326,6 +332,7 @@ def release_config(manifest: Manifest, version: Version) -> str:
         "edits": [edit.to_json() for edit in manifest.edits(version)],
         "rules": [(rule.kind, rule.labels, rule.code) for rule in manifest.rules(version)],
         "preambles": [preamble.text for preamble in manifest.preambles(version)],
+        "limits": manifest.limits,
     }
     if version.back is not None:
         data["back"] = {
@@ -376,6 +383,16 @@ def _test(node: Node) -> TransitionTest:
         cells=fields["cells"].number() if "cells" in fields else defaults.cells,
         limit_s=fields["limit_s"].number() if "limit_s" in fields else defaults.limit_s,
     )
+
+
+def _limits(node: Node) -> Limits:
+    found = []
+    for name, each in node.fields(limits.NAMES).items():
+        if not 1 <= each.number() <= limits.LONGEST_MS:
+            message = f"{each.what} is '{each.number()}', not a number of milliseconds up to a day"
+            raise each.error("K205", message, hint="leave it out for the default")
+        found.append((name, each.number()))
+    return tuple(found)
 
 
 def _exported(item: Node) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kitsune_tool import channel, lines, status
+from kitsune_tool import channel, limits, lines, status
 from kitsune_tool.channel import Answer
 from kitsune_tool.errors import (
     EXIT_BUG,
@@ -161,11 +161,20 @@ def _add_request_options(parser: argparse.ArgumentParser) -> None:
         help="time that the new version has for its start and the state; default: the launcher's",
     )
     parser.add_argument(
+        "--limit",
+        type=_phase_limit,
+        action="append",
+        default=[],
+        metavar="PHASE=MS",
+        help=f"the same for one phase: {', '.join(limits.PHASES)}; default: none (several)",
+    )
+    parser.add_argument(
         "--wait-ms",
         type=_milliseconds,
-        default=_DEFAULT_WAIT_MS,
+        default=0,
         metavar="N",
-        help="time that the program has to reach an update point; default: %(default)s",
+        help="time that the program has to reach an update point; "
+        f"default: the release's, else {_DEFAULT_WAIT_MS}",
     )
     parser.add_argument(
         "--tree",
@@ -217,9 +226,17 @@ def _add_release(parser: argparse.ArgumentParser) -> None:
 
 def _milliseconds(text: str) -> int:
     number = int(text)
-    if not 1 <= number <= 86_400_000:
+    if not 1 <= number <= limits.LONGEST_MS:
         raise ValueError
     return number
+
+
+def _phase_limit(text: str) -> tuple[str, int]:
+    try:
+        return limits.parse(text)
+    except ValueError:
+        wanted = f"PHASE=MS, and the phases are {', '.join(limits.PHASES)}"
+        raise argparse.ArgumentTypeError(f"'{text}' is not {wanted}") from None
 
 
 def _seconds(text: str) -> float:
@@ -338,12 +355,29 @@ def _request(
     """Ask for an update, or its rehearsal, and return the last answer."""
     if options.tree:
         return _request_tree(options, program, release)
-    limit_s = (options.wait_ms + (options.limit_ms or _DEFAULT_LIMIT_MS)) / 1000 + _MARGIN_S
-    words = [verb, os.fspath(release), str(options.limit_ms), str(options.wait_ms)]
+    held = _limits(options, release)
+    limit_s = _longest_s(held) + _MARGIN_S
+    words = [verb, os.fspath(release), limits.word(held), str(held[limits.WAIT])]
     words += [str(program.child)] if program.child else []
     answer = channel.ask(program, words, limit_s, _print_json if options.json else _show_progress)
     lines.add_lines(answer)
     return answer
+
+
+def _limits(options: argparse.Namespace, release: Path) -> dict[str, int]:
+    """Return the limits that are asked for: those of the command line, else the release's."""
+    from kitsune_tool import store
+
+    held = {limits.WAIT: _DEFAULT_WAIT_MS}
+    with contextlib.suppress(KitsuneError):  # a release may lie anywhere, alone
+        held |= dict(store.Description.read(release.parent / store.DESCRIPTION).limits)
+    held |= dict(options.limit)
+    held |= {limits.TOTAL: options.limit_ms} if options.limit_ms else {}
+    return held | ({limits.WAIT: options.wait_ms} if options.wait_ms else {})
+
+
+def _longest_s(held: dict[str, int]) -> float:
+    return (held[limits.WAIT] + held.get(limits.TOTAL, _DEFAULT_LIMIT_MS)) / 1000
 
 
 def _request_tree(options: argparse.Namespace, program: channel.Channel, release: Path) -> Answer:
@@ -355,8 +389,9 @@ def _request_tree(options: argparse.Namespace, program: channel.Channel, release
             hint=f"name the program: kitsune update --tree {program.pid} …",
         )
     # Each generation has its own time to come.
-    limit_s = (options.wait_ms + (options.limit_ms or _DEFAULT_LIMIT_MS)) / 1000 * 4 + _MARGIN_S
-    times = [str(options.limit_ms), str(options.wait_ms)]
+    held = _limits(options, release)
+    limit_s = _longest_s(held) * 4 + _MARGIN_S
+    times = [limits.word(held), str(held[limits.WAIT])]
     words = ["update-tree", os.fspath(release), *times, options.order]
     return channel.ask(program, words, limit_s, _print_json if options.json else _show_progress)
 

@@ -403,6 +403,7 @@ class _Work:
             digest=store.file_digest(linked),
             toolchain=self._toolchain(),
             stands_for=self._stands_for(),
+            limits=request.manifest.limits,
         )
         place = request.output.parent
         shutil.rmtree(place / "generated", ignore_errors=True)

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kitsune_tool import files, ingredients
+from kitsune_tool import files, ingredients, limits
 from kitsune_tool.config import Version
 from kitsune_tool.errors import KitsuneError, Location, Note
+from kitsune_tool.limits import Limits
 
 REPORT_TEXT = "report.txt"
 REPORT_JSON = "report.json"
@@ -47,7 +48,8 @@ class ParentRelease:
 class Description:
     """What `release.json` says. `digest` is the SHA-256 of the release's file, hexadecimal.
 
-    A release that leads back to its version `stands_for` the version's own: its build-id.
+    A release that leads back to its version `stands_for` the version's own: its build-id. `limits`
+    are those of an update to it, if the request says nothing else.
     """
 
     program: str
@@ -57,6 +59,7 @@ class Description:
     digest: str
     toolchain: tuple[tuple[str, str], ...]
     stands_for: str = ""
+    limits: Limits = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the object that is written; it holds no date and no path."""
@@ -71,6 +74,7 @@ class Description:
             "digest": self.digest,
             "toolchain": dict(self.toolchain),
             **({"stands_for": self.stands_for} if self.stands_for else {}),
+            **({"limits": dict(self.limits)} if self.limits else {}),
         }
 
     @classmethod
@@ -87,6 +91,7 @@ class Description:
                 data["digest"],
                 tuple(data["toolchain"].items()),
                 data.get("stands_for", ""),
+                limits.read(data.get("limits", {})),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise KitsuneError(

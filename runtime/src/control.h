@@ -4,7 +4,7 @@
  * process a gate, in a page of its own, and a struct kitsune__control.
  *
  * Invariants:
- *  - Everything about a request (`serial`, `path`, `limit_ms`, `release`, `outcome`, and adding to the
+ *  - Everything about a request (`serial`, `path`, `limits`, `release`, `outcome`, and adding to the
  *    history) belongs to whoever moved `state` last, by the table below.
  *  - Both sides may die at any instruction: texts are read with their bounds, numbers are only shown.
  *  - `running` is written by the program while it holds the request, and read by the helper while
@@ -97,7 +97,8 @@ struct kitsune__control {
     uint32_t origin;
     uint32_t round;   /* 0: the request is of this process alone */
     uint32_t gave_up; /* it was this process that undid the round */
-    uint64_t limit_ms, wait_ms;
+    struct kitsune__limits limits;
+    uint64_t wait_ms;
     uint32_t is_rehearsal;
     /* Of a rehearsal. `copy` is 0 while there is none; `outcome` is whole once `has_outcome` is set, and
      * may become better until the state moves. */

@@ -39,7 +39,6 @@
 #define ANSWER_LIMIT 524288
 #define MAX_WORDS 5
 #define CLIENT_LIMIT_NS (10 * SECOND)
-#define LONGEST_MS 86400000ull
 #define SECOND 1000000000ull
 #define FIRST_KICK_NS 200000ull
 #define LAST_KICK_NS 20000000ull
@@ -101,7 +100,8 @@ struct round {
     uint32_t code;
     char reason[2048];
     char path[PATH_MAX];
-    uint64_t limit_ms, wait_ms, started, stable_since;
+    struct kitsune__limits limits;
+    uint64_t wait_ms, started, stable_since;
     struct kitsune__running release;
 };
 
@@ -1013,7 +1013,7 @@ static void put_outcome(struct kitsune__control *control, enum kitsune__code cod
 /* Looks after the copy that has the request. */
 static void follow_rehearsal(struct helper *helper, struct flight *flight, uint64_t now) {
     struct kitsune__control *control = flight->control;
-    uint64_t limit_ms = control->limit_ms ? control->limit_ms : REHEARSAL_LIMIT_MS;
+    uint64_t limit_ms = control->limits.total_ms ? control->limits.total_ms : REHEARSAL_LIMIT_MS;
 
     if (!flight->told_rehearsing) {
         flight->told_rehearsing = 1;
@@ -1122,7 +1122,8 @@ static void answer_already_running(struct helper *helper, int index,
 /* What the client wants. */
 struct wish {
     const char *path;
-    uint64_t limit_ms, wait_ms;
+    struct kitsune__limits limits;
+    uint64_t wait_ms;
     struct kitsune__control *control; /* of whom */
     uint32_t round;
     int is_rehearsal;
@@ -1144,7 +1145,7 @@ static int claim_request(struct kitsune__control *control, const struct wish *wi
     control->round = wish->round;
     control->is_rehearsal = (uint32_t)wish->is_rehearsal;
     control->gave_up = 0;
-    control->limit_ms = wish->limit_ms;
+    control->limits = wish->limits;
     control->wait_ms = wish->wait_ms;
     memcpy(control->path, wish->path, strlen(wish->path) + 1);
     memset(&control->release, 0, sizeof control->release);
@@ -1318,7 +1319,7 @@ static void join_round(struct helper *helper, struct flight *flight,
                        struct kitsune__control *control) {
     const struct round *round = &helper->round;
     struct wish wish = {.path = round->path,
-                        .limit_ms = round->limit_ms,
+                        .limits = round->limits,
                         .wait_ms = round->wait_ms,
                         .control = control,
                         .round = round->number};
@@ -1655,7 +1656,7 @@ static void start_round(struct helper *helper, int index, const struct wish *wis
                             .copy = -1,
                             .number = ++helper->tree->round,
                             .children_first = children_first,
-                            .limit_ms = wish->limit_ms,
+                            .limits = wish->limits,
                             .wait_ms = wish->wait_ms,
                             .started = kitsune__now_ns()};
     memcpy(round->path, wish->path, strlen(wish->path) + 1);
@@ -1696,19 +1697,8 @@ static int decode(char *text) {
     return 1;
 }
 
-/* A number of milliseconds up to a day; returns 0 if it is none. */
 static int read_ms(const char *text, uint64_t *ms) {
-    uint64_t number = 0;
-
-    if (!*text)
-        return 0;
-    for (; *text; text++) {
-        if (*text < '0' || *text > '9' || number > LONGEST_MS)
-            return 0;
-        number = number * 10 + (uint64_t)(*text - '0');
-    }
-    *ms = number;
-    return number <= LONGEST_MS;
+    return kitsune__limits_read_ms(text, NULL, ms);
 }
 
 /* Splits at single spaces and decodes; returns the number of words, 0 if the line is malformed. */
@@ -1774,9 +1764,9 @@ static void serve_status(struct helper *helper, int index, char **words, unsigne
 static void serve_update(struct helper *helper, int index, char **words, unsigned count) {
     struct wish wish = {.control = helper->speaker, .is_rehearsal = words[0][0] == 'r'};
 
-    if (count < 2 || (count > 2 && !read_ms(words[2], &wish.limit_ms)) ||
+    if (count < 2 || (count > 2 && !kitsune__limits_read(words[2], &wish.limits)) ||
         (count > 3 && !read_ms(words[3], &wish.wait_ms))) {
-        answer_bad_request(helper, index, "usage: update|rehearse PATH [LIMIT_MS [WAIT_MS [PID]]]");
+        answer_bad_request(helper, index, "usage: update|rehearse PATH [LIMITS [WAIT_MS [PID]]]");
         return;
     }
     wish.path = words[1];
@@ -1792,10 +1782,11 @@ static void serve_update_tree(struct helper *helper, int index, char **words, un
     struct wish wish = {.control = helper->speaker};
     int children_first = count == 5 && strcmp(words[4], "children-first") == 0;
 
-    if (count != 5 || !read_ms(words[2], &wish.limit_ms) || !read_ms(words[3], &wish.wait_ms) ||
+    if (count != 5 || !kitsune__limits_read(words[2], &wish.limits) ||
+        !read_ms(words[3], &wish.wait_ms) ||
         (!children_first && strcmp(words[4], "parent-first") != 0)) {
         answer_bad_request(helper, index,
-                           "usage: update-tree PATH LIMIT_MS WAIT_MS parent-first|children-first");
+                           "usage: update-tree PATH LIMITS WAIT_MS parent-first|children-first");
         return;
     }
     wish.path = words[1];

@@ -17,6 +17,7 @@
 #include "withhold.h"
 
 #define NS_PER_S 1000000000ull
+#define NS_PER_MS 1000000ull
 #define SIDE_STACK_SIZE ((size_t)256 << 10)
 #define KERNEL_TIMERS_MAX 32
 #define MEMORY_PROBE ((size_t)4 << 20)
@@ -68,7 +69,11 @@ struct journal {
     stack_t altstack;
     struct kitsune__traits traits;
     struct kernel_action actions[CAUGHT];
-    int timer; /* of the limit; -1: none */
+    int timer; /* of the limits; -1: none */
+    struct kitsune__limits limits;
+    int has_phase_limits;
+    /* What each limited phase has taken, but for the one that lasts since `since_ns`. */
+    uint64_t spent_ns[KITSUNE__LIMITED_COUNT], since_ns;
     uint32_t has_timers, kernel_timer_count;
     struct itimerval timers[3];
     uint64_t timers_ns, timer_pending; /* when the new version first changed one */
@@ -155,17 +160,42 @@ void kitsune__journal_note(const char *format, ...) {
     va_end(arguments);
 }
 
+/* By which limit a phase is held, beside that of the whole; KITSUNE__LIMITED_COUNT: by none. */
+static enum kitsune__limited limited_of(enum kitsune__phase phase) {
+    switch (phase) {
+    case KITSUNE__PHASE_LOAD:
+    case KITSUNE__PHASE_PRESTART:
+        return KITSUNE__LIMITED_LOAD;
+    case KITSUNE__PHASE_MAIN:
+    case KITSUNE__PHASE_THREAD:
+        return KITSUNE__LIMITED_START;
+    case KITSUNE__PHASE_TRANSFORM:
+    case KITSUNE__PHASE_MAINUPDATE:
+        return KITSUNE__LIMITED_TRANSFORM;
+    default:
+        return KITSUNE__LIMITED_COUNT;
+    }
+}
+
+static void set_limit(struct journal *of);
+
 enum kitsune__phase kitsune__journal_phase(enum kitsune__phase phase, const char *what) {
     if (journal == NULL)
         return KITSUNE__PHASE_NONE;
     enum kitsune__phase before = journal->phase;
     uint64_t now = kitsune__now_ns();
+    enum kitsune__limited left = limited_of(before), entered = limited_of(phase);
+    if (left != KITSUNE__LIMITED_COUNT)
+        journal->spent_ns[left] += now - journal->since_ns;
+    journal->since_ns = now;
     if (before == KITSUNE__PHASE_LOAD && phase != before) {
         journal->verdict.load_ns = now - journal->begin_ns - journal->verdict.snapshot_ns;
         journal->main_ns = now;
     }
     journal->phase = phase;
     journal->what = what;
+    if (left != entered && journal->has_phase_limits)
+        set_limit(journal);
     return before;
 }
 
@@ -196,15 +226,56 @@ static size_t describe_phase(const struct journal *of, char *buffer, size_t size
 
 /* ---- timers -------------------------------------------------------------------------------- */
 
-static int start_limit(uint64_t limit_ns) {
+static uint64_t smaller(uint64_t one, uint64_t other) {
+    return one < other ? one : other;
+}
+
+/* When the limit of the whole or that of the present phase runs out. */
+static uint64_t deadline_of(const struct journal *of) {
+    uint64_t end = of->begin_ns + of->limits.total_ms * NS_PER_MS;
+    enum kitsune__limited phase = limited_of(of->phase);
+    if (phase == KITSUNE__LIMITED_COUNT || of->limits.phase_ms[phase] == 0)
+        return end;
+    uint64_t limit = of->limits.phase_ms[phase] * NS_PER_MS;
+    return smaller(end, of->since_ns + (limit - smaller(limit, of->spent_ns[phase])));
+}
+
+static void set_limit(struct journal *of) {
+    uint64_t end = deadline_of(of);
+    struct itimerspec at = {{0, 0}, {(time_t)(end / NS_PER_S), (long)(end % NS_PER_S)}};
+    KITSUNE__SYSCALL(SYS_timer_settime, of->timer, TIMER_ABSTIME, &at, 0);
+}
+
+static int start_limit(struct journal *of) {
     /* To the process: only the thread that runs does not block it. */
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = LIMIT_SIGNAL};
-    struct itimerspec at = {{0, 0}, {(time_t)(limit_ns / NS_PER_S), (long)(limit_ns % NS_PER_S)}};
-    if (KITSUNE__SYSCALL(SYS_timer_create, CLOCK_MONOTONIC, &event, &journal->timer) != 0) {
-        journal->timer = -1;
+    if (KITSUNE__SYSCALL(SYS_timer_create, CLOCK_MONOTONIC, &event, &of->timer) != 0) {
+        of->timer = -1;
         return -1;
     }
-    return KITSUNE__SYSCALL(SYS_timer_settime, journal->timer, 0, &at, 0) == 0 ? 0 : -1;
+    set_limit(of);
+    return 0;
+}
+
+/* Which limit ran out, and how long it was all in all. Of a phase also how long that took. */
+static size_t describe_limit(struct journal *of, char *text, size_t size) {
+    uint64_t now = kitsune__now_ns();
+    enum kitsune__limited phase = limited_of(of->phase);
+    size_t length = 0;
+    if (phase != KITSUNE__LIMITED_COUNT)
+        of->spent_ns[phase] += now - of->since_ns;
+    of->since_ns = now;
+    if (now - of->begin_ns < of->limits.total_ms * NS_PER_MS && phase != KITSUNE__LIMITED_COUNT)
+        return kitsune__format(text, size, "the time limit of the phase '%s' ran out after %lu ms",
+                               kitsune__limits_word(phase),
+                               (unsigned long)(of->spent_ns[phase] / NS_PER_MS));
+    length = kitsune__format(text, size, "the time limit ran out after %lu ms (",
+                             (unsigned long)((now - of->begin_ns) / NS_PER_MS));
+    for (int which = 0; which < KITSUNE__LIMITED_COUNT; which++)
+        length += kitsune__format(text + length, size - length, "%s%s %lu", which ? ", " : "",
+                                  kitsune__limits_word((enum kitsune__limited)which),
+                                  (unsigned long)(of->spent_ns[which] / NS_PER_MS));
+    return length + kitsune__format(text + length, size - length, ")");
 }
 
 /* Deletes the timer, and its signal if it came too late. */
@@ -374,13 +445,18 @@ static void on_signal(int number, siginfo_t *info, void *ucontext) {
         crash_by_default(number);
         return;
     }
+    if (number == LIMIT_SIGNAL && info->si_code == SI_TIMER &&
+        kitsune__now_ns() < deadline_of(of)) {
+        set_limit(of); /* it was of a phase that ended at that moment */
+        return;
+    }
     reason = of->verdict.reason;
     size = sizeof of->verdict.reason;
     locate(of, ucontext);
     if (is_from_outside(of, info))
         of->resend = *info;
     if (number == LIMIT_SIGNAL) {
-        length = kitsune__format(reason, size, "the time limit ran out");
+        length = describe_limit(of, reason, size);
         describe_phase(of, reason + length, size - length);
         give_up(of, KITSUNE__TIME_LIMIT);
     }
@@ -659,6 +735,17 @@ static void take_snapshot(struct journal *of) {
     of->has_snapshot = of->verdict.snapshot_taken = 1;
 }
 
+/* It cannot be interrupted, so it is looked at afterwards. */
+static void check_snapshot(struct journal *of) {
+    uint64_t taken_ns = of->verdict.snapshot_ns;
+    uint64_t limit_ms = of->limits.phase_ms[KITSUNE__LIMITED_SNAPSHOT];
+    of->spent_ns[KITSUNE__LIMITED_SNAPSHOT] = taken_ns;
+    if (limit_ms != 0 && of->has_snapshot && taken_ns > limit_ms * NS_PER_MS)
+        kitsune__journal_abort(
+            KITSUNE__TIME_LIMIT, "the time limit of the phase '%s' ran out after %lu ms",
+            kitsune__limits_word(KITSUNE__LIMITED_SNAPSHOT), (unsigned long)(taken_ns / NS_PER_MS));
+}
+
 /* The first thing on the new stack. Everything before is no part of the transaction. */
 static void transaction(void *argument) {
     struct journal *of = argument;
@@ -667,9 +754,11 @@ static void transaction(void *argument) {
     kitsune__snapshot_keep_area(exchange_of(of), kitsune__rseq_area());
     take_snapshot(of);
     kitsune__asan_stack(&of->stack);
-    of->verdict.snapshot_ns = kitsune__now_ns() - of->begin_ns;
+    of->since_ns = kitsune__now_ns();
+    of->verdict.snapshot_ns = of->since_ns - of->begin_ns;
     catch_signals(of);
     unblock_caught();
+    check_snapshot(of);
     of->body(of->argument);
     kitsune__journal_abort(KITSUNE__RETURNED, "the new version's main returned");
 }
@@ -724,12 +813,16 @@ static void finish_rollback(struct journal *of, struct kitsune__verdict *verdict
     kernel_mask(SIG_SETMASK, &mask, NULL);
 }
 
-static void run(struct journal *of, uint64_t limit_ns, struct kitsune__verdict *verdict) {
+static void run(struct journal *of, const struct kitsune__limits *limits,
+                struct kitsune__verdict *verdict) {
     of->process = (pid_t)KITSUNE__SYSCALL(SYS_getpid);
-    of->begin_ns = kitsune__now_ns();
+    of->begin_ns = of->since_ns = kitsune__now_ns();
+    of->limits = *limits;
+    for (int which = 0; which < KITSUNE__LIMITED_COUNT; which++)
+        of->has_phase_limits |= limits->phase_ms[which] != 0;
     save_signals(of);
     journal = of;
-    if (start_limit(limit_ns) != 0) {
+    if (start_limit(of) != 0) {
         refuse(&of->verdict, KITSUNE__NO_MEMORY, "no timer for the time limit");
     } else {
         kitsune__suspend(&of->old, of->stack.end, transaction, of);
@@ -738,7 +831,7 @@ static void run(struct journal *of, uint64_t limit_ns, struct kitsune__verdict *
 }
 
 void kitsune__journal_run(void (*body)(void *), void *argument, struct kitsune__berth *places,
-                          uint64_t limit_ns, struct kitsune__verdict *verdict) {
+                          const struct kitsune__limits *limits, struct kitsune__verdict *verdict) {
     struct journal *of = NULL;
     memset(verdict, 0, sizeof *verdict);
     if (dead_clone != 0 && kitsune__snapshot_reap(dead_clone, 1))
@@ -748,11 +841,12 @@ void kitsune__journal_run(void (*body)(void *), void *argument, struct kitsune__
     of->body = body;
     of->argument = argument;
     of->places = places;
-    run(of, limit_ns, verdict);
+    run(of, limits, verdict);
 }
 
 void kitsune__journal_rehearse(void (*body)(void *), void *argument, struct kitsune__berth *places,
-                               uint64_t limit_ns, void (*end)(struct kitsune__verdict *verdict),
+                               const struct kitsune__limits *limits,
+                               void (*end)(struct kitsune__verdict *verdict),
                                struct kitsune__verdict *verdict) {
     struct journal *of = NULL;
     memset(verdict, 0, sizeof *verdict);
@@ -762,7 +856,7 @@ void kitsune__journal_rehearse(void (*body)(void *), void *argument, struct kits
     of->argument = argument;
     of->places = places;
     of->end = end;
-    run(of, limit_ns, verdict);
+    run(of, limits, verdict);
 }
 
 void kitsune__journal_end_rehearsal(uint64_t objects, uint64_t bytes) {

@@ -30,6 +30,7 @@
 #include "outcome.h"
 #include "park.h"
 #include "switch.h"
+#include "time_limits.h"
 
 /* What the new version does, for messages. */
 enum kitsune__phase {
@@ -51,10 +52,11 @@ int kitsune__journal_is_inherited(void);
 /*
  * Runs `body(argument)` as a transaction on a fresh stack. Returns only by an abort, in the old
  * context, with everything restored and `verdict` filled (code, reason, notes, times); or if the
- * transaction could not be begun. If `body` commits, this call never returns.
+ * transaction could not be begun. If `body` commits, this call never returns. Of `limits` the whole's
+ * is not 0.
  */
 void kitsune__journal_run(void (*body)(void *), void *argument, struct kitsune__berth *places,
-                          uint64_t limit_ns, struct kitsune__verdict *verdict);
+                          const struct kitsune__limits *limits, struct kitsune__verdict *verdict);
 
 /*
  * The same in a copy of the process that rehearses: without a snapshot, and nothing is undone or committed.
@@ -62,7 +64,8 @@ void kitsune__journal_run(void (*body)(void *), void *argument, struct kitsune__
  * of its own; it must not return. Nor does this, unless the transaction could not be begun.
  */
 void kitsune__journal_rehearse(void (*body)(void *), void *argument, struct kitsune__berth *places,
-                               uint64_t limit_ns, void (*end)(struct kitsune__verdict *verdict),
+                               const struct kitsune__limits *limits,
+                               void (*end)(struct kitsune__verdict *verdict),
                                struct kitsune__verdict *verdict);
 /* Non-zero inside a rehearsal. */
 int kitsune__journal_rehearses(void);

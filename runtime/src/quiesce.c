@@ -37,8 +37,7 @@
 #include "wrap_signal.h"
 
 #define NS_PER_MS 1000000ull
-#define NS_PER_S 1000000000ull
-#define DEFAULT_LIMIT_NS (60 * NS_PER_S)
+#define DEFAULT_LIMIT_MS 60000u
 /* Of background work at an update point or before a blocking call. */
 #define SLICE_NS (200 * 1000ull)
 /* How long a new update waits for what former ones left behind; what is not done by then is done after
@@ -437,12 +436,13 @@ static void take_stack(const struct kitsune__stack *stack) {
     own_stack = *stack;
 }
 
-static uint64_t limit_ns(void);
+static struct kitsune__limits limits(void);
 
 /* Of an update of the whole tree: until all its processes have come this far. */
 static void wait_for_tree(void) {
     char reason[KITSUNE__REASON_SIZE];
-    uint32_t code = kitsune__request_hold(&update.request, limit_ns(), reason, sizeof reason);
+    uint32_t code = kitsune__request_hold(&update.request, limits().total_ms * NS_PER_MS, reason,
+                                          sizeof reason);
     if (code != 0)
         kitsune__journal_abort(code, "%s", reason);
 }
@@ -508,13 +508,14 @@ static void commit(void) {
 /* ---- the old version's side ------------------------------------------------------------------ */
 
 /* Of the transaction: what the request says, or $KITSUNE_LIMIT_MS, or the default. */
-static uint64_t limit_ns(void) {
+static struct kitsune__limits limits(void) {
     const char *text = getenv("KITSUNE_LIMIT_MS");
-    uint64_t limit_ms = update.request.limit_ms;
-    if (limit_ms == 0 && text != NULL)
-        limit_ms = strtoull(text, NULL, 10);
-    return limit_ms > 0 && limit_ms < UINT64_MAX / NS_PER_MS ? limit_ms * NS_PER_MS
-                                                             : DEFAULT_LIMIT_NS;
+    const struct kitsune__limits standard = {.total_ms = DEFAULT_LIMIT_MS};
+    struct kitsune__limits chosen = update.request.limits, own = {0};
+    if (text != NULL && kitsune__limits_read(text, &own))
+        kitsune__limits_complete(&chosen, &own);
+    kitsune__limits_complete(&chosen, &standard);
+    return chosen;
 }
 
 static int is_loaded(const struct kitsune__image *wanted) {
@@ -599,7 +600,8 @@ static uint64_t wait_ns(void) {
 static void update_gathered(struct kitsune__verdict *verdict) {
     kitsune__oldcode_suspend();
     kitsune__request_raise(KITSUNE__PENDING_TRANSACTION);
-    kitsune__journal_run(run_new_version, NULL, update.places, limit_ns(), verdict);
+    const struct kitsune__limits held = limits();
+    kitsune__journal_run(run_new_version, NULL, update.places, &held, verdict);
     kitsune__request_lower(KITSUNE__PENDING_TRANSACTION);
     kitsune__oldcode_resume();
     if (kitsune__journal_snapshot_off())
@@ -634,8 +636,8 @@ static void end_rehearsal(struct kitsune__verdict *verdict) {
 static void rehearse(struct kitsune__verdict *verdict) {
     kept_file = fcntl(update.request.fd, F_DUPFD_CLOEXEC, KITSUNE__REHEARSAL_DESCRIPTOR);
     kitsune__request_raise(KITSUNE__PENDING_TRANSACTION);
-    kitsune__journal_rehearse(run_new_version, NULL, update.places, limit_ns(), end_rehearsal,
-                              verdict);
+    const struct kitsune__limits held = limits();
+    kitsune__journal_rehearse(run_new_version, NULL, update.places, &held, end_rehearsal, verdict);
     end_rehearsal(verdict);
 }
 

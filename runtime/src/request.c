@@ -741,7 +741,7 @@ int kitsune__request_take(struct kitsune__request *request) {
     }
     if (request->fd >= 0) {
         request->serial = control->serial;
-        request->limit_ms = control->limit_ms;
+        request->limits = control->limits;
         request->wait_ms = control->wait_ms;
         request->round = control->round;
         request->is_rehearsal = control->is_rehearsal != 0;
@@ -981,7 +981,7 @@ int kitsune__request_inside(const char *path, uint64_t limit_ms, struct kitsune_
     control->origin = KITSUNE__FROM_INSIDE;
     control->round = 0;
     memset(&control->report, 0, sizeof control->report);
-    control->limit_ms = limit_ms;
+    control->limits = (struct kitsune__limits){.total_ms = limit_ms};
     control->wait_ms = KITSUNE__DEFAULT_WAIT_MS;
     control->is_rehearsal = 0;
     memcpy(control->path, path, strlen(path) + 1);

@@ -28,6 +28,7 @@
 #include <stdint.h>
 
 #include "kitsune_abi.h"
+#include "time_limits.h"
 #include "trace.h"
 
 /* What runs at the moment. Texts are zero-terminated. */
@@ -55,10 +56,10 @@ enum {
 
 /* A request that the program has taken. */
 struct kitsune__request {
-    uint64_t serial;   /* counts requests of this process, from 1 */
-    uint64_t limit_ms; /* time limit of the transaction; 0: the launcher's default */
-    uint64_t wait_ms;  /* for all threads to reach their update points */
-    uint32_t round;    /* not 0: it is one of a whole tree's; kitsune__request_hold */
+    uint64_t serial; /* counts requests of this process, from 1 */
+    struct kitsune__limits limits;
+    uint64_t wait_ms; /* for all threads to reach their update points */
+    uint32_t round;   /* not 0: it is one of a whole tree's; kitsune__request_hold */
     int is_rehearsal;
     /* The checked, sealed, private copy of the release: `fd` is close-on-exec and belongs to the
      * taker, who closes it when `load_path` has been loaded. The path is unique in this process

@@ -148,6 +148,51 @@ def test_rollback(even: Path, odd: Path, tmp_path: Path, place: str, action: str
         check_update(server, odd)
 
 
+PHASES = {
+    "constructor": "load",
+    "prestart": "load",
+    "main": "start",
+    "migrated": "start",
+    "rule": "transform",
+    "mainupdate": "transform",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_each_phase_has_a_limit_of_its_own(
+    even: Path, odd: Path, tmp_path: Path, place: str
+) -> None:
+    """The whole has time enough; what overran is named, and how long it was."""
+    limit = {"KITSUNE_LIMIT_MS": f"600000,{PHASES[place]}=200"}
+    with serving(even, tmp_path, environment=limit) as server:
+        server.ask(f"scenario {place} loop")
+        line = check_rollback(server, odd, "K356: the time limit of the phase", PLACES[place])
+        told = re.search(rf"phase '{PHASES[place]}' ran out after (\d+) ms ", line)
+        assert told is not None
+        assert int(told[1]) >= 200
+        server.ask("clear")
+        check_update(server, odd)
+
+
+def test_a_phase_does_not_pay_for_another(even: Path, odd: Path, tmp_path: Path) -> None:
+    """What is inside the new main is not its own time; what comes before and after adds up."""
+    limit = {"KITSUNE_LIMIT_MS": "600000,load=2000,start=2000"}
+    with serving(even, tmp_path, environment=limit) as server:
+        server.ask("scenario rule nap")
+        check_update(server, odd)
+    with serving(even, tmp_path, environment={"KITSUNE_LIMIT_MS": "1000,load=600"}) as server:
+        server.ask("scenario migrated loop")
+        line = check_rollback(server, odd, "K356: the time limit ran out after 1")
+        assert re.search(r"\(snapshot \d+, load \d+, start \d+, transform \d+\) in the new", line)
+
+
+def test_the_snapshot_has_a_limit(even: Path, odd: Path, tmp_path: Path) -> None:
+    limit = {"KITSUNE_LIMIT_MS": "600000,snapshot=1"}
+    with serving(even, tmp_path, environment=limit) as server:
+        assert server.ask("grow") == "grown"
+        check_rollback(server, odd, "K356: the time limit of the phase 'snapshot' ran out after")
+
+
 def test_update_succeeds_after_rollbacks(server: Server, odd: Path) -> None:
     """No failure leaves anything behind that a later update trips over."""
     for action in ("segv", "smash_heap", "remap", "close", "process", "overflow", "exit"):

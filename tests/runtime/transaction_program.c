@@ -352,6 +352,8 @@ static void act(const char *action) {
         loop_with_signals_blocked();
     else if (!strcmp(action, "loop_malloc"))
         loop_in_malloc();
+    else if (!strcmp(action, "nap"))
+        sleep(3);
     else if (!strcmp(action, "sleep"))
         sleep(100);
     else if (!strcmp(action, "exit"))
@@ -604,6 +606,18 @@ static int count_mappings(void) {
     return count;
 }
 
+/* So much that a copy of the process takes its time. */
+static int grow(void) {
+    size_t size = (size_t)512 << 20;
+    char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return 0;
+    madvise(memory, size, MADV_NOHUGEPAGE);
+    for (size_t at = 0; at < size; at += 4096)
+        memory[at] = 1;
+    return 1;
+}
+
 static void answer(char *line) {
     char place[64] = "", action[64] = "";
     line[strcspn(line, "\n")] = '\0';
@@ -621,6 +635,8 @@ static void answer(char *line) {
         printf("cleared\n");
     } else if (!strcmp(line, "sum")) {
         printf("%s %d %lx %d\n", NAME, (int)getpid(), checksum(), updates);
+    } else if (!strcmp(line, "grow")) {
+        printf("%s\n", grow() ? "grown" : "not grown");
     } else if (!strcmp(line, "use kernel")) {
         use_kernel();
         printf("used\n");

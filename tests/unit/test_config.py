@@ -89,6 +89,19 @@ def test_options(manifest: config.Manifest) -> None:
     )
 
 
+def test_limits(tmp_path: Path) -> None:
+    """They reach the release's description, so builds look at them."""
+    text = "kitsune: 1\nprogram: p\nlimits: {wait: 20, load: 30}\nversions: [version: a]\n"
+    path = tmp_path / "kitsune.yaml"
+    path.write_text(text, encoding="utf-8")
+    manifest = config.load_manifest(path)
+    assert manifest.limits == (("wait", 20), ("load", 30))
+    before = config.release_config(manifest, manifest.versions[0])
+    path.write_text(text.replace("30", "31"), encoding="utf-8")
+    manifest = config.load_manifest(path)
+    assert config.release_config(manifest, manifest.versions[0]) != before
+
+
 UNITS = """\
 kitsune: 1
 program: p

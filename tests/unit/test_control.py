@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from kitsune_tool import channel, cli
+from kitsune_tool import channel, cli, store
 from kitsune_tool.errors import KitsuneError
 
 Answer = dict[str, Any]
@@ -123,6 +123,22 @@ def test_a_request_is_one_line_of_encoded_words(helper: Helper, release: Path) -
     assert update(release, "--limit-ms", "500", "--wait-ms", "7000") == 0
     encoded = str(release).replace(" ", "%20")
     assert fake.requests == [f"update {encoded} 500 7000\n".encode()]
+
+
+def test_limits_are_those_of_the_command_else_of_the_release(helper: Helper, release: Path) -> None:
+    fake = helper(UPDATED)
+    described = store.Description(
+        "kvd", "2.0", "", (), "", (), limits=(("total", 900), ("wait", 800), ("load", 700))
+    )
+    path = release.parent / store.DESCRIPTION
+    path.write_text(json.dumps(described.to_json()), encoding="utf-8")
+    assert store.Description.read(path) == described
+    assert update(release) == 0
+    assert update(release, "--limit", "load=1", "--limit", "transform=2", "--limit-ms", "5") == 0
+    path.write_text("{}", encoding="utf-8")
+    assert update(release) == 0
+    asked = [request.decode().split(" ", 2)[2].strip() for request in fake.requests]
+    assert asked == ["900%2Cload%3D700 800", "5%2Cload%3D1%2Ctransform%3D2 800", "0 10000"]
 
 
 def test_progress_and_outcome_are_shown(
