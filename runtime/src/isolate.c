@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -19,6 +20,7 @@
 
 #include "mappings.h"
 #include "platform.h"
+#include "rehearsal.h"
 #include "snapshot.h"
 #include "withhold.h"
 
@@ -35,6 +37,9 @@ struct notes {
         int protection;
     } mappings[MAPPINGS_MAX];
     struct kitsune__file_id files[FILES_MAX];
+    int pipe[2]; /* an empty one that stands in for all */
+    uint32_t stand_in_count;
+    struct kitsune__stand_in stand_ins[FILES_MAX];
 };
 
 /* ---- mappings -------------------------------------------------------------------------------- */
@@ -178,10 +183,44 @@ static void replace_anonymous(int descriptor) {
         replace(descriptor, signals_like(descriptor, flags));
 }
 
+/*
+ * While the copy holds what the program closes, a peer sees no end, and an epoll of the program goes on
+ * reporting it. So an idle socket stands in for each, which nobody talks to: a datagram one, which takes
+ * data, has none, and never hangs up.
+ */
+static void replace_socket(struct notes *notes, int descriptor) {
+    static const int facts[] = KITSUNE__SOCKET_FACTS;
+    struct kitsune__stand_in *is = &notes->stand_ins[notes->stand_in_count];
+    int flags = fcntl(descriptor, F_GETFL) & O_NONBLOCK; /* SOCK_NONBLOCK is this */
+    struct stat status;
+    for (unsigned index = 0; index < sizeof facts / sizeof *facts; index++) {
+        socklen_t size = sizeof is->facts[index];
+        getsockopt(descriptor, SOL_SOCKET, facts[index], &is->facts[index], &size);
+    }
+    is->lengths[0] = is->lengths[1] = sizeof is->names[0];
+    if (getsockname(descriptor, (struct sockaddr *)is->names[0], &is->lengths[0]) != 0)
+        is->lengths[0] = 0;
+    if (getpeername(descriptor, (struct sockaddr *)is->names[1], &is->lengths[1]) != 0)
+        is->lengths[1] = 0;
+    int new = socket(AF_UNIX, SOCK_DGRAM | flags, 0);
+    if (new < 0 || fstat(new, &status) != 0)
+        return;
+    is->inode = status.st_ino;
+    notes->stand_in_count++;
+    replace(descriptor, new);
+}
+
+static void replace_pipe(const struct notes *notes, int descriptor) {
+    int flags = fcntl(descriptor, F_GETFL), is_written = (flags & O_ACCMODE) != O_RDONLY;
+    replace(descriptor, dup(notes->pipe[is_written]));
+    fcntl(descriptor, F_SETFL, flags);
+}
+
 static int separate(void *context, int descriptor) {
     struct notes *notes = context;
     struct stat status;
-    if (fstat(descriptor, &status) != 0)
+    if (fstat(descriptor, &status) != 0 || descriptor == notes->pipe[0] ||
+        descriptor == notes->pipe[1])
         return 0;
     if (!(status.st_mode & S_IFMT)) { /* they all have one inode */
         replace_anonymous(descriptor);
@@ -189,7 +228,11 @@ static int separate(void *context, int descriptor) {
     }
     if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode))
         open_anew(descriptor);
-    if (notes->file_count == FILES_MAX)
+    if (S_ISSOCK(status.st_mode))
+        replace_socket(notes, descriptor);
+    else if (S_ISFIFO(status.st_mode))
+        replace_pipe(notes, descriptor);
+    if (notes->file_count == FILES_MAX || fstat(descriptor, &status) != 0)
         return -1;
     notes->files[notes->file_count++] = (struct kitsune__file_id){status.st_dev, status.st_ino};
     return 0;
@@ -207,6 +250,11 @@ static int separate_epoll(void *context, int descriptor) {
     return 0;
 }
 
+static int compare_stand_ins(const void *left, const void *right) {
+    const struct kitsune__stand_in *one = left, *other = right;
+    return one->inode < other->inode ? -1 : one->inode > other->inode;
+}
+
 static int compare_files(const void *left, const void *right) {
     const struct kitsune__file_id *one = left, *other = right;
     if (one->device != other->device)
@@ -221,8 +269,28 @@ static int fail(char *reason, size_t size, const char *what) {
     return -1;
 }
 
-int kitsune__isolate(const struct kitsune__range *kept, pid_t program, pid_t parent, char *reason,
-                     size_t size) {
+static int open_pipe(struct notes *notes) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0)
+        return -1;
+    for (int end = 0; end < 2; end++) {
+        notes->pipe[end] = fcntl(ends[end], F_DUPFD_CLOEXEC, KITSUNE__REHEARSAL_DESCRIPTOR);
+        close(ends[end]);
+    }
+    return notes->pipe[0] < 0 || notes->pipe[1] < 0 ? -1 : 0;
+}
+
+static int separate_all(struct notes *notes) {
+    if (open_pipe(notes) != 0 || kitsune__each_descriptor(separate, notes) != 0 ||
+        kitsune__each_descriptor(separate_epoll, notes) != 0)
+        return -1;
+    qsort(notes->files, notes->file_count, sizeof *notes->files, compare_files);
+    qsort(notes->stand_ins, notes->stand_in_count, sizeof *notes->stand_ins, compare_stand_ins);
+    return 0;
+}
+
+int kitsune__isolate(const struct kitsune__range *kept, pid_t program, pid_t parent,
+                     void (*let_go)(void), char *reason, size_t size) {
     struct rlimit none = {0, 0};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setrlimit(RLIMIT_CORE, &none);
@@ -231,13 +299,14 @@ int kitsune__isolate(const struct kitsune__range *kept, pid_t program, pid_t par
     if (notes == MAP_FAILED)
         return fail(reason, size, "the world: no memory");
     notes->kept = *kept;
+    if (separate_all(notes) != 0)
+        return fail(reason, size, "open files");
+    let_go();
     if (make_all_private(notes) != 0)
         return fail(reason, size, "memory that is shared");
-    if (kitsune__each_descriptor(separate, notes) != 0 ||
-        kitsune__each_descriptor(separate_epoll, notes) != 0)
-        return fail(reason, size, "open files");
-    qsort(notes->files, notes->file_count, sizeof *notes->files, compare_files);
-    if (kitsune__withhold(program, parent, notes->files, notes->file_count) != 0)
+    const struct kitsune__shared shared = {notes->file_count, notes->stand_in_count, notes->files,
+                                           notes->stand_ins};
+    if (kitsune__withhold(program, parent, &shared) != 0)
         return fail(reason, size, "the world: the kernel takes no filter (seccomp)");
     return 0;
 }

@@ -907,6 +907,7 @@ void kitsune__request_outcome(const struct kitsune__outcome *outcome,
 void kitsune__request_rehearses(void) {
     control->has_outcome = 0;
     control->copy = 0;
+    control->copy_has_let_go = 0;
     control->clone_ns = control->stopped_ns = 0;
     control->state = KITSUNE__REHEARSING;
 }
@@ -936,12 +937,25 @@ int kitsune__request_enter_copy(struct kitsune__range *shared) {
     return control->state == KITSUNE__REHEARSING ? 0 : -1;
 }
 
+void kitsune__request_copy_lets_go(void) {
+    control->copy_has_let_go = 1;
+}
+
+int kitsune__request_copy_has_let_go(void) {
+    return control->copy_has_let_go != 0;
+}
+
 void kitsune__request_rehearsed(const struct kitsune__outcome *outcome) {
     control->outcome = *outcome;
     control->has_outcome = 1;
 }
 
+/* The copy may be faster than the program, which tells for how long it stood. */
 void kitsune__request_rehearsal_ends(void) {
+    const struct timespec nap = {0, 50000};
+
+    while (control->stopped_ns == 0 && control->state == KITSUNE__REHEARSING)
+        KITSUNE__SYSCALL(SYS_nanosleep, &nap, 0);
     move_state(KITSUNE__REHEARSING, KITSUNE__DONE);
 }
 

@@ -43,13 +43,15 @@ enum way {
     WRITE_PARTS, /* (descriptor, parts, count) */
     SEND_MESSAGE,
     SEND_MESSAGES,
-    SEND_FILE,  /* (to, from, offset, size) */
-    SPLICE,     /* (from, offset, to, offset, size): and copy_file_range */
-    SPLICE_OUT, /* (to, parts, count) */
-    TEE,        /* (from, to, size) */
-    CHANGE,     /* (descriptor, …): as if it were done, if it is shared */
-    CONTROL,    /* fcntl, ioctl: the same, but for what only asks */
-    LOCK,       /* as if it were had: it is the program's, or nobody sees it */
+    SEND_FILE,   /* (to, from, offset, size) */
+    SPLICE,      /* (from, offset, to, offset, size): and copy_file_range */
+    SPLICE_OUT,  /* (to, parts, count) */
+    TEE,         /* (from, to, size) */
+    CHANGE,      /* (descriptor, …): as if it were done, if it is shared */
+    SOCKET_NAME, /* (descriptor, name, length): of the socket for which another stands in */
+    SOCKET_OPTION,
+    CONTROL, /* fcntl, ioctl: the same, but for what only asks */
+    LOCK,    /* as if it were had: it is the program's, or nobody sees it */
     CHANGE_PATH,
     OPEN,
     OPEN_AT,
@@ -97,6 +99,9 @@ static const struct {
     {SYS_copy_file_range, SPLICE},
     {SYS_vmsplice, SPLICE_OUT},
     {SYS_tee, TEE},
+    {SYS_getsockname, SOCKET_NAME},
+    {SYS_getpeername, SOCKET_NAME},
+    {SYS_getsockopt, SOCKET_OPTION},
     {SYS_setsockopt, CHANGE},
     {SYS_shutdown, CHANGE},
     {SYS_listen, CHANGE},
@@ -239,8 +244,7 @@ static const int missing[] = {SYS_clone3, SYS_openat2, SYS_io_uring_setup, SYS_i
 
 static struct {
     pid_t program, parent_of_program, copy, thread;
-    const struct kitsune__file_id *shared;
-    uint32_t shared_count;
+    struct kitsune__shared shared;
 } own;
 
 enum kind { WRITES, READS, FILES, CHANGES, CONNECTIONS, SIGNALS, OTHERS, KINDS };
@@ -277,10 +281,10 @@ void kitsune__withhold_as(pid_t tid) {
 /* ---- descriptors ----------------------------------------------------------------------------- */
 
 static int is_among_shared(const struct stat *status) {
-    uint32_t low = 0, high = own.shared_count;
+    uint32_t low = 0, high = own.shared.file_count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        const struct kitsune__file_id *at = &own.shared[middle];
+        const struct kitsune__file_id *at = &own.shared.files[middle];
         if (at->device == status->st_dev && at->inode == status->st_ino)
             return 1;
         if (at->device < status->st_dev ||
@@ -364,6 +368,59 @@ static long withhold_splice(long number, const long a[6]) {
 
 static long withhold_change(long number, const long a[6]) {
     return meaning_of(a[0], 1) == SHARED_FILE ? count(CHANGES, 0) : real(number, a);
+}
+
+/* The socket for which this descriptor stands in; NULL: none. */
+static const struct kitsune__stand_in *stand_in_of(long descriptor) {
+    uint32_t low = 0, high = own.shared.stand_in_count;
+    struct stat status;
+    if (high == 0 || KITSUNE__SYSCALL(SYS_fstat, descriptor, &status) != 0 ||
+        !S_ISSOCK(status.st_mode))
+        return NULL;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        const struct kitsune__stand_in *at = &own.shared.stand_ins[middle];
+        if (at->inode == status.st_ino)
+            return at;
+        if (at->inode < status.st_ino)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return NULL;
+}
+
+static void tell(const void *value, uint32_t size, void *to, socklen_t *room) {
+    memcpy(to, value, size < *room ? size : *room);
+    *room = size;
+}
+
+static long withhold_name(long number, const long a[6]) {
+    const struct kitsune__stand_in *socket = stand_in_of(a[0]);
+    int which = number == SYS_getpeername;
+    if (socket == NULL)
+        return real(number, a);
+    if (socket->lengths[which] == 0)
+        return -ENOTCONN;
+    tell(socket->names[which], socket->lengths[which], (void *)a[1], (void *)a[2]);
+    return 0;
+}
+
+/* Options of a protocol that the stand-in has not are all zero. */
+static long withhold_option(const long a[6]) {
+    static const int facts[] = KITSUNE__SOCKET_FACTS;
+    const struct kitsune__stand_in *socket = stand_in_of(a[0]);
+    if (socket == NULL)
+        return real(SYS_getsockopt, a);
+    for (size_t index = 0; index < COUNT(facts); index++)
+        if (a[1] == SOL_SOCKET && a[2] == facts[index]) {
+            tell(&socket->facts[index], sizeof *socket->facts, (void *)a[3], (void *)a[4]);
+            return 0;
+        }
+    if (a[1] == SOL_SOCKET)
+        return real(SYS_getsockopt, a);
+    memset((void *)a[3], 0, *(socklen_t *)a[4]);
+    return 0;
 }
 
 static int only_asks(long number, unsigned long request) {
@@ -654,6 +711,10 @@ static long perform(enum way way, long number, const long a[6]) {
         return withhold_write(number, a, a[1], a[2]);
     case CHANGE:
         return number == SYS_listen ? withhold_listen(a) : withhold_change(number, a);
+    case SOCKET_NAME:
+        return withhold_name(number, a);
+    case SOCKET_OPTION:
+        return withhold_option(a);
     case CONTROL:
         return withhold_control(number, a);
     case LOCK:
@@ -760,14 +821,12 @@ static void make_filter(struct filter *filter) {
     put(filter, RETURN(SECCOMP_RET_ALLOW));
 }
 
-int kitsune__withhold(pid_t program, pid_t parent, const struct kitsune__file_id *shared,
-                      uint32_t shared_count) {
+int kitsune__withhold(pid_t program, pid_t parent, const struct kitsune__shared *shared) {
     struct filter filter = {.length = 0};
     own.program = own.thread = program;
     own.parent_of_program = parent;
     own.copy = (pid_t)KITSUNE__SYSCALL(SYS_getpid);
-    own.shared = shared;
-    own.shared_count = shared_count;
+    own.shared = *shared;
     make_filter(&filter);
     struct sigaction action = {.sa_flags = SA_SIGINFO | SA_NODEFER, .sa_sigaction = on_trap};
     sigaction(SIGSYS, &action, NULL);

@@ -25,11 +25,27 @@ struct kitsune__file_id {
     uint64_t device, inode;
 };
 
+/* What is told of a socket for which another stands in: of the options KITSUNE__SOCKET_FACTS, and its own and
+ * its peer's name (length 0: it has none). */
+#define KITSUNE__SOCKET_FACTS {SO_TYPE, SO_DOMAIN, SO_PROTOCOL, SO_ACCEPTCONN}
+struct kitsune__stand_in {
+    uint64_t inode; /* of the one that stands in */
+    int facts[4];
+    uint32_t lengths[2];
+    char names[2][128];
+};
+
+/* What the program has open too: files sorted by device and inode, stand-ins sorted by inode. */
+struct kitsune__shared {
+    uint32_t file_count, stand_in_count;
+    const struct kitsune__file_id *files;
+    const struct kitsune__stand_in *stand_ins;
+};
+
 /* From here on calls are withheld. `program` is the process that the caller is a copy of, `parent` that
- * one's; `shared`, sorted by device and inode, are the files that it has open too, and stays the caller's.
- * Returns 0, or a negative errno: then nothing is withheld. */
-int kitsune__withhold(pid_t program, pid_t parent, const struct kitsune__file_id *shared,
-                      uint32_t count);
+ * one's. What `shared` points to stays the caller's. Returns 0, or a negative errno: then nothing is
+ * withheld. */
+int kitsune__withhold(pid_t program, pid_t parent, const struct kitsune__shared *shared);
 
 /* In the handler of SIGSYS: non-zero if it was a call that is withheld; then the interrupted code goes
  * on with its result. */

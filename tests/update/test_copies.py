@@ -50,8 +50,11 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 
 def test_what_the_program_closes_is_closed(server: Any) -> None:
-    """The snapshot's copy, the scan's, and that which becomes a helper hold nothing open."""
+    """The copies for rehearsal, snapshot and scan, and that which becomes a helper hold nothing."""
     for version in ("2", "3"):
+        rehearsed = server.update(server.scenario.release(version), "--rehearse")
+        assert '"rehearsed"' in rehearsed.text, rehearsed.text
+        assert missed(server) == 0
         assert server.update(server.scenario.release(version)).committed
         until(lambda: len(status(server)["images"]) == 1, "the old image's end")
         assert missed(server) == 0
