@@ -278,6 +278,7 @@ def _run(options: argparse.Namespace) -> int:
     from kitsune_tool import launcher
 
     release = _release_path(options.release)
+    launcher.check_machine(release)
     program = launcher.launcher_path()
     sys.stdout.flush()
     sys.stderr.flush()

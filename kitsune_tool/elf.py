@@ -20,6 +20,7 @@ _IDENTITY_64_LITTLE = b"\x02\x01"
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
+_MACHINES = {62: "x86_64", 183: "aarch64"}
 _NAMES_OF = {".dynsym": ".dynstr", ".symtab": ".strtab"}
 _TYPE_NOBITS = 8
 _FLAG_COMPRESSED = 0x800
@@ -88,6 +89,15 @@ def read_files(path: Path) -> tuple[ElfFile, ...]:
             if member.startswith(_ELF_MAGIC)
         )
     return (_parse(str(path), data),)
+
+
+def machine(path: Path) -> str:
+    """Return for which machine a file is, as Linux calls those that we know; else a number."""
+    data = _read(path)
+    if len(data) < _HEADER.size or not data.startswith(_ELF_MAGIC):
+        return ""
+    number = _HEADER.unpack_from(data)[2]
+    return _MACHINES.get(number, str(number))
 
 
 def members(path: Path) -> Iterator[tuple[str, bytes]]:

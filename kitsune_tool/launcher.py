@@ -18,18 +18,36 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kitsune_tool import resources, toolchain
-from kitsune_tool.errors import KitsuneError
+from kitsune_tool import elf, files, resources, toolchain
+from kitsune_tool.errors import KitsuneError, Location
 
 LAUNCHER = "kitsune-launcher"
 PLAIN = "libkitsune-plain.a"
 _RELEASE_SIDE = ("by_hand.c", "release.c", "wrap.c", "closures.c", "published.c", "stackvars.c")
 _PLAIN_SIDE = ("plain.c", "closures.c", "published.c", "stackvars.c")
 _SELF_TEST = ("self_test.c",)
+_MACHINES = ("x86_64", "aarch64")
+"""Of each there are sources of the launcher whose names end in `_MACHINE`."""
+_MACHINE_PROBE = """
+#if defined(__x86_64__) && defined(__LP64__)
+known x86_64
+#elif defined(__aarch64__) && defined(__LP64__) && defined(__AARCH64EL__)
+known aarch64
+#endif
+"""
+_LIBC_PROBE = """
+#include <features.h>
+#if defined(__GLIBC__)
+known glibc
+#else
+known other
+#endif
+"""
 _COMMON_FLAGS = ("-std=gnu11", "-O2", "-g", "-fvisibility=hidden", "-Wall", "-Wextra")
 _RELEASE_FLAGS = ("-fPIC", "-g0")
 """A release's bytes must not depend on where the tool is installed: no debug information."""
-_LAUNCHER_FLAGS = ("-fPIE", "-fno-stack-protector", "-fcf-protection=branch")
+_LAUNCHER_FLAGS = ("-fPIE", "-fno-stack-protector")
+_FLAGS_OF_MACHINE = {"x86_64": ("-fcf-protection=branch",), "aarch64": ("-mbranch-protection=bti",)}
 """No stack protector: its failure would abort the program while a rollback runs. No shadow stack:
 switching between versions would break it."""
 _LAUNCHER_LINK = (
@@ -67,11 +85,29 @@ def launcher_path(compiler: Sequence[str] = ()) -> Path:
     Raises `KitsuneError` if the compiler is missing or refuses.
     """
     command = tuple(compiler) or default_compiler()
-    return _built(_launcher_part(), command)[0]
+    return _built(_launcher_part(command), command)[0]
+
+
+def check_machine(release: Path) -> None:
+    """Raise `KitsuneError` if the user's compiler makes programs for another machine than this."""
+    compiler = default_compiler()
+    ours, its = _machine(compiler), elf.machine(release)
+    if its in _MACHINES and ours in _MACHINES and its != ours:
+        raise KitsuneError(
+            "K403",
+            f"the release is for {its}, but '{' '.join(compiler)}' makes programs for {ours}",
+            at=Location(files.shown(release)),
+            hint="do this on a machine of its kind; or name a compiler for it in KITSUNE_CC, if\n"
+            "programs for it run here (binfmt_misc and an emulator)",
+        )
 
 
 def release_objects(compiler: Sequence[str]) -> list[Path]:
-    """Return the objects to link into each release, with `wrap_flags`."""
+    """Return the objects to link into each release, with `wrap_flags`.
+
+    Raises `KitsuneError` if no launcher could load what it makes.
+    """
+    _machine(tuple(compiler))
     sources = tuple(_source(name) for name in _RELEASE_SIDE)
     return _built(_Part("release", sources, _RELEASE_FLAGS), tuple(compiler))
 
@@ -117,19 +153,52 @@ def _source(name: str) -> Path:
     return resources.runtime_source_dir() / name
 
 
-def launcher_sources() -> tuple[Path, ...]:
+def launcher_sources(compiler: Sequence[str] = ()) -> tuple[Path, ...]:
     """Return the launcher's own C and assembly, of the runtime's sources."""
-    return _launcher_part().sources
+    return _launcher_part(tuple(compiler) or default_compiler()).sources
 
 
-def _launcher_part() -> _Part:
+def _launcher_part(compiler: tuple[str, ...]) -> _Part:
+    machine = _machine(compiler)
     other = {*_RELEASE_SIDE, *_PLAIN_SIDE}
+    others = tuple(f"_{each}" for each in _MACHINES if each != machine)
     found = sorted(
         path
         for path in resources.runtime_source_dir().iterdir()
-        if path.suffix in {".c", ".S"} and path.name not in other
+        if path.suffix in {".c", ".S"} and path.name not in other and not path.stem.endswith(others)
     )
-    return _Part("launcher", tuple(found), _LAUNCHER_FLAGS, LAUNCHER)
+    flags = [*_LAUNCHER_FLAGS, *_FLAGS_OF_MACHINE.get(machine, ())]
+    return _Part("launcher", tuple(found), tuple(flags), LAUNCHER)
+
+
+@functools.cache
+def _machine(compiler: tuple[str, ...]) -> str:
+    """Return for which machine this compiler makes programs; KitsuneError if for none of ours."""
+    _identity(compiler)
+    command = " ".join(compiler)
+    machine = _preprocessed(compiler, _MACHINE_PROBE)
+    if machine == "":
+        raise KitsuneError(
+            "K401",
+            f"'{command}' makes programs for a machine that the runtime does not know",
+            hint="it knows x86-64 and little-endian AArch64, both with 64-bit pointers; name a\n"
+            "compiler for one of them, e.g. KITSUNE_CC=aarch64-linux-gnu-gcc",
+        )
+    if _preprocessed(compiler, _LIBC_PROBE) == "other":
+        raise KitsuneError(
+            "K402",
+            f"'{command}' makes programs for a libc that is not glibc",
+            hint="build the program, and its releases, against glibc",
+        )
+    return machine
+
+
+def _preprocessed(compiler: tuple[str, ...], probe: str) -> str:
+    """Return what the preprocessor says is known; `?` if it fails, which a compile will tell."""
+    command = (*compiler, "-E", "-P", "-x", "c", "-")
+    asked = toolchain.run(command, stdin=probe.encode(), capture_stdout=True)
+    found = re.findall(r"^known (\w+)$", asked.stdout.decode(errors="replace"), re.MULTILINE)
+    return "?" if asked.status != 0 else "".join(found)
 
 
 def _built(part: _Part, compiler: tuple[str, ...]) -> list[Path]:
@@ -225,5 +294,5 @@ def _run(command: Sequence[str]) -> None:
             "K381",
             "the compiler refuses the runtime's own sources",
             said=complaints,
-            hint="Kitsune's runtime needs gcc or clang for Linux on x86-64, with glibc's headers",
+            hint="Kitsune's runtime needs gcc or clang for Linux on x86-64 or AArch64, with glibc",
         )

@@ -97,6 +97,7 @@ def _try(
                 hint="build it first: scons release-chain, or kitsune release and kitsune publish",
             )
     directory = request.directory.resolve() / f"{_version(parent)}-{_version(release)}"
+    launcher.check_machine(release)
     trial = Trial(parent, release, launcher.launcher_path(), driver, directory, _repeat(request))
     most = request.cells if request.cells is not None else _test(request).cells
     return trial.run(chosen, most or _ALL, lambda line: print(f"== {line}", file=sys.stderr))

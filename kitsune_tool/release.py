@@ -229,7 +229,9 @@ class _Work:
 
     @property
     def _compiler(self) -> tuple[str, ...]:
-        return toolchain.split_compiler(self.request.compiler, DEFAULT_COMPILER[:1])[0]
+        words = self.request.compiler
+        name, width = toolchain.split_compiler(words, DEFAULT_COMPILER[:1])
+        return (*name, *toolchain.target_options(words[width:]))
 
     def program(self) -> Program:
         """Return what the objects contain, with the manifest's annotations and edits checked."""

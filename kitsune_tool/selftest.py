@@ -126,6 +126,7 @@ def _test(request: Request, parent: Path, built: Path) -> Report:
                 f"there is no release {files.shown(path)} to try",
                 hint="build it first: scons release-chain, or kitsune release and kitsune publish",
             )
+    launcher.check_machine(built)
     plan = release.plan_again(request.manifest, request.version, parent, built)
     expected = make_expectation(plan, make_views(plan))
     addresses = _addresses(built)

@@ -68,6 +68,10 @@ _AUXILIARY = re.compile(
 )
 """Options by which the compiler writes or reads further files, named after its input or output."""
 
+_TARGET = ("-m32", "-m64", "-mx32", "-mbig-endian", "-mlittle-endian")
+_STARTS_OF_TARGET = ("--target=", "-mabi=", "--sysroot=", "--gcc-toolchain=", "-specs=", "--specs=")
+_SEPARATE_TARGET = ("-target", "--sysroot", "-gcc-toolchain", "-isysroot")
+
 _SAVE_TEMPS = ("-save-temps", "--save-temps")
 _PREFIX_MAPS = ("-ffile-prefix-map=", "-fdebug-prefix-map=", "-fmacro-prefix-map=")
 
@@ -198,6 +202,17 @@ def split_compiler(arguments: Sequence[str], default: Sequence[str]) -> tuple[tu
     if PurePath(arguments[0]).name in _LAUNCHERS and len(arguments) > 1:
         return tuple(arguments[:2]), 2
     return (arguments[0],), 1
+
+
+def target_options(options: Sequence[str]) -> tuple[str, ...]:
+    """Return those of a compiler's options that say for which machine and libc it works."""
+    found: list[str] = []
+    for option, following in zip(options, (*options[1:], ""), strict=False):
+        if option in _SEPARATE_TARGET:
+            found += (option, following)
+        elif option in _TARGET or option.startswith(_STARTS_OF_TARGET):
+            found.append(option)
+    return tuple(found)
 
 
 def _names_program(argument: str) -> bool:

@@ -14,6 +14,7 @@
 #include "control.h"
 #include "gather.h"
 #include "journal.h"
+#include "machine.h"
 #include "platform.h"
 #include "thread.h"
 #include "wait.h"
@@ -22,6 +23,11 @@
 #define NS_PER_S 1000000000ull
 #define KERNEL_SIGSET_SIZE 8
 #define FUTEX_OPERATION 0x7f
+#ifdef SYS_pause
+#define PAUSE SYS_pause
+#else
+#define PAUSE SYS_ppoll /* of no descriptor, without a limit */
+#endif
 
 /* ---- what ends them ------------------------------------------------------------------------- */
 
@@ -250,7 +256,7 @@ static long enter_plainly(const char *name, uint32_t bits, long number, const lo
 }
 
 int kitsune__call_pause(void) {
-    return failed(enter_plainly("pause", waking(), SYS_pause, (long[6]){0}));
+    return failed(enter_plainly("pause", waking(), PAUSE, (long[6]){0}));
 }
 
 /* The kick is none of the program's signals: one that waits for all must not get it. */
@@ -335,13 +341,12 @@ static _Thread_local volatile uint32_t semaphore_bits;
  * places does libc hold the condition's own lock, so that a broadcast cannot wait for the code that it
  * interrupts; and a semaphore's wait then looks as if the kernel had said EINTR.
  */
-void kitsune__block_interrupt(greg_t *registers) {
-#if defined(__x86_64__)
+void kitsune__block_interrupt(void *context) {
     if (condition_waited_for == NULL && semaphore_bits == 0)
         return;
-    const uint8_t *at = (const uint8_t *)registers[REG_RIP];
-    int is_before = registers[REG_RAX] == SYS_futex && at[0] == 0x0f && at[1] == 0x05;
-    int is_behind = registers[REG_RAX] == -EINTR && at[-2] == 0x0f && at[-1] == 0x05;
+    int is_before = kitsune__interrupted_before_call(context) == SYS_futex;
+    int is_behind = kitsune__interrupted_result(context) == -EINTR &&
+                    kitsune__interrupted_behind_call(context, SYS_futex);
     if (!is_before && !is_behind)
         return;
     int is_meant = (kitsune__request_pending() & semaphore_bits) != 0;
@@ -349,15 +354,10 @@ void kitsune__block_interrupt(greg_t *registers) {
         if (kitsune__request_pending() & (KITSUNE__PENDING_UPDATE | KITSUNE__PENDING_GATHER))
             pthread_cond_broadcast(condition_waited_for);
     } else if (is_before && is_meant) {
-        registers[REG_RIP] += 2;
-        registers[REG_RAX] = -EINTR;
+        kitsune__interrupted_skip_call(context, -EINTR);
     } else if (is_behind && !is_meant) { /* its time limit is absolute */
-        registers[REG_RIP] -= 2;
-        registers[REG_RAX] = SYS_futex;
+        kitsune__interrupted_wait_again(context, SYS_futex);
     }
-#else
-#error "unknown machine"
-#endif
 }
 
 /* A wait with or without a time. `until` NULL: none. */

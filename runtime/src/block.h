@@ -22,7 +22,6 @@
 
 #include <stdint.h>
 #include <sys/types.h>
-#include <ucontext.h>
 
 /* Returned by kitsune__wait_call instead of a result; no system call returns it. */
 #define KITSUNE__WOKEN (-4096l)
@@ -47,7 +46,7 @@ int kitsune__wait_has_ended(void);
 int kitsune__block_interrupts(void);
 
 /* In the kick's handler: ends a wait inside libc (for a condition, a semaphore). */
-void kitsune__block_interrupt(greg_t *registers);
+void kitsune__block_interrupt(void *context);
 
 /* What the assembly of read and recv jumps to if it is no plain call (platform_wait_*.S). */
 ssize_t kitsune__read_slowly(int descriptor, void *buffer, size_t size);

@@ -11,20 +11,13 @@
 #include <unistd.h>
 
 #include "checksum.h"
+#include "machine.h"
 #include "platform.h"
 #include "safe_file.h"
 #include "trust.h"
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010u
-#endif
-
-#if defined(__x86_64__)
-#define MACHINE EM_X86_64
-#elif defined(__aarch64__)
-#define MACHINE EM_AARCH64
-#else
-#error "unknown machine"
 #endif
 
 /* Fills the problem. */
@@ -50,12 +43,17 @@ static int fetch(const struct image *image, uint64_t offset, void *to, uint64_t 
     return 1;
 }
 
+static int is_of_other_machine(const Elf64_Ehdr *header) {
+    return memcmp(header->e_ident, ELFMAG, SELFMAG) == 0 && header->e_type == ET_DYN &&
+           header->e_machine != KITSUNE__ELF_MACHINE;
+}
+
 static int is_shared_object(const struct image *image, Elf64_Ehdr *header) {
     return fetch(image, 0, header, sizeof *header) &&
            memcmp(header->e_ident, ELFMAG, SELFMAG) == 0 &&
            header->e_ident[EI_CLASS] == ELFCLASS64 && header->e_ident[EI_DATA] == ELFDATA2LSB &&
            header->e_ident[EI_VERSION] == EV_CURRENT && header->e_type == ET_DYN &&
-           header->e_machine == MACHINE && header->e_phentsize == sizeof(Elf64_Phdr) &&
+           header->e_machine == KITSUNE__ELF_MACHINE && header->e_phentsize == sizeof(Elf64_Phdr) &&
            header->e_phnum > 0 && header->e_phnum < PN_XNUM;
 }
 
@@ -236,6 +234,12 @@ enum kitsune__acceptance kitsune__check_image(const void *bytes, size_t size,
     Elf64_Shdr section;
     const char *wrong;
 
+    if (fetch(&image, 0, &header, sizeof header) && is_of_other_machine(&header))
+        return REFUSE(problem, KITSUNE__NOT_A_RELEASE,
+                      "not a release for this machine: it is for %s",
+                      header.e_machine == EM_X86_64    ? "x86-64"
+                      : header.e_machine == EM_AARCH64 ? "AArch64"
+                                                       : "another one");
     if (!is_shared_object(&image, &header))
         return REFUSE(problem, KITSUNE__NOT_A_RELEASE,
                       "not a release: no shared object of this machine");

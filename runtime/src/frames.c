@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "switch.h"
+#include "machine.h"
 
 static __thread struct kitsune_frame *running;
 static __thread struct kitsune_frame *suspended;

@@ -398,6 +398,8 @@ static uint64_t number_of(const char *text) {
 static const char *blocking_call_of(const char *whose) {
     char text[128];
 
+    if (kitsune__emulated()) /* they would be those of the emulator's machine */
+        return NULL;
     read_proc_of(whose, "syscall", text, sizeof text);
     return text[0] < '0' || text[0] > '9' ? NULL : call_name((long)number_of(text));
 }
@@ -574,9 +576,10 @@ static void put_threads(struct helper *helper, const struct kitsune__control *co
     while (directory >= 0 && (got = syscall(SYS_getdents64, directory, buffer, sizeof buffer)) > 0)
         for (long at = 0; at < got;) {
             const struct entry *entry = (const void *)(buffer + at);
+            int32_t tid = entry->name[0] == '.' ? 0 : (int32_t)number_of(entry->name);
 
-            if (entry->name[0] != '.' && count++ < THREADS_SHOWN)
-                put_thread(helper, control, (int32_t)number_of(entry->name));
+            if (tid != 0 && !kitsune__is_of_emulator(tid) && count++ < THREADS_SHOWN)
+                put_thread(helper, control, tid);
             at += entry->length;
         }
     if (directory >= 0)

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "machine.h"
 #include "park.h"
 #include "platform.h"
 #include "sanitizer.h"

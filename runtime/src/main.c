@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "load.h"
 #include "log.h"
@@ -91,9 +92,23 @@ static int read_options(int count, char **arguments) {
     return at < count && strcmp(arguments[at], "--") == 0 ? at + 1 : at;
 }
 
+/* A release's gate is a page, and memory is compared and restored by pages. */
+static int has_known_pages(void) {
+    long size = sysconf(_SC_PAGESIZE);
+    if (size == (long)kitsune__page_size())
+        return 1;
+    fprintf(stderr,
+            "kitsune: error[K404]: this kernel has pages of %ld bytes; updates need one that has "
+            "pages of %lu\n",
+            size, (unsigned long)kitsune__page_size());
+    return 0;
+}
+
 int main(int count, char **arguments) {
     char reason[KITSUNE__REASON_SIZE];
     kitsune__platform_start();
+    if (!has_known_pages())
+        return EXIT_NOT_STARTED;
     int first = read_options(count, arguments);
     if (first == 0)
         return EXIT_NOT_STARTED;
@@ -105,6 +120,10 @@ int main(int count, char **arguments) {
         return 2;
     }
     kitsune__log_open();
+    if (kitsune__emulated())
+        kitsune__log(
+            "an emulator of another machine runs this program: requests reach it by the signal "
+            "alone, no update can be rehearsed, its wait for any child sees the helper process");
     kitsune__oldcode_start();
     kitsune__threads_start();
     if (kitsune__request_prepare() != 0)

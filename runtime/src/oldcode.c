@@ -9,10 +9,10 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "machine.h"
 #include "platform.h"
 #include "registry.h"
 #include "request.h"
-#include "switch.h"
 
 #define CLOSED_MAX 32
 

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "platform.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -8,18 +9,19 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
-#if defined(__x86_64__)
-#include <asm/prctl.h>
-#endif
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "machine.h"
 
 #define PROC_ROOT_INODE 1
 /* Where the kernel has no close_range (before Linux 5.9). */
 #define OLD_DESCRIPTORS_MAX 1048576u
+#define EMULATOR_THREADS_MAX 8
 
 /* A descriptor of /proc, so that it stays reachable after chroot; -1 if there is none. Programs that
  * close everything at their start close it too: it is checked at each use. */
@@ -27,7 +29,7 @@ static int proc_directory = -1;
 static uint64_t proc_device;
 
 uint64_t kitsune__page_size(void) {
-    return 4096; /* x86-64 has no other */
+    return 4096; /* x86-64 has no other; where AArch64 has, main refuses to start */
 }
 
 uint64_t kitsune__now_ns(void) {
@@ -49,6 +51,55 @@ static int move_high(int descriptor) {
     return high;
 }
 
+/* ---- emulators ------------------------------------------------------------------------------ */
+
+/* The emulator's own threads, none of which the program knows or may touch. */
+static int emulator_threads[EMULATOR_THREADS_MAX];
+static int emulator_thread_count;
+static int is_emulated;
+
+static int note_emulator_thread(void *context, int tid) {
+    int is_full = emulator_thread_count == EMULATOR_THREADS_MAX;
+    if (tid != *(int *)context && !is_full)
+        emulator_threads[emulator_thread_count++] = tid;
+    return is_full;
+}
+
+/* It shows the program's file as /proc/self/exe, but nothing of that at what is opened from the descriptor. */
+static void look_for_emulator(void) {
+    Elf64_Ehdr header;
+    int self = (int)KITSUNE__SYSCALL(SYS_gettid);
+    long file = KITSUNE__SYSCALL(SYS_openat, proc_directory, "self/exe", O_RDONLY | O_CLOEXEC, 0);
+    if (file < 0)
+        return;
+    long got = KITSUNE__SYSCALL(SYS_read, file, &header, sizeof header);
+    KITSUNE__SYSCALL(SYS_close, file);
+    if (got != sizeof header || header.e_machine == KITSUNE__ELF_MACHINE)
+        return;
+    is_emulated = 1;
+    kitsune__each_thread(note_emulator_thread, &self);
+}
+
+int kitsune__emulated(void) {
+    return is_emulated;
+}
+
+void kitsune__platform_forked(void) {
+    int self = (int)KITSUNE__SYSCALL(SYS_gettid);
+    emulator_thread_count = 0;
+    if (is_emulated)
+        kitsune__each_thread(note_emulator_thread, &self);
+}
+
+int kitsune__is_of_emulator(int tid) {
+    for (int index = 0; index < emulator_thread_count; index++)
+        if (emulator_threads[index] == tid)
+            return 1;
+    return 0;
+}
+
+/* ---- /proc ---------------------------------------------------------------------------------- */
+
 void kitsune__platform_start(void) {
     int descriptor = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
     struct stat status;
@@ -60,6 +111,7 @@ void kitsune__platform_start(void) {
     }
     proc_device = status.st_dev;
     proc_directory = move_high(descriptor);
+    look_for_emulator();
 }
 
 static int is_proc_directory(int descriptor) {
@@ -109,7 +161,7 @@ int kitsune__proc_descriptor(void) {
 }
 
 int kitsune__open_proc(const char *name, int flags) {
-    if (is_proc_directory(proc_directory))
+    if (!is_emulated && is_proc_directory(proc_directory))
         return (int)KITSUNE__SYSCALL(SYS_openat, proc_directory, name, flags | O_CLOEXEC, 0);
     char path[64];
     kitsune__format(path, sizeof path, "/proc/%s", name);
@@ -172,20 +224,23 @@ static int each_number(const char *name, int is_of_descriptors,
     return length < 0 ? -1 : result;
 }
 
+struct visit {
+    int (*visit)(void *context, int tid);
+    void *context;
+};
+
+static int visit_thread(void *context, int tid) {
+    const struct visit *of = context;
+    return kitsune__is_of_emulator(tid) ? 0 : of->visit(of->context, tid);
+}
+
 int kitsune__each_thread(int (*visit)(void *context, int tid), void *context) {
-    return each_number("self/task", 0, visit, context);
+    struct visit of = {visit, context};
+    return each_number("self/task", 0, visit_thread, &of);
 }
 
 int kitsune__each_descriptor(int (*visit)(void *context, int descriptor), void *context) {
     return each_number("self/fd", 1, visit, context);
-}
-
-void kitsune__become_thread(void *thread_pointer) {
-#if defined(__x86_64__)
-    KITSUNE__SYSCALL(SYS_arch_prctl, ARCH_SET_FS, thread_pointer);
-#elif defined(__aarch64__)
-    __asm__ volatile("msr tpidr_el0, %0" : : "r"(thread_pointer) : "memory");
-#endif
 }
 
 static int count_thread(void *context, int tid) {
@@ -197,6 +252,23 @@ static int count_thread(void *context, int tid) {
 int kitsune__thread_count(void) {
     int count = 0;
     return kitsune__each_thread(count_thread, &count) < 0 ? -1 : count;
+}
+
+/* ---- copies of the process ------------------------------------------------------------------- */
+
+static int is_known_by_fork_only;
+
+long kitsune__copy_process(long flags) {
+    long made = KITSUNE__SYSCALL(SYS_clone, flags);
+    if (made != -EINVAL)
+        return made;
+    made = KITSUNE__SYSCALL(SYS_clone, SIGCHLD);
+    is_known_by_fork_only |= made > 0;
+    return made;
+}
+
+int kitsune__copy_wait(void) {
+    return is_known_by_fork_only ? (int)__WALL : (int)__WCLONE;
 }
 
 /* ---- formatting ---------------------------------------------------------------------------- */

@@ -26,7 +26,7 @@ uint64_t kitsune__page_size(void);
 /* Non-zero under valgrind. */
 int kitsune__under_valgrind(void);
 /* Calls `visit` for each thread of this process, from /proc, until it returns non-zero, which is then
- * returned; -1 if /proc cannot be read. */
+ * returned; -1 if /proc cannot be read. An emulator's own threads are none of them. */
 int kitsune__each_thread(int (*visit)(void *context, int tid), void *context);
 /* sigaction(2) past a sanitizer that stands in for libc and delivers signals when it pleases. Returns 0, or
  * -1 with errno set. */
@@ -34,12 +34,15 @@ struct sigaction;
 int kitsune__sigaction(int number, const struct sigaction *action);
 /* Number of threads of this process, from /proc; -1 if that cannot be read. */
 int kitsune__thread_count(void);
+/* A copy of the process as fork makes it, but without handlers: 0 in the copy, its process id here, or a
+ * negative errno. `flags` are CLONE_FILES or 0, and the signal that its end sends (0: none), so that
+ * no wait of the program sees it: only one with kitsune__copy_wait does. Where nothing but fork's own is known
+ * (emulators of another machine) it sends SIGCHLD, any wait sees it, and no descriptors are shared. */
+long kitsune__copy_process(long flags);
+int kitsune__copy_wait(void);
 /* Calls `visit` for each descriptor that is open, lowest first, until it returns non-zero, which is then
  * returned; -1 if /proc cannot be read. It may open and close others meanwhile. */
 int kitsune__each_descriptor(int (*visit)(void *context, int descriptor), void *context);
-/* The thread pointer of the calling kernel thread becomes another thread's: its thread-locals, and all
- * that libc takes for the thread. */
-void kitsune__become_thread(void *thread_pointer);
 /* The number that follows `name`, with blanks between, at the start of a line of a file of /proc;
  * `otherwise` if there is no such line. Any context; uses nothing of libc. */
 uint64_t kitsune__number_behind(const char *text, const char *name, uint64_t otherwise);
@@ -56,8 +59,15 @@ int kitsune__open_proc(const char *name, int flags);
  * which kitsune__leave_proc goes back to and closes; negative errno on failure. */
 int kitsune__enter_proc(void);
 void kitsune__leave_proc(int former);
-/* Called once at the start: keeps a descriptor for /proc. */
+/* Called once at the start: keeps a descriptor for /proc, and looks at what runs the program; and in each
+ * forked child. */
 void kitsune__platform_start(void);
+void kitsune__platform_forked(void);
+/* Non-zero if the program runs under an emulator of another machine, in whose process it is: see
+ * docs/operations.md, "What works where". */
+int kitsune__emulated(void);
+/* Non-zero for a thread that was there before the program: the emulator's own. */
+int kitsune__is_of_emulator(int tid);
 
 /*
  * A small printf into a buffer, without libc: %s %d %u %x %c %p %% with l and ll and z. Always

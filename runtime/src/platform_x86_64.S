@@ -1,8 +1,6 @@
 /*
  * What of the runtime must be written in assembly, for x86-64 System V. See switch.h and platform.h.
  */
-#if defined(__x86_64__)
-
 #define FUNCTION(name)       \
     .globl name;             \
     .hidden name;            \
@@ -146,7 +144,5 @@ FUNCTION(kitsune__under_valgrind)
     ret
     .cfi_endproc
 END(kitsune__under_valgrind)
-
-#endif
 
     .section .note.GNU-stack,"",@progbits

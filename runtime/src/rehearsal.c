@@ -172,7 +172,7 @@ uint32_t kitsune__rehearsal_start(void (*run)(struct kitsune__verdict *verdict),
     kitsune__request_rehearses();
     KITSUNE__SYSCALL(SYS_rt_sigprocmask, SIG_SETMASK, &all, &mask, KERNEL_SET_SIZE);
     uint64_t start_ns = kitsune__now_ns();
-    long made = KITSUNE__SYSCALL(SYS_clone, 0);
+    long made = kitsune__copy_process(0);
     if (made == 0)
         live_as_copy(program, parent, mask, run, verdict);
     clone_ns = kitsune__now_ns() - start_ns;

@@ -68,10 +68,13 @@ uint32_t kitsune__request_pending(void) {
     return __atomic_load_n(&kitsune__control_gate->pending, __ATOMIC_ACQUIRE);
 }
 
-/* Whether each gate has a page of its own: in a child without a place, and under valgrind, which knows no second
- * mapping of a page; else all are one page. */
+/* Set where a page cannot be mapped a second time (emulators of another machine). */
+static int has_no_second_mapping;
+
+/* Whether each gate has a page of its own: in a child without a place, and under valgrind and others that
+ * know no second mapping of a page; else all are one page. */
 static int has_own_gates(void) {
-    return is_left_out || kitsune__under_valgrind();
+    return is_left_out || has_no_second_mapping || kitsune__under_valgrind();
 }
 
 static void change_gates(uint32_t set, uint32_t clear) {
@@ -93,11 +96,27 @@ void kitsune__request_lower(uint32_t bits) {
     change_gates(0, bits);
 }
 
+/* Where gates are pages of their own, those of the releases take over what the helper set in the shared one:
+ * the kick says that it did. Any context. */
+static void copy_gate(void) {
+    if (has_no_second_mapping && !is_left_out)
+        change_gates(kitsune__request_pending(), 0);
+}
+
+static int can_map_twice(void) {
+    void *page = mremap(kitsune__control_gate, 0, page_size, MREMAP_MAYMOVE);
+
+    if (page == MAP_FAILED)
+        return 0;
+    munmap(page, page_size);
+    return 1;
+}
+
 /* Puts the shared page (or, without a place, a private one) over a gate. */
 static int map_gate(struct kitsune_gate *gate) {
     void *page;
 
-    if (kitsune__under_valgrind())
+    if (kitsune__under_valgrind() || (has_no_second_mapping && !is_left_out))
         return 0;
     if (is_left_out)
         page = mmap(gate, page_size, PROT_READ | PROT_WRITE,
@@ -211,11 +230,12 @@ static int spawn_helper(void) {
     sigprocmask(SIG_SETMASK, &all, &before);
     tree->ready = KITSUNE__STARTING;
     tree->helper_started = kitsune__now_ns();
-    pid = syscall(SYS_clone, (unsigned long)(SIGURG | CLONE_FILES), 0, 0, 0, 0);
+    pid = kitsune__copy_process(SIGURG | CLONE_FILES);
     if (pid == 0)
         kitsune__helper_main(tree, &kept);
     tree->helper = pid < 0 ? 0 : (int32_t)pid;
     sigprocmask(SIG_SETMASK, &before, NULL);
+    errno = pid < 0 ? (int)-pid : errno;
     return pid < 0 ? -1 : 0;
 }
 
@@ -225,7 +245,8 @@ static int helper_is_gone(void) {
 
     if (is_filtered || !kitsune__request_is_root() || !tree->helper)
         return 0;
-    if (waitid(P_PID, (id_t)tree->helper, &info, WEXITED | WNOHANG | WNOWAIT | __WCLONE) < 0)
+    if (waitid(P_PID, (id_t)tree->helper, &info,
+               WEXITED | WNOHANG | WNOWAIT | kitsune__copy_wait()) < 0)
         return errno == ECHILD;
     return info.si_pid != 0;
 }
@@ -249,7 +270,7 @@ static int dies_at_once(void) {
 static void replace_helper(void) {
     int status;
 
-    waitpid(tree->helper, &status, WNOHANG | __WCLONE);
+    waitpid(tree->helper, &status, WNOHANG | kitsune__copy_wait());
     tree->helper = 0;
     if (tree->ready != KITSUNE__FAILED && !dies_at_once())
         spawn_another_helper();
@@ -402,6 +423,7 @@ static void leave_out(void) {
 static void after_fork_in_child(void) {
     struct kitsune__control *place;
 
+    kitsune__platform_forked();
     if (is_filtered) {
         is_left_out = 1;
         return;
@@ -560,6 +582,7 @@ static void on_sigurg(int number, siginfo_t *info, void *context) {
     } else if ((is_kick || is_death) && is_helper(info->si_pid)) {
         if (helper_is_gone() || is_heir())
             kitsune__request_raise(KITSUNE__PENDING_SERVICE);
+        copy_gate();
         look_if_wanted(context);
         kitsune__wait_interrupt(context);
     } else {
@@ -593,6 +616,7 @@ int kitsune__request_prepare(void) {
         return -1;
     control = kitsune__tree_enter(tree, NULL);
     wait_on(control);
+    has_no_second_mapping = !can_map_twice();
     copy_setting(tree->runtime_directory, sizeof tree->runtime_directory, "KITSUNE_RUNTIME_DIR");
     copy_setting(allows, sizeof allows, "KITSUNE_SECCOMP");
     tree->may_be_filtered = strcmp(allows, "allow") == 0;

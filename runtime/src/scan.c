@@ -125,7 +125,7 @@ int kitsune__scan_start(struct kitsune__scan *scan, struct kitsune__retired *obj
     /* Blocked before the copy is there: no handler of the program may run in it. */
     KITSUNE__SYSCALL(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
     /* CLONE_FILES: at no time does the copy hold what the program closes. */
-    long copy = KITSUNE__SYSCALL(SYS_clone, CLONE_FILES, 0, 0, 0, 0);
+    long copy = kitsune__copy_process(CLONE_FILES);
     if (copy == 0) {
         kitsune__close_all_but(kitsune__proc_descriptor());
         copy_main(scan, objects, (uintptr_t)stack_low);
@@ -140,8 +140,9 @@ int kitsune__scan_ended(struct kitsune__scan *scan, uint64_t limit_ns) {
     uint64_t deadline = kitsune__now_ns() + limit_ns;
     struct timespec nap = {0, 200000};
     for (;;) {
-        long got =
-            scan->copy > 0 ? KITSUNE__SYSCALL(SYS_wait4, scan->copy, 0, __WCLONE | WNOHANG, 0) : -1;
+        long got = scan->copy > 0 ? KITSUNE__SYSCALL(SYS_wait4, scan->copy, 0,
+                                                     kitsune__copy_wait() | WNOHANG, 0)
+                                  : -1;
         if (got != 0) {
             scan->copy = 0;
             return 1;
@@ -155,7 +156,7 @@ int kitsune__scan_ended(struct kitsune__scan *scan, uint64_t limit_ns) {
 void kitsune__scan_end(struct kitsune__scan *scan) {
     if (scan->copy > 0) {
         KITSUNE__SYSCALL(SYS_kill, scan->copy, SIGKILL);
-        KITSUNE__SYSCALL(SYS_wait4, scan->copy, 0, __WCLONE, 0);
+        KITSUNE__SYSCALL(SYS_wait4, scan->copy, 0, kitsune__copy_wait(), 0);
     }
     munmap(scan, scan->bytes);
 }

@@ -593,7 +593,7 @@ pid_t kitsune__snapshot_take(struct kitsune__exchange *exchange) {
     exchange->is_dumpable = (int)KITSUNE__SYSCALL(SYS_prctl, PR_GET_DUMPABLE);
     KITSUNE__SYSCALL(SYS_prctl, PR_GET_CHILD_SUBREAPER, &exchange->is_reaper);
     /* No CLONE_FILES: the clone's descriptors are the record of what was open. */
-    long clone = KITSUNE__SYSCALL(SYS_clone, 0);
+    long clone = kitsune__copy_process(0);
     if (clone == 0)
         serve(exchange);
     return (pid_t)clone;
@@ -604,7 +604,8 @@ static void kill_clone(pid_t clone) {
 }
 
 int kitsune__snapshot_reap(pid_t clone, int wait) {
-    long result = KITSUNE__SYSCALL(SYS_wait4, clone, 0, __WCLONE | (wait ? 0 : WNOHANG), 0);
+    int flags = kitsune__copy_wait() | (wait ? 0 : WNOHANG);
+    long result = KITSUNE__SYSCALL(SYS_wait4, clone, 0, flags, 0);
     return result == clone || result == -ECHILD;
 }
 

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "stuck.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -12,8 +13,8 @@
 
 #include "block.h"
 #include "load.h"
+#include "machine.h"
 #include "platform.h"
-#include "switch.h"
 #include "wait.h"
 
 #define STACK_WORDS 8192 /* looked at, from the innermost frame on */
@@ -22,7 +23,10 @@
 /* What a look in a signal handler may need of the stack. */
 #define HANDLER_ROOM 8192u
 
-/* What is known of a thread: the system call that it waits in, or -1: it runs. */
+#define RUNS (-1l)
+#define UNKNOWN (-2l) /* an emulator does not tell of its machine's calls */
+
+/* What is known of a thread: the system call that it waits in, or one of these. */
 struct waiting {
     long call;
     uint64_t arguments[6], stack_pointer, instruction;
@@ -45,15 +49,11 @@ static const struct {
     {SYS_accept, "accept"},
     {SYS_accept4, "accept4"},
     {SYS_connect, "connect"},
-    {SYS_poll, "poll"},
     {SYS_ppoll, "ppoll"},
-    {SYS_select, "select"},
     {SYS_pselect6, "select"},
-    {SYS_epoll_wait, "epoll_wait"},
     {SYS_epoll_pwait, "epoll_wait"},
     {SYS_nanosleep, "nanosleep"},
     {SYS_clock_nanosleep, "sleep"},
-    {SYS_pause, "pause"},
     {SYS_rt_sigtimedwait, "sigwait"},
     {SYS_rt_sigsuspend, "sigsuspend"},
     {SYS_wait4, "waitpid"},
@@ -65,6 +65,12 @@ static const struct {
     {SYS_semop, "semop"},
     {SYS_semtimedop, "semop"},
     {SYS_mq_timedreceive, "mq_receive"},
+#ifdef SYS_poll /* and the others that newer machines have in one form only */
+    {SYS_poll, "poll"},
+    {SYS_select, "select"},
+    {SYS_epoll_wait, "epoll_wait"},
+    {SYS_pause, "pause"},
+#endif
 };
 
 static size_t read_task(pid_t tid, const char *file, char *text, size_t size) {
@@ -105,8 +111,9 @@ static uint64_t next_number(const char **at) {
 static struct waiting read_waiting(pid_t tid) {
     char text[256];
     const char *at = text;
-    struct waiting waiting = {.call = -1};
-    if (read_task(tid, "syscall", text, sizeof text) == 0 || text[0] < '0' || text[0] > '9')
+    struct waiting waiting = {.call = kitsune__emulated() ? UNKNOWN : RUNS};
+    if (kitsune__emulated() || read_task(tid, "syscall", text, sizeof text) == 0 || text[0] < '0' ||
+        text[0] > '9')
         return waiting;
     waiting.call = (long)next_number(&at);
     for (int i = 0; i < 6; i++)
@@ -127,6 +134,12 @@ static size_t read_memory(uint64_t address, void *to, size_t size) {
     struct iovec local = {to, size}, remote = {(void *)(uintptr_t)address, size};
     long self = KITSUNE__SYSCALL(SYS_getpid);
     long got = KITSUNE__SYSCALL(SYS_process_vm_readv, self, &local, 1, &remote, 1, 0);
+    if (got == -ENOSYS || got == -EPERM) {
+        int file = kitsune__open_proc("self/mem", O_RDONLY);
+        got = file < 0 ? file : KITSUNE__SYSCALL(SYS_pread64, file, to, size, address);
+        if (file >= 0)
+            KITSUNE__SYSCALL(SYS_close, file);
+    }
     return got > 0 ? (size_t)got : 0;
 }
 
@@ -244,7 +257,7 @@ static int stands(const struct kitsune__thread *thread) {
 /* The main thread stands at its update point while it gathers: `owner` is then the one that looks. */
 static void look_at_holder(struct kitsune__stuck *stuck, pid_t owner) {
     const struct kitsune__thread *thread = kitsune__thread_of(owner);
-    struct waiting waiting = {.call = -1};
+    struct waiting waiting = {.call = RUNS};
     stuck->holder = owner;
     kitsune__stuck_name(owner, stuck->holder_name, sizeof stuck->holder_name);
     if (owner == KITSUNE__SYSCALL(SYS_gettid) && owner == kitsune__main_thread->tid) {
@@ -310,12 +323,15 @@ static void describe(struct kitsune__stuck *stuck, const struct waiting *waiting
                      const struct kitsune__thread *thread) {
     const char *call = thread != NULL ? thread->call : NULL;
     const char *quick = thread != NULL ? kitsune__quick_name(*thread->in_call) : NULL;
-    if (waiting->call < 0)
+    if (waiting->call == RUNS)
         kitsune__format(stuck->does, sizeof stuck->does, "it runs");
     else if (call != NULL)
         describe_wrapped(stuck, call, thread->detail);
     else if (quick != NULL)
         describe_wrapped(stuck, quick, (long)waiting->arguments[0]);
+    else if (waiting->call == UNKNOWN)
+        kitsune__format(stuck->does, sizeof stuck->does,
+                        "it runs, or waits: an emulator does not tell");
     else if (waiting->call == SYS_futex)
         describe_futex(stuck, waiting->arguments[0]);
     else
@@ -345,18 +361,13 @@ void kitsune__stuck_look(struct kitsune__stuck *stuck, pid_t tid,
 
 /* Of the code that a signal interrupted: in which call, if it is one that the kernel will restart. */
 static struct waiting interrupted_call(const void *ucontext) {
-    struct waiting waiting = {.call = -1};
-#if defined(__x86_64__)
-    static const uint8_t call_instruction[] = {0x0f, 0x05};
-    const ucontext_t *context = ucontext;
-    const greg_t *registers = context->uc_mcontext.gregs;
-    uint8_t code[sizeof call_instruction];
-    if (read_memory((uint64_t)registers[REG_RIP], code, sizeof code) == sizeof code &&
-        memcmp(code, call_instruction, sizeof code) == 0) {
-        waiting.call = (long)registers[REG_RAX];
-        waiting.arguments[0] = (uint64_t)registers[REG_RDI];
-    }
-#endif
+    struct waiting waiting = {.call = RUNS};
+    uint8_t code[KITSUNE__CALL_SIZE_MAX];
+    uint64_t at = (uintptr_t)kitsune__interrupted_at(ucontext);
+    if (read_memory(at, code, sizeof code) == sizeof code)
+        waiting.call = kitsune__interrupted_before_call(ucontext);
+    if (waiting.call >= 0)
+        waiting.arguments[0] = (uint64_t)kitsune__interrupted_argument(ucontext, 0);
     return waiting;
 }
 

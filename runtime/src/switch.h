@@ -45,20 +45,4 @@ void kitsune__stack_unmap(const struct kitsune__stack *stack);
 /* Non-zero if the address lies in the guard. Any context. */
 int kitsune__stack_in_guard(const struct kitsune__stack *stack, const void *address);
 
-/* The stack pointer that a longjmp to this environment restores; 0 if this libc keeps it in a way
- * that is not known here. */
-struct __jmp_buf_tag;
-uintptr_t kitsune__jump_target(const struct __jmp_buf_tag *environment);
-
-/* Where the interrupted code stood, from the third argument of a signal handler. */
-void *kitsune__interrupted_at(const void *ucontext);
-/* The interrupted code goes on at another place, with the same registers. */
-void kitsune__interrupted_continue_at(void *ucontext, const void *address);
-/* Non-zero if a call instruction ends at the address; the bytes before it must be readable code. */
-int kitsune__is_return_address(const void *address);
-/* Where that call goes if it names its target, else NULL. */
-const void *kitsune__call_target(const void *return_address);
-/* The stack pointer that it had. */
-void *kitsune__interrupted_stack(const void *ucontext);
-
 #endif

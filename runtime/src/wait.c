@@ -5,19 +5,25 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <ucontext.h>
 #include <unistd.h>
 
 #include "block.h"
 #include "calls.h"
 #include "control.h"
 #include "gather.h"
+#include "machine.h"
 #include "platform.h"
 #include "thread.h"
 
 #define WOKEN KITSUNE__WOKEN
 #define KERNEL_SIGSET_SIZE 8
 #define PATIENCE_NS KITSUNE__PATIENCE_NS
+
+#ifdef SYS_epoll_wait
+#define EPOLL_WAIT SYS_epoll_wait
+#else
+#define EPOLL_WAIT SYS_epoll_pwait /* without a mask it is the same */
+#endif
 
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 
@@ -128,26 +134,21 @@ static int goes_on(unsigned block, uint32_t bits) {
 }
 
 int kitsune__wait_interrupt(void *context) {
-#if defined(__x86_64__)
-    greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
-    const char *at = (const char *)registers[REG_RIP];
+    const char *at = kitsune__interrupted_at(context);
 
     for (unsigned i = 0; i < sizeof blocks / sizeof blocks[0]; i++) {
         if (at < blocks[i].begin || at > blocks[i].end)
             continue;
-        if (at == blocks[i].end && registers[REG_RAX] == -EINTR)
-            registers[REG_RAX] = WOKEN;
-        else if (at < blocks[i].end && !goes_on(i, (uint32_t)registers[REG_RBP]))
-            registers[REG_RIP] = (greg_t)blocks[i].woken;
+        if (at == blocks[i].end && kitsune__interrupted_result(context) == -EINTR)
+            kitsune__interrupted_return(context, WOKEN);
+        else if (at < blocks[i].end && !goes_on(i, kitsune__interrupted_bits(context)))
+            kitsune__interrupted_continue_at(context, blocks[i].woken);
         return 1;
     }
-    kitsune__block_interrupt(registers);
+    kitsune__block_interrupt(context);
     /* A signal of the program that came at the same time has its frame between the call and ours: then
      * `at` is that handler's first instruction, and EINTR is what the program gets. */
     return 0;
-#else
-#error "unknown machine"
-#endif
 }
 
 /* ---- one system call ----------------------------------------------------------------------- */
@@ -413,6 +414,7 @@ int kitsune__call_pselect(int count, fd_set *readable, fd_set *writable, fd_set 
                       timeout ? &limit : NULL, mask);
 }
 
+#ifdef SYS_poll
 int kitsune__poll_slowly(struct pollfd *fds, nfds_t count, int timeout_ms) {
     struct call call = {
         .name = "poll",
@@ -424,6 +426,13 @@ int kitsune__poll_slowly(struct pollfd *fds, nfds_t count, int timeout_ms) {
 
     return finish(&call);
 }
+#else
+int kitsune__poll_slowly(struct pollfd *fds, nfds_t count, int timeout_ms) {
+    struct timespec limit = {timeout_ms / 1000, timeout_ms % 1000 * 1000000l};
+
+    return kitsune__call_ppoll(fds, count, timeout_ms < 0 ? NULL : &limit, NULL);
+}
+#endif
 
 int kitsune__call_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
                         const sigset_t *mask) {
@@ -446,7 +455,7 @@ int kitsune__epoll_wait_slowly(int epoll, struct epoll_event *events, int capaci
                                int timeout_ms) {
     struct call call = {
         .name = "epoll_wait",
-        .number = SYS_epoll_wait,
+        .number = EPOLL_WAIT,
         .arguments = {epoll, (long)events, capacity, timeout_ms},
         .limit_at = 3,
         .limit_is_ms = 1,

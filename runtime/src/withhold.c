@@ -20,9 +20,9 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <termios.h>
-#include <ucontext.h>
 
 #include "journal.h"
+#include "machine.h"
 #include "outcome.h"
 #include "platform.h"
 
@@ -726,14 +726,14 @@ static long perform(enum way way, long number, const long a[6]) {
 
 int kitsune__withhold_trap(const void *information, void *context) {
     const siginfo_t *info = information;
-    greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
     if (own.copy == 0 || info->si_code != SYS_SECCOMP)
         return 0;
-    const long a[6] = {registers[REG_RDI], registers[REG_RSI], registers[REG_RDX],
-                       registers[REG_R10], registers[REG_R8],  registers[REG_R9]};
+    long a[6];
+    for (unsigned index = 0; index < COUNT(a); index++)
+        a[index] = kitsune__interrupted_argument(context, index);
     for (size_t index = 0; index < COUNT(withheld); index++)
         if (withheld[index].number == info->si_syscall) {
-            registers[REG_RAX] = perform(withheld[index].way, info->si_syscall, a);
+            kitsune__interrupted_return(context, perform(withheld[index].way, info->si_syscall, a));
             return 1;
         }
     return 0;
@@ -796,7 +796,7 @@ static void make_filter(struct filter *filter) {
     const size_t tail = FILTER_LENGTH - TAIL_LENGTH;
     const size_t absent = tail + 1, denied = tail + 2, look = tail + 3;
     put(filter, LOAD(arch));
-    put(filter, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0));
+    put(filter, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, KITSUNE__AUDIT_ARCH, 1, 0));
     put(filter, RETURN(SECCOMP_RET_ERRNO | ENOSYS));
     put(filter, LOAD(nr));
     for (size_t index = 0; index < COUNT(passing); index++)

@@ -44,10 +44,10 @@ VALGRIND_SCENARIOS = (
 
 def compile_program(target: Path, main: str, units: tuple[str, ...], *flags: str) -> Path:
     sources = [RUNTIME / "src" / f"{unit}.c" for unit in units]
-    assembly = RUNTIME / "src" / "platform_x86_64.S"
+    machine = [RUNTIME / "src" / name for name in ("platform_x86_64.S", "machine_x86_64.c")]
     includes = [f"-I{RUNTIME / 'src'}", f"-I{RUNTIME / 'include'}"]
     options = [*WARNINGS, *flags, *includes]
-    inputs = [HERE / main, *sources, assembly]
+    inputs = [HERE / main, *sources, *machine]
     subprocess.run(["gcc", *options, *inputs, "-o", target], check=True, timeout=300)
     return target
 

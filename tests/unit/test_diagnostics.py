@@ -52,10 +52,13 @@ NO_LINE = {
     "K309": "names the file; it is binary",
     "K380": "about a program of the machine",
     "K381": "about a program of the machine",
+    "K401": "about a program of the machine",
+    "K402": "about a program of the machine",
+    "K403": "names the file; it is binary",
 }
 """Codes that may be told without file and line, each with the reason."""
 
-LIVE = re.compile(r"K3")
+LIVE = re.compile(r"K3|K404")
 """What happens to running programs is shown by the tests that update them."""
 
 

@@ -170,3 +170,10 @@ def test_split_compiler_behind_a_cache(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "ccache").touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert toolchain.split_compiler(["ccache", "gcc", "-c"], ["cc"]) == (("ccache", "gcc"), 2)
+
+
+def test_target_options_are_those_that_choose_the_machine() -> None:
+    line = "-O2 --target=aarch64-linux-gnu -g --sysroot /cross -march=native -target x --sysroot=/y"
+    assert toolchain.target_options(line.split()) == (
+        *("--target=aarch64-linux-gnu", "--sysroot", "/cross", "-target", "x", "--sysroot=/y"),
+    )

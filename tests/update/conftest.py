@@ -24,11 +24,13 @@ from typing import Any
 
 import pytest
 
-from kitsune_tool import channel
+from kitsune_tool import channel, launcher
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ANSWER_TIMEOUT_S = 30
+CROSS_COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
+CROSS_ROOT = "/usr/aarch64-linux-gnu"
 _KITSUNE = [sys.executable, "-m", "kitsune_tool.cli"]
 
 
@@ -251,12 +253,29 @@ def build(folder: Path, directory: Path, compiler: str = "gcc") -> Scenario:
     return Scenario(directory)
 
 
+def need_emulator() -> None:
+    """Skip the test where no program for AArch64 can be built or run."""
+    missing = [name for name in (EMULATOR, CROSS_COMPILER) if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    if not Path(CROSS_ROOT, "lib/libc.so.6").exists():
+        pytest.skip(f"not installed: AArch64's libc in {CROSS_ROOT}")
+
+
+def emulated(compiler: str) -> list[str]:
+    """Return the command that runs a release for AArch64 here."""
+    need_emulator()
+    return [EMULATOR, "-L", CROSS_ROOT, str(launcher.launcher_path(compiler.split()))]
+
+
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Scenario]:
     """Return what builds a scenario's folder, once per session, also if it fails."""
     scenarios: dict[tuple[Path, str], Scenario | AssertionError] = {}
 
     def get(folder: Path, compiler: str = "gcc") -> Scenario:
+        if "aarch64" in compiler:
+            need_emulator()
         key = (folder, compiler)
         if key not in scenarios:
             try:
@@ -292,7 +311,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Server]]:
     """Return what starts a release; the servers end with the test."""
     with contextlib.ExitStack() as servers:
 
-        def go(release: Path, **options: Any) -> Server:
+        def go(release: Path, compiler: str = "gcc", **options: Any) -> Server:
+            if "aarch64" in compiler:
+                options = {"command": emulated(compiler)} | options
             server = Server(release, tmp_path, **options)
             servers.callback(server.stop)
             return server

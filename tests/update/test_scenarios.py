@@ -10,6 +10,7 @@ random objects, of which `members` must be compared. The server starts as the fi
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -36,14 +37,29 @@ OTHERWISE = {
     "gcc --coverage": ("field_added",),
     "gcc -fsanitize=undefined": ("types_of_every_kind",),
     "gcc -pg": ("field_added",),
+    "aarch64-linux-gnu-gcc": (
+        "callbacks",
+        "types_of_every_kind",
+        "literals",
+        "rollback_when_a_closure_fails",
+    ),
+    "clang --target=aarch64-linux-gnu": ("pointers_into_the_image",),
 }
 """Scenarios that are built in other ways as well, generated code and all."""
+ON_AARCH64 = OTHERWISE["aarch64-linux-gnu-gcc"]
 CASES = [
     *(pytest.param(folder, "gcc", id=folder.name) for folder in FOLDERS),
     *(
         pytest.param(Path(__file__).parent / name, how, id=f"{name} by {how}")
         for how, names in OTHERWISE.items()
         for name in names
+    ),
+    *(
+        pytest.param(
+            folder, "aarch64-linux-gnu-gcc", id=f"{folder.name} for aarch64", marks=pytest.mark.slow
+        )
+        for folder in FOLDERS
+        if folder.name not in ON_AARCH64
     ),
 ]
 
@@ -58,9 +74,11 @@ def test_scenario(
         pytest.skip(f"not installed: {', '.join(missing)}")
     scenario = built(folder, compiler)
     steps = yaml.safe_load((folder / "expect.yaml").read_text(encoding="utf-8"))
-    server = start(scenario.release("1"))
+    server = start(scenario.release("1"), compiler)
     for step in steps:
-        if "self_test" in step:
+        if "self_test" in step and "aarch64" in compiler:
+            check_self_test_is_refused(scenario, step)
+        elif "self_test" in step:
             check_self_test(scenario, step, compiler)
         elif "send" in step:
             assert server.ask(step["send"]) == str(step.get("see", "")), step
@@ -83,6 +101,22 @@ def check_update(step: dict[str, Any], answer: Any) -> None:
         assert sum(answer.types.values()) == step["objects"], answer.text
     if "types" in step:
         assert answer.types == step["types"], answer.text
+
+
+def check_self_test_is_refused(scenario: Any, step: dict[str, Any]) -> None:
+    """It would run a program of another machine here."""
+    words = [sys.executable, "-m", "kitsune_tool.cli", "self-test", "--version"]
+    done = subprocess.run(
+        [*words, str(step["self_test"])],
+        cwd=scenario.directory,
+        env={**os.environ, "KITSUNE_CC": "gcc"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "error[K403]: the release is for aarch64" in done.stderr
 
 
 def check_self_test(scenario: Any, step: dict[str, Any], compiler: str) -> None:
