@@ -108,6 +108,7 @@ def test_a_release_for_another_machine_is_refused(
 
 def test_larger_pages_are_refused(threads: Any, start: Callable[..., Any], tmp_path: Path) -> None:
     server = start(threads.release("1"), COMPILER)
+    assert server.ask("version") == "1"
     emulator, *rest = Path(f"/proc/{server.pid}/cmdline").read_text().split("\0")[:-1]
     words = [emulator, "-p", "65536", *rest]
     done = subprocess.run(
