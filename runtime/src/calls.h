@@ -41,7 +41,7 @@ typedef void kitsune__signal_handler(int);
     X(int, __cxa_atexit, (void (*function)(void *), void *argument, void *dso), (function, argument, dso)) \
     X(int, at_quick_exit, (kitsune__exit_function *function), (function)) \
     X(int, daemon, (int nochdir, int noclose), (nochdir, noclose)) \
-    /* signals and timers (wrap_signal.c) */ \
+    /* signals (wrap_signal.c) */ \
     X(int, sigaction, (int number, const struct sigaction *action, struct sigaction *old), (number, action, old)) \
     X(kitsune__signal_handler *, signal, (int number, kitsune__signal_handler *handler), (number, handler)) \
     X(kitsune__signal_handler *, __sysv_signal, (int number, kitsune__signal_handler *handler), (number, handler)) \
@@ -50,9 +50,14 @@ typedef void kitsune__signal_handler(int);
     X(int, pthread_sigmask, (int how, const sigset_t *set, sigset_t *old), (how, set, old)) \
     X(int, sigsuspend, (const sigset_t *mask), (mask)) \
     X(int, sigaltstack, (const stack_t *stack, stack_t *old), (stack, old)) \
+    /* timers (wrap_timer.c) */ \
     X(int, setitimer, (int which, const struct itimerval *value, struct itimerval *old), (which, value, old)) \
     X(unsigned, alarm, (unsigned seconds), (seconds)) \
+    X(useconds_t, ualarm, (useconds_t first, useconds_t interval), (first, interval)) \
     X(int, timer_create, (clockid_t clock, struct sigevent *event, timer_t *timer), (clock, event, timer)) \
+    X(int, timer_settime, (timer_t timer, int flags, const struct itimerspec *value, struct itimerspec *old), (timer, flags, value, old)) \
+    X(int, timer_delete, (timer_t timer), (timer)) \
+    X(int, timerfd_settime, (int timer, int flags, const struct itimerspec *value, struct itimerspec *old), (timer, flags, value, old)) \
     /* blocking calls that a request ends (wait.c) */ \
     X(int, select, (int count, fd_set *readable, fd_set *writable, fd_set *exceptional, struct timeval *timeout), (count, readable, writable, exceptional, timeout)) \
     X(int, pselect, (int count, fd_set *readable, fd_set *writable, fd_set *exceptional, const struct timespec *timeout, const sigset_t *mask), (count, readable, writable, exceptional, timeout, mask)) \

@@ -79,6 +79,12 @@ struct journal {
     struct itimerval timers[3];
     uint64_t timers_ns, timer_pending; /* when the new version first changed one */
     int kernel_timers[KERNEL_TIMERS_MAX];
+    uint32_t set_timer_count;
+    struct set_timer {
+        int number;
+        struct itimerspec setting;
+        uint64_t at_ns, pending; /* when the new version first set it */
+    } set_timers[KERNEL_TIMERS_MAX];
     /* Why it was given up. */
     const void *fault_pc;
     uint32_t
@@ -306,6 +312,43 @@ void kitsune__journal_note_timer(int kernel_timer) {
         journal->kernel_timers[journal->kernel_timer_count++] = kernel_timer;
 }
 
+int kitsune__journal_made_timer(int kernel_timer) {
+    for (uint32_t index = 0; journal != NULL && index < journal->kernel_timer_count; index++)
+        if (journal->kernel_timers[index] == kernel_timer)
+            return 1;
+    return 0;
+}
+
+void kitsune__journal_forget_timer(int kernel_timer) {
+    for (uint32_t index = 0; journal != NULL && index < journal->kernel_timer_count; index++)
+        if (journal->kernel_timers[index] == kernel_timer)
+            journal->kernel_timers[index] = journal->kernel_timers[--journal->kernel_timer_count];
+}
+
+static const struct set_timer *find_set_timer(const struct journal *of, int kernel_timer) {
+    for (uint32_t index = 0; index < of->set_timer_count; index++)
+        if (of->set_timers[index].number == kernel_timer)
+            return &of->set_timers[index];
+    return NULL;
+}
+
+void kitsune__journal_save_timer(int kernel_timer) {
+    if (!kitsune__journal_active() || kitsune__journal_made_timer(kernel_timer) ||
+        find_set_timer(journal, kernel_timer) != NULL)
+        return;
+    if (journal->set_timer_count == KERNEL_TIMERS_MAX)
+        kitsune__journal_abort(KITSUNE__REFUSED_CALL,
+                               "the new version set more than %d timers of the old one,",
+                               KERNEL_TIMERS_MAX);
+    struct set_timer *timer = &journal->set_timers[journal->set_timer_count];
+    if (KITSUNE__SYSCALL(SYS_timer_gettime, kernel_timer, &timer->setting) != 0)
+        return; /* none: the program is told by its own call */
+    timer->number = kernel_timer;
+    timer->at_ns = kitsune__now_ns();
+    KITSUNE__SYSCALL(SYS_rt_sigpending, &timer->pending, KERNEL_SET_SIZE);
+    journal->set_timer_count++;
+}
+
 /* A timer that would have run out meanwhile runs out at once. */
 static void restore_timer(struct journal *of, int which) {
     struct itimerval *timer = &of->timers[which];
@@ -325,6 +368,11 @@ static void restore_timers(struct journal *of) {
         restore_timer(of, which);
     for (uint32_t index = 0; index < of->kernel_timer_count; index++)
         KITSUNE__SYSCALL(SYS_timer_delete, of->kernel_timers[index]);
+    for (uint32_t index = 0; index < of->set_timer_count; index++) {
+        struct set_timer *timer = &of->set_timers[index];
+        kitsune__advance_timer(&timer->setting, kitsune__now_ns() - timer->at_ns);
+        KITSUNE__SYSCALL(SYS_timer_settime, timer->number, 0, &timer->setting, 0);
+    }
 }
 
 /* ---- open files ---------------------------------------------------------------------------- */
@@ -337,6 +385,11 @@ void kitsune__journal_save_flags(int descriptor) {
 void kitsune__journal_save_watches(int epoll) {
     if (kitsune__journal_active() && journal->has_snapshot)
         kitsune__snapshot_save_watches(exchange_of(journal), journal->clone, epoll);
+}
+
+void kitsune__journal_save_timerfd(int timer) {
+    if (kitsune__journal_active() && journal->has_snapshot)
+        kitsune__snapshot_save_timer(exchange_of(journal), journal->clone, timer);
 }
 
 /* ---- signals ------------------------------------------------------------------------------- */
@@ -523,7 +576,8 @@ static int is_of_new_timer(const struct journal *of, const siginfo_t *info) {
         for (uint32_t index = 0; index < of->kernel_timer_count; index++)
             if (of->kernel_timers[index] == info->si_timerid)
                 return 1;
-        return 0;
+        const struct set_timer *set = find_set_timer(of, info->si_timerid);
+        return set != NULL && !(set->pending & bit_of(info->si_signo));
     }
     return of->has_timers && info->si_code == SI_KERNEL &&
            (timers & ~of->timer_pending & bit_of(info->si_signo)) != 0;

@@ -125,13 +125,20 @@ int kitsune__journal_drop_in_child(void);
 
 /* Before the new version changes a timer of the process: a rollback puts the timers back. */
 void kitsune__journal_save_timers(void);
-/* A kernel timer (timer_create) that a rollback must delete. */
+/* A kernel timer (timer_create) that a rollback must delete; and that the new version has deleted itself. */
 void kitsune__journal_note_timer(int kernel_timer);
+void kitsune__journal_forget_timer(int kernel_timer);
+/* Non-zero if the transaction made it. */
+int kitsune__journal_made_timer(int kernel_timer);
+/* Before the new version sets a kernel timer: if it is the old one's, a rollback sets it back. */
+void kitsune__journal_save_timer(int kernel_timer);
 
 /* Before the new version changes what the kernel keeps for an open file, which it shares with the
- * snapshot: status flags of a descriptor, what an epoll watches. A rollback puts it back. */
+ * snapshot: status flags of a descriptor, what an epoll watches, a timerfd's setting. A rollback puts it
+ * back. */
 void kitsune__journal_save_flags(int descriptor);
 void kitsune__journal_save_watches(int epoll);
+void kitsune__journal_save_timerfd(int timer);
 
 /* What the kernel has while the transaction replaces it: the old version's dispositions of the
  * signals that report faults, its mask, its alternate stack. Non-zero if `number` is replaced. */

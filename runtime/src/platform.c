@@ -38,6 +38,15 @@ uint64_t kitsune__now_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+void kitsune__advance_timer(struct itimerspec *timer, uint64_t elapsed_ns) {
+    const uint64_t second = 1000000000u;
+    uint64_t left = (uint64_t)timer->it_value.tv_sec * second + (uint64_t)timer->it_value.tv_nsec;
+    if (left == 0) /* not running */
+        return;
+    left = left > elapsed_ns ? left - elapsed_ns : 1;
+    timer->it_value = (struct timespec){(time_t)(left / second), (long)(left % second)};
+}
+
 /* As high as the limit allows, out of the way of programs that count on small numbers. */
 static int move_high(int descriptor) {
     struct rlimit limit;

@@ -21,6 +21,9 @@ long kitsune__syscall(long number, long a, long b, long c, long d, long e, long 
 
 /* Nanoseconds of CLOCK_MONOTONIC. */
 uint64_t kitsune__now_ns(void);
+/* Takes time that has gone by off what is left of a timer. One that has run out meanwhile is about to. */
+struct itimerspec;
+void kitsune__advance_timer(struct itimerspec *timer, uint64_t elapsed_ns);
 /* Bytes of a page. */
 uint64_t kitsune__page_size(void);
 /* Non-zero under valgrind. */

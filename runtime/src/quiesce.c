@@ -35,6 +35,7 @@
 #include "wrap_fork.h"
 #include "wrap_key.h"
 #include "wrap_signal.h"
+#include "wrap_timer.h"
 
 #define NS_PER_MS 1000000ull
 #define DEFAULT_LIMIT_MS 60000u
@@ -399,6 +400,7 @@ static void take_plugins_along(int is_last) {
 
 static void apply_commit(void) {
     kitsune__signals_apply();
+    kitsune__timers_apply();
     kitsune__load_commit();
 }
 

@@ -5,9 +5,11 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/kcmp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -17,6 +19,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "platform.h"
 
@@ -29,6 +32,10 @@
 #define TEXT_SIZE 16384u
 #define WATCHES_MAX 262144u
 #define EPOLLS_MAX 64
+#define TIMERFDS_MAX 64
+#ifndef TFD_IOC_SET_TICKS
+#define TFD_IOC_SET_TICKS _IOW('T', 0, uint64_t)
+#endif
 #define NS_PER_S 1000000000ull
 #define RSEQ_AREA 32u
 #define GROUPS_MAX 65536u
@@ -79,6 +86,14 @@ struct epoll {
     uint32_t start, count;
 };
 
+/* A timerfd, and when it was asked what it is set to. */
+struct timerfd {
+    int number;
+    int has_run_out;
+    struct itimerspec setting;
+    uint64_t at_ns;
+};
+
 /* sigaction as the kernel has it on x86-64 and AArch64. */
 struct kernel_action {
     void *handler;
@@ -95,6 +110,7 @@ enum command {
     COMMAND_DESCRIPTOR, /* send descriptor `start` to `address` */
     COMMAND_FLAGS,      /* status flags of descriptor `start` */
     COMMAND_WATCHES,    /* what epoll `start` watches */
+    COMMAND_TIMER,      /* when timerfd `start` runs out */
     COMMAND_LET_GO      /* of all descriptors */
 };
 
@@ -126,6 +142,8 @@ struct kitsune__exchange {
     uint32_t epoll_count, watch_count;
     struct epoll epolls[EPOLLS_MAX];
     struct watch watches[WATCHES_MAX], own_watches[WATCHES_MAX];
+    uint32_t timerfd_count;
+    struct timerfd timerfds[TIMERFDS_MAX];
     uint32_t area_count;
     void *areas[KITSUNE__AREAS_MAX]; /* the threads' rseq areas */
     uint8_t kept_areas[KITSUNE__AREAS_MAX][RSEQ_AREA];
@@ -515,6 +533,22 @@ static int save_watches(struct kitsune__exchange *exchange, int number) {
     return 0;
 }
 
+/* That it has run out is told by its being readable; how often, by nothing that is worth the reading. */
+static int save_timer(struct kitsune__exchange *exchange, int number) {
+    struct timerfd *timer = &exchange->timerfds[exchange->timerfd_count];
+    struct pollfd look = {number, POLLIN, 0};
+    struct timespec none = {0, 0};
+    if (exchange->timerfd_count == TIMERFDS_MAX)
+        return -1;
+    if (KITSUNE__SYSCALL(SYS_timerfd_gettime, number, &timer->setting) != 0)
+        return 0; /* none */
+    timer->number = number;
+    timer->at_ns = kitsune__now_ns();
+    timer->has_run_out = KITSUNE__SYSCALL(SYS_ppoll, &look, 1, &none, 0, 0) == 1;
+    exchange->timerfd_count++;
+    return 0;
+}
+
 static int obey(struct kitsune__exchange *exchange, int *pagemap) {
     if (*pagemap < 0)
         *pagemap = open_own("self/pagemap", O_RDONLY);
@@ -536,6 +570,8 @@ static int obey(struct kitsune__exchange *exchange, int *pagemap) {
         return 0;
     case COMMAND_WATCHES:
         return save_watches(exchange, (int)exchange->start);
+    case COMMAND_TIMER:
+        return save_timer(exchange, (int)exchange->start);
     case COMMAND_LET_GO:
         kitsune__close_all_but(-1);
         return 0;
@@ -937,6 +973,24 @@ static void restore_flags(struct restoration *work) {
             KITSUNE__SYSCALL(SYS_fcntl, number, F_SETFL, exchange->flags[number] - 1);
 }
 
+/* What it would have run out for meanwhile, it runs out for at once. */
+static void restore_timers(struct restoration *work) {
+    for (uint32_t index = 0; index < work->exchange->timerfd_count; index++) {
+        struct timerfd *timer = &work->exchange->timerfds[index];
+        uint64_t once = 1;
+        kitsune__advance_timer(&timer->setting, kitsune__now_ns() - timer->at_ns);
+        if (KITSUNE__SYSCALL(SYS_timerfd_settime, timer->number, 0, &timer->setting, 0) != 0) {
+            note_failure(work, "a timer could not be set back");
+            continue;
+        }
+        if (timer->has_run_out &&
+            KITSUNE__SYSCALL(SYS_ioctl, timer->number, TFD_IOC_SET_TICKS, &once) != 0) {
+            timer->setting.it_value = (struct timespec){0, 1};
+            KITSUNE__SYSCALL(SYS_timerfd_settime, timer->number, 0, &timer->setting, 0);
+        }
+    }
+}
+
 /* The watch of a descriptor, or NULL. `at` is where the search begins: both lists have one order. */
 static const struct watch *find_watch(const struct watch *watches, uint32_t count, uint32_t *at,
                                       int descriptor) {
@@ -1046,6 +1100,14 @@ void kitsune__snapshot_save_watches(struct kitsune__exchange *exchange, pid_t cl
             return;
     if (epoll >= 0)
         ask_to_save(exchange, clone, COMMAND_WATCHES, epoll);
+}
+
+void kitsune__snapshot_save_timer(struct kitsune__exchange *exchange, pid_t clone, int timer) {
+    for (uint32_t index = 0; index < exchange->timerfd_count; index++)
+        if (exchange->timerfds[index].number == timer)
+            return;
+    if (timer >= 0)
+        ask_to_save(exchange, clone, COMMAND_TIMER, timer);
 }
 
 /* -- attributes -- */
@@ -1161,6 +1223,7 @@ void kitsune__snapshot_restore(struct kitsune__exchange *exchange, pid_t clone, 
     restore_descriptors(&work);
     restore_watches(&work, 1);
     restore_flags(&work);
+    restore_timers(&work);
     /* The first reading explains the probe, the second sees what the break gave back. */
     kitsune__snapshot_explain(exchange, probe, restored);
     restore_break(&work);

@@ -11,7 +11,7 @@
  *    with private memory, mappings, program break, descriptors, working directory, umask, limits,
  *    name and dispositions equal to the clone's.
  *  - The process need not be able to read the clone's memory: the clone writes what is asked for.
- *  - Status flags and what an epoll watches belong to the open file, which clone and process share:
+ *  - Status flags, what an epoll watches and a timerfd's setting belong to the open file, which clone and process share:
  *    they are put back if they were saved before they were changed.
  */
 #ifndef KITSUNE_SNAPSHOT_H
@@ -54,6 +54,8 @@ struct kitsune__restored {
  * before. Nothing happens if the snapshot has no such descriptor: it is the new version's. */
 void kitsune__snapshot_save_flags(struct kitsune__exchange *exchange, pid_t clone, int descriptor);
 void kitsune__snapshot_save_watches(struct kitsune__exchange *exchange, pid_t clone, int epoll);
+/* The same for what a timerfd is set to. */
+void kitsune__snapshot_save_timer(struct kitsune__exchange *exchange, pid_t clone, int timer);
 
 /* Makes the process what it was. `probe` is an address to be explained, or NULL. */
 void kitsune__snapshot_restore(struct kitsune__exchange *exchange, pid_t clone, const void *probe,

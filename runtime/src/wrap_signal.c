@@ -213,26 +213,6 @@ int kitsune__call_sigaltstack(const stack_t *stack, stack_t *old) {
     return 0;
 }
 
-/* ---- timers ---------------------------------------------------------------------------------- */
-
-int kitsune__call_setitimer(int which, const struct itimerval *value, struct itimerval *old) {
-    kitsune__journal_save_timers();
-    return setitimer((__itimer_which_t)which, value, old);
-}
-
-unsigned kitsune__call_alarm(unsigned seconds) {
-    kitsune__journal_save_timers();
-    return alarm(seconds);
-}
-
-int kitsune__call_timer_create(clockid_t clock, struct sigevent *event, timer_t *timer) {
-    int result = timer_create(clock, event, timer);
-    /* libc passes the kernel's number through, except for timers that start threads. */
-    if (result == 0 && (event == NULL || event->sigev_notify != SIGEV_THREAD))
-        kitsune__journal_note_timer((int)(intptr_t)*timer);
-    return result;
-}
-
 /* ---- the commit ------------------------------------------------------------------------------ */
 
 static void carry_over(int number, const struct kitsune__image *old,

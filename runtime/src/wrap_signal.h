@@ -1,5 +1,5 @@
 /*
- * Signals and timers of the program. Outside a transaction the calls are libc's (those on SIGURG go to
+ * Signals of the program. Outside a transaction the calls are libc's (those on SIGURG go to
  * the request channel). Inside one, nothing reaches the kernel: what the new version asks for is
  * kept here, shown when it is read back, and installed after the commit.
  *

@@ -52,6 +52,7 @@ FAILURES = {
     "let_signals_in": SEGV,
     "alarm": "K356: the time limit ran out",
     "timer": "K356: the time limit ran out",
+    "timer_thread": "K359: the new version called timer_create() for a timer that starts threads",
 }
 MAPPINGS_OF_AN_IMAGE = 8
 """The last old images may stay a while longer: stale words in free blocks point into them."""
@@ -211,6 +212,20 @@ def test_rollback_of_what_the_kernel_keeps(server: Server, odd: Path, action: st
     server.ask(f"scenario main {action}")
     check_rollback(server, odd, SEGV)
     assert server.ask("kernel") == before
+
+
+def test_timers_are_the_old_ones_after_a_rollback(server: Server, odd: Path) -> None:
+    """And the new one's after a commit, where what it deleted is gone."""
+    server.ask("use timers")
+    before = server.ask("timers")
+    assert before == "late/7 0/0 late/7 0/0 0 1"
+    for _ in range(2):
+        server.ask("scenario main retime")
+        check_rollback(server, odd, SEGV)
+        assert server.ask("timers") == before
+    server.ask("scenario main retime_well")
+    check_update(server, odd)
+    assert server.ask("timers") == "soon/9 none 0/0 soon/9 0 0"
 
 
 def test_shared_mapping_that_is_lost_keeps_its_contents(server: Server, odd: Path) -> None:

@@ -24,6 +24,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -323,6 +324,95 @@ static void take_descriptors(void) {
         open("/dev/null", O_RDWR);
 }
 
+/* ---- timers ---------------------------------------------------------------------------------- */
+
+#define RUNNING_TIMER 70 /* descriptors */
+#define EXPIRED_TIMER 71
+
+/* Those of timer_create, by number; the first release says which. */
+static void find_timers(timer_t *timers) {
+    const char *text = getenv("KT_TIMERS");
+    unsigned long numbers[2] = {0, 0};
+    if (text && sscanf(text, "%lx %lx", &numbers[0], &numbers[1]) == 2)
+        for (int i = 0; i < 2; i++)
+            timers[i] = (timer_t)numbers[i];
+}
+
+static void set_descriptor(int wanted, const struct itimerspec *value) {
+    int timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+    if (timer < 0 || timerfd_settime(timer, 0, value, NULL) != 0 || dup2(timer, wanted) != wanted)
+        err(1, "timerfd");
+    close(timer);
+}
+
+/* Two timers, of which one runs, and two descriptors, of which one has run out. */
+static void make_timers(void) {
+    struct sigevent nothing = {.sigev_notify = SIGEV_NONE};
+    struct itimerspec late = {{7, 0}, {1000, 0}}, soon = {{0, 0}, {0, 1}};
+    struct pollfd expired = {EXPIRED_TIMER, POLLIN, 0};
+    char text[64];
+    timer_t timers[2];
+    for (int i = 0; i < 2; i++)
+        if (timer_create(CLOCK_MONOTONIC, &nothing, &timers[i]) != 0)
+            err(1, "timer_create");
+    timer_settime(timers[0], 0, &late, NULL);
+    set_descriptor(RUNNING_TIMER, &late);
+    set_descriptor(EXPIRED_TIMER, &soon);
+    poll(&expired, 1, -1);
+    snprintf(text, sizeof text, "%lx %lx", (unsigned long)timers[0], (unsigned long)timers[1]);
+    setenv("KT_TIMERS", text, 1);
+}
+
+static void print_timer(int error, const struct itimerspec *value) {
+    long left = (long)value->it_value.tv_sec;
+    if (error)
+        printf("none ");
+    else
+        printf("%s/%ld ",
+               left > 500 ? "late"
+               : left > 1 ? "soon"
+               : left     ? "1"
+                          : "0",
+               (long)value->it_interval.tv_sec);
+}
+
+static void print_timers(void) {
+    struct pollfd descriptors[] = {{RUNNING_TIMER, POLLIN, 0}, {EXPIRED_TIMER, POLLIN, 0}};
+    struct itimerspec value;
+    timer_t timers[2];
+    find_timers(timers);
+    for (int i = 0; i < 2; i++)
+        print_timer(timer_gettime(timers[i], &value), &value);
+    for (int i = 0; i < 2; i++)
+        print_timer(timerfd_gettime(descriptors[i].fd, &value), &value);
+    poll(descriptors, 2, 0);
+    printf("%d %d\n", descriptors[0].revents, descriptors[1].revents);
+}
+
+/* As a new version does that has other times: one timer is stopped, the other one deleted. */
+static void change_timers(void) {
+    struct itimerspec soon = {{9, 0}, {100, 0}}, never = {{0, 0}, {0, 0}};
+    timer_t timers[2], own;
+    find_timers(timers);
+    timer_settime(timers[0], 0, &soon, NULL);
+    timer_delete(timers[1]);
+    timerfd_settime(RUNNING_TIMER, 0, &never, NULL);
+    timerfd_settime(EXPIRED_TIMER, 0, &soon, NULL);
+    for (int i = 0; i < 40; i++) /* more than a rollback could delete */
+        if (timer_create(CLOCK_MONOTONIC, NULL, &own) != 0 || timer_delete(own) != 0)
+            exit(4);
+}
+
+static void on_timer(union sigval value) {
+    (void)value;
+}
+
+static void make_timer_that_starts_threads(void) {
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD, .sigev_notify_function = on_timer};
+    timer_t timer;
+    timer_create(CLOCK_MONOTONIC, &event, &timer);
+}
+
 /* A fault of each kind, by name. */
 static void act(const char *action) {
     if (!strcmp(action, "segv"))
@@ -388,6 +478,12 @@ static void act(const char *action) {
         run_out(0), sleep(100);
     else if (!strcmp(action, "timer"))
         run_out(1), sleep(100);
+    else if (!strcmp(action, "retime"))
+        change_timers(), crash();
+    else if (!strcmp(action, "retime_well"))
+        change_timers();
+    else if (!strcmp(action, "timer_thread"))
+        make_timer_that_starts_threads();
     else if (!strcmp(action, "vfork"))
         start_by_vfork(0), crash();
     else if (!strcmp(action, "vfork_exec"))
@@ -637,6 +733,11 @@ static void answer(char *line) {
         printf("%s %d %lx %d\n", NAME, (int)getpid(), checksum(), updates);
     } else if (!strcmp(line, "grow")) {
         printf("%s\n", grow() ? "grown" : "not grown");
+    } else if (!strcmp(line, "use timers")) {
+        make_timers();
+        printf("used\n");
+    } else if (!strcmp(line, "timers")) {
+        print_timers();
     } else if (!strcmp(line, "use kernel")) {
         use_kernel();
         printf("used\n");
