@@ -314,7 +314,40 @@ static long set_filter(long number, long a, long b, long c, long d, long e, long
     return result;
 }
 
+/* What the wrapped functions do for libc's names of these calls. */
+static void refuse_end(long number, long status) {
+    if (!kitsune__journal_active())
+        return;
+    if (number == SYS_exit_group || number == SYS_exit)
+        kitsune__journal_abort(KITSUNE__EXITED, "the new version called syscall(%s, %d)",
+                               number == SYS_exit ? "SYS_exit" : "SYS_exit_group", (int)status);
+    if (number == SYS_execve || number == SYS_execveat)
+        kitsune__journal_abort(KITSUNE__REFUSED_CALL,
+                               "the new version called syscall(SYS_execve), which needs a guard "
+                               "if (!kitsune_is_updating()),");
+}
+
+/* The kernel's own mask stays, which lets through what ends the transaction. */
+static long change_mask(int how, const uint64_t *set, uint64_t *old, size_t size) {
+    sigset_t wanted, before;
+    if (size != sizeof *set) {
+        errno = EINVAL;
+        return -1;
+    }
+    sigemptyset(&wanted);
+    if (set != NULL)
+        memcpy(&wanted, set, sizeof *set);
+    if (kitsune__call_sigprocmask(how, set != NULL ? &wanted : NULL, &before) != 0)
+        return -1;
+    if (old != NULL)
+        memcpy(old, &before, sizeof *old);
+    return 0;
+}
+
 long kitsune__call_syscall(long number, long a, long b, long c, long d, long e, long f) {
+    refuse_end(number, a);
+    if (number == SYS_rt_sigprocmask && kitsune__journal_active())
+        return change_mask((int)a, (const uint64_t *)b, (uint64_t *)c, (size_t)d);
     if (sets_filter(number, a))
         return set_filter(number, a, b, c, d, e, f);
     if (!is_futex_wait(number, b))

@@ -32,7 +32,7 @@ Answer = dict[str, Any]
 
 def ask(server: Server, way: Way, release: Path) -> Answer:
     """Ask for the update."""
-    return server.request("update", str(release), str(way.limit_ms), str(way.wait_ms))
+    return server.request(*server.update_words(release, way.limit_ms, way.wait_ms))
 
 
 # ---- files that are no good ------------------------------------------------------------------
@@ -51,7 +51,7 @@ def first_release(server: Server, way: Way, release: Path, built: Built) -> Answ
 
 def wrong_layout(server: Server, way: Way, release: Path, built: Built) -> Answer:
     """Ask for one whose parent is this one by name, but was another when it was built."""
-    running = bytes.fromhex(server.request("status")["build_id"])
+    running = bytes.fromhex(server.status()["build_id"])
     copy = stamps.stamped(built.release(3), 98, running, server.directory / "layout.so")
     return ask(server, way, copy)
 
@@ -101,16 +101,16 @@ def oversized_request(server: Server, way: Way, release: Path, built: Built) -> 
 
 @contextlib.contextmanager
 def _limited(server: Server, which: int, limit: int) -> Iterator[None]:
-    former = resource.prlimit(server.pid, which)
-    resource.prlimit(server.pid, which, (limit, former[1]))
+    former = resource.prlimit(server.target, which)
+    resource.prlimit(server.target, which, (limit, former[1]))
     try:
         yield
     finally:
-        resource.prlimit(server.pid, which, former)
+        resource.prlimit(server.target, which, former)
 
 
 def _with_memory(server: Server, way: Way, release: Path, spare: int) -> Answer:
-    pages = int(Path(f"/proc/{server.pid}/statm").read_text(encoding="ascii").split()[0])
+    pages = int(Path(f"/proc/{server.target}/statm").read_text(encoding="ascii").split()[0])
     with _limited(server, resource.RLIMIT_AS, pages * 4096 + spare):
         return ask(server, way, release)
 
@@ -129,6 +129,17 @@ def no_descriptors(server: Server, way: Way, release: Path, built: Built) -> Ans
     """Leave no descriptor."""
     with _limited(server, resource.RLIMIT_NOFILE, 0):
         return ask(server, way, release)
+
+
+def no_room(server: Server, way: Way, release: Path, built: Built) -> Answer:
+    """Leave the helper no room for its copy of the release."""
+    helper = _helper_of(server)
+    former = resource.prlimit(helper, resource.RLIMIT_FSIZE)
+    resource.prlimit(helper, resource.RLIMIT_FSIZE, (4096, former[1]))
+    try:
+        return ask(server, way, release)
+    finally:
+        resource.prlimit(helper, resource.RLIMIT_FSIZE, former)
 
 
 # ---- programs that do not arrive -------------------------------------------------------------
@@ -170,7 +181,8 @@ def client_leaves(server: Server, way: Way, release: Path, built: Built) -> Answ
         with socket.socket(socket.AF_UNIX) as client:
             client.settimeout(PATIENCE_S)
             client.connect(str(server.channel.directory / server.channel.name))
-            client.sendall(f"update {release} {way.limit_ms} {way.wait_ms}\n".encode())
+            words = server.update_words(release, way.limit_ms, way.wait_ms)
+            client.sendall(" ".join(words).encode() + b"\n")
             got = b""
             while b'"requested"' not in got:
                 got += client.recv(65536)
@@ -202,6 +214,18 @@ def kill_helper_during(server: Server, way: Way, release: Path, built: Built) ->
     return _last_of_history(server)
 
 
+def kill_snapshot(server: Server, way: Way, release: Path, built: Built) -> Answer:
+    """Kill the copy of the process that keeps what it was."""
+
+    def kill_when_updating(of: Server) -> None:
+        _await_state(of, "updating")
+        _await(lambda: bool(_copies_of(of)), "there is no snapshot")
+        for copy in _copies_of(of):
+            os.kill(copy, signal.SIGKILL)
+
+    return _ask_and_then(server, way, release, kill_when_updating)
+
+
 def second_request(server: Server, way: Way, release: Path, built: Built) -> Answer:
     """Ask again while the first request is under way."""
     second: Answer = {}
@@ -222,7 +246,7 @@ def _ask_and_then(
         if answer.get("event") == "requested":
             then(server)
 
-    words = ["update", str(release), str(way.limit_ms), str(way.wait_ms)]
+    words = server.update_words(release, way.limit_ms, way.wait_ms)
     return channel.ask(server.channel, words, PATIENCE_S, progress)
 
 
@@ -233,6 +257,14 @@ def _helper_of(server: Server) -> int:
                 if "kitsune-helper" in Path(f"/proc/{pid}/comm").read_text(encoding="ascii"):
                     return int(pid)
     return 0
+
+
+def _copies_of(server: Server) -> list[int]:
+    """Return the process's children that are copies of it."""
+    others = {*server.children, _helper_of(server)}
+    tasks = Path(f"/proc/{server.target}/task").iterdir()
+    children = [(task / "children").read_text(encoding="ascii").split() for task in tasks]
+    return [int(pid) for found in children for pid in found if int(pid) not in others]
 
 
 def _kill_helper(server: Server) -> None:
@@ -249,7 +281,7 @@ def _await_helper(server: Server) -> None:
 
 
 def _await_state(server: Server, state: str) -> None:
-    _await(lambda: server.request("status")["state"] == state, f"it is never {state}")
+    _await(lambda: server.status()["state"] == state, f"it is never {state}")
 
 
 def _await(condition: Callable[[], bool], otherwise: str) -> None:
@@ -262,6 +294,6 @@ def _await(condition: Callable[[], bool], otherwise: str) -> None:
 
 def _last_of_history(server: Server) -> Answer:
     """Return what became of the request of which nobody was told."""
-    _await(lambda: server.request("status")["state"] in {"idle", "updated"}, "it does not end")
-    updates: list[Answer] = server.request("status")["updates"]
+    _await(lambda: server.status()["state"] in {"idle", "updated"}, "it does not end")
+    updates: list[Answer] = server.status()["updates"]
     return updates[-1]

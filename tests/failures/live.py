@@ -132,7 +132,11 @@ class Load:
 
 
 class Server:
-    """The program, of one of the kinds `one`, `threads` and `children`."""
+    """The program, of one of the kinds `one`, `threads`, `children` and `child`.
+
+    `target` is the process that is updated: the one that was started, or of the kind `child` one of
+    its children.
+    """
 
     def __init__(self, release: Path, kind: str, directory: Path) -> None:
         self.directory = directory
@@ -146,7 +150,7 @@ class Server:
             "FAIL_FILE": str(self.plan),
         }
         self._process = subprocess.Popen(
-            [str(launcher.launcher_path()), str(release), kind],
+            [str(launcher.launcher_path()), str(release), "children" if kind == "child" else kind],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -160,6 +164,7 @@ class Server:
             said = list(self._until_ready())
             self.port = int(said[0])
             self.children = [int(each) for each in said[1:]]
+            self.target = self.children[0] if kind == "child" else self.pid
             self._connections |= {pid: Connection(self.address(pid)) for pid in self.processes}
         except BaseException:
             self.stop()
@@ -167,7 +172,7 @@ class Server:
 
     @property
     def processes(self) -> list[int]:
-        """All processes of the program; the one that is updated comes first."""
+        """All processes of the program; the one that was started comes first."""
         return [self.pid, *self.children]
 
     def address(self, pid: int) -> str:
@@ -181,11 +186,20 @@ class Server:
 
     def ask(self, line: str) -> str:
         """Ask the process that is updated."""
-        return self._connections[self.pid].ask(line)
+        return self._connections[self.target].ask(line)
 
     def request(self, *words: str) -> dict[str, Any]:
         """Ask for something by the control channel."""
         return channel.ask(self.channel, words, PATIENCE_S)
+
+    def update_words(self, release: Path, limit_ms: int, wait_ms: int) -> list[str]:
+        """Return the words that ask for an update of the process."""
+        words = ["update", str(release), str(limit_ms), str(wait_ms)]
+        return [*words, str(self.target)] if self.target != self.pid else words
+
+    def status(self) -> dict[str, Any]:
+        """Return the status of the process that is updated."""
+        return self.request("status", *([str(self.target)] if self.target != self.pid else []))
 
     def sums(self) -> dict[str, str]:
         """Return what the processes see of themselves."""
@@ -193,7 +207,7 @@ class Server:
         for pid, connection in self._connections.items():
             for word in connection.ask("sum").split():
                 name, _, value = word.partition("=")
-                found[name if pid == self.pid else f"{name} of child {pid}"] = value
+                found[name if pid == self.target else f"{name} of {pid}"] = value
         return found
 
     def outside(self) -> dict[str, str]:
@@ -208,7 +222,7 @@ class Server:
 
     def holdings(self) -> tuple[int, int]:
         """Return own memory and mapped memory, in KiB."""
-        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        status = Path(f"/proc/{self.target}/status").read_text(encoding="ascii")
         own, mapped = (
             int(status.partition(name)[2].split()[0]) for name in ("RssAnon:", "VmSize:")
         )

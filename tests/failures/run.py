@@ -42,7 +42,8 @@ class Column:
         return f"{self.kind}/{self.updates + 1}"
 
 
-COLUMNS = tuple(Column(kind, n) for kind in ("one", "threads", "children") for n in (0, CHAIN))
+KINDS = ("one", "threads", "children", "child")
+COLUMNS = tuple(Column(kind, n) for kind in KINDS for n in (0, CHAIN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class _Run:
     def _commit(self, version: int, number: int) -> None:
         release = self._directory / f"link{number % 3}.so"
         self._built.following(version, self._running, number, release)
-        answer = self.server.request("update", str(release), "0", "60000")
+        answer = self.server.request(*self.server.update_words(release, 0, 60000))
         if answer.get("outcome") != "updated":
             raise Trouble(f"update {number} failed: {answer}")
         self._running = release
@@ -129,7 +130,7 @@ class _Run:
 
     def finish(self) -> None:
         """Check that it takes the very release that failed so often."""
-        answer = self.server.request("update", str(self.candidate), "0", "60000")
+        answer = self.server.request(*self.server.update_words(self.candidate, 0, 60000))
         if answer.get("outcome") != "updated":
             raise Trouble(f"the release that failed is not taken: {answer}")
         self.load.await_round()
@@ -225,7 +226,7 @@ def _is_usable(run: _Run) -> bool:
     try:
         run.server.ask("set nothing")
         run.load.await_round()
-        is_idle = run.server.request("status")["state"] == "idle"
+        is_idle = run.server.status()["state"] == "idle"
         if not is_idle or run.server.sums()["version"] != run.version:
             return False
         run.look()

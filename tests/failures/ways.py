@@ -14,7 +14,7 @@ from failures import build
 
 SHORT_MS = 250
 LONG_MS = 30_000
-ANYWHERE = "one", "threads", "children"
+ANYWHERE = "one", "threads", "children", "child"
 PLACES = {
     "constructor": r"in a constructor",
     "prestart": "in the hook _kitsune_prestart_xform",
@@ -86,6 +86,20 @@ SEGV, ABRT = "SIGSEGV", "SIGABRT"
 EVERYWHERE = tuple(PLACES)
 
 
+def _lost() -> Iterator[Way]:
+    """First of all: what the new version has mapped then stays, and later growth is looked at."""
+    yield Way(
+        "the snapshot is killed during the update",
+        frozenset({"K356"}),
+        "",
+        "main",
+        "wait_asleep",
+        act="kill_snapshot",
+        note="the snapshot was lost",
+        limit_ms=2 * SHORT_MS,
+    )
+
+
 def _crashes() -> Iterator[Way]:
     yield from crashes("segv", SEGV, *EVERYWHERE)
     yield from crashes("bus", "SIGBUS", *EVERYWHERE)
@@ -132,6 +146,8 @@ def _ends() -> Iterator[Way]:
     yield from ends("end_by_thrd_exit", r"called thrd_exit\(\)", "main", "worker")
     yield from ends("end_by_cancellation", "", "main", "worker")
     yield from ends("end_in_exit_handler", r"called exit\(3\)")
+    yield from ends("end_by_syscall", r"called syscall\(SYS_exit_group, 3\)")
+    yield from ends("end_thread_by_syscall", r"called syscall\(SYS_exit, 3\)", "worker")
     yield Way("main returns", frozenset({"K358"}), "main returned 0", "main", "return")
     yield Way(
         "start function returns",
@@ -146,6 +162,7 @@ def _ends() -> Iterator[Way]:
         ("create_thread", "pthread_create"), ("create_c11_thread", "thrd_create"),
     ):  # fmt: skip
         yield from inside(what, "K359", rf"called {call}\(\)")
+    yield from inside("execute_by_syscall", "K359", r"called syscall\(SYS_execve\)")
 
 
 def _waits() -> Iterator[Way]:
@@ -160,6 +177,7 @@ def _waits() -> Iterator[Way]:
     )
     for what in (
         "loop_in_malloc", "loop_in_stdio", "loop_in_kernel", "loop_with_all_blocked",
+        "loop_blocked_by_syscall",
         "wait_in_read", "wait_in_write", "wait_in_recv", "wait_in_poll", "wait_in_select",
         "wait_in_epoll", "wait_for_condition", "wait_for_own_mutex", "wait_for_rwlock",
         "wait_for_semaphore", "wait_for_barrier", "wait_for_futex", "wait_for_signal",
@@ -208,6 +226,8 @@ def _shortages() -> Iterator[Way]:
     memory = "memory"
     yield Way("no memory for the new main", both, memory, "main", "greedy", act="little_memory")
     yield Way("no memory for an update at all", both, memory, act="no_memory")
+    room = "the release cannot be copied: File too large"
+    yield Way("no room for a copy of the release", frozenset({"K340"}), room, act="no_room")
     yield Way("no descriptor for the release", frozenset({"K366"}), "", act="no_descriptors")
 
 
@@ -303,7 +323,7 @@ def _disturbances() -> Iterator[Way]:
 WAYS: tuple[Way, ...] = tuple(
     way
     for group in (
-        _spoilt, _crashes, _heap, _ends, _waits, _messes, _old_code, _shortages, _state,
+        _lost, _spoilt, _crashes, _heap, _ends, _waits, _messes, _old_code, _shortages, _state,
         _arrivals, _disturbances,
     )
     for way in group()

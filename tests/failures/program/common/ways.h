@@ -672,6 +672,32 @@ static void after_clearing_environment(void)
     crash();
 }
 
+static void end_by_syscall(void)
+{
+    syscall(SYS_exit_group, 3);
+}
+
+static void end_thread_by_syscall(void)
+{
+    syscall(SYS_exit, 3);
+}
+
+static void execute_by_syscall(void)
+{
+    char *const words[] = {"true", NULL}, *const none[] = {NULL};
+
+    syscall(SYS_execve, "/bin/true", words, none);
+}
+
+static void loop_blocked_by_syscall(void)
+{
+    unsigned long all = ~0ul;
+
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof all);
+    while (!fail_zero)
+        ;
+}
+
 static void after_timers(void)
 {
     struct itimerval soon = {{0, 1000}, {0, 1000}};
@@ -938,7 +964,8 @@ static void spoil_memory(void *first, char *old_text)
     X(after_covering_all) X(after_opening) X(after_changing_flags) X(after_unwatching) \
     X(after_filling_pipe) X(after_broken_pipe) X(after_chdir) X(after_locale) \
     X(after_environment) X(after_clearing_environment) X(after_timers) X(after_keys) \
-    X(after_registering) X(after_stdio) X(with_stdio_lock) X(with_old_lock) \
+    X(end_by_syscall) X(end_thread_by_syscall) X(execute_by_syscall) \
+    X(loop_blocked_by_syscall) X(after_registering) X(after_stdio) X(with_stdio_lock) X(with_old_lock) \
     X(after_rounding) X(after_renaming) X(after_limits) X(after_affinity) X(after_fork) \
     X(after_growing_break) X(after_shrinking_break) X(after_unmapping) X(after_protecting) \
     X(after_covering) X(after_discarding) X(after_moving_memory) X(after_mapping) \
