@@ -301,6 +301,7 @@ def _apply(
     pieces = iter(expansion.pieces)
     expanded = {edit: tuple(_one_line(next(pieces)) for _ in _pieces(edit)) for edit in edits}
     insertions: list[Insertion] = []
+    declared: set[str] = set()
     matches: list[EditMatch] = []
     errors: list[KitsuneError] = []
     for target in targets:
@@ -312,7 +313,9 @@ def _apply(
             except KitsuneError as error:
                 errors.append(error)
         _check_nesting(scanned, made)
-        insertions += _declarations(scanned, target.external, made, expansion.declarations)
+        new = _missing(scanned, target.external, made, expansion.declarations, declared)
+        insertions += _declarations(scanned, target.external, new)
+        declared |= set(new)
         insertions += _insertions(made)
         matches += [_match(scanned, target.external, each, relative) for each in made]
     if errors:
@@ -430,11 +433,11 @@ def _nest(one: _Made, other: _Made) -> bool:
     return same or not meets or outer.edit.index < inner.edit.index
 
 
-def _declarations(
-    scanned: Scan, external: External, made: Sequence[_Made], header: str
-) -> Iterator[Insertion]:
-    """Yield the declarations of kitsune.h that the edits need and the unit has not yet: on lines of
-    their own before the definition, behind which the user's lines are counted as before.
+def _missing(
+    scanned: Scan, external: External, made: Sequence[_Made], header: str, before: set[str]
+) -> list[str]:
+    """Return the declarations of kitsune.h that the edits need and the unit has not yet: neither in
+    its own text nor `before`, in front of an earlier definition.
     """
     code = " ".join(each.place.before + each.place.after for each in made)
     wanted = set(re.findall(r"\bkitsune_\w+", code))
@@ -443,13 +446,19 @@ def _declarations(
         for name in sorted(wanted)
         if not re.search(rf"\b{name}\b", scanned.text[: external.start])
     ]
-    declared = _declared_by(header, missing)
-    if declared:
+    return [text for text in _declared_by(header, missing) if text not in before]
+
+
+def _declarations(scanned: Scan, external: External, texts: Sequence[str]) -> Iterator[Insertion]:
+    """Yield the declarations on lines of their own before the definition, behind which the user's
+    lines are counted as before.
+    """
+    if texts:
         at = scanned.locate(external.start)
         file = at.file.replace("\\", "\\\\").replace('"', '\\"')
         flag = " 3" if external.system else ""
         back = f'\n# {at.line} "{file}"{flag}\n' + " " * (at.column - 1)
-        lines = "\n".join(declared)
+        lines = "\n".join(texts)
         yield Insertion(external.start, f'\n# 1 "<kitsune>" 3\n{lines}{back}')
 
 

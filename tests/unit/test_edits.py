@@ -273,6 +273,22 @@ def test_declared_already() -> None:
     assert result.count("kitsune_update(const char *") == 1
 
 
+def test_declared_once_for_all_functions_of_a_unit() -> None:
+    text = "void f(void) { for (;;) ; }\nvoid g(void) { a(); for (;;) ; }\n"
+    header = (
+        "extern int kitsune_is_updating(void);\n"
+        "static inline void kitsune_update(const char *name) { (void)name; }\n"
+    )
+    items = [
+        {"update_point": "p", "function": "f"},
+        {"update_point": "p", "function": "g"},
+        {"guard": "a()", "function": "g"},
+    ]
+    result = edited(text, *items, declarations=header)
+    assert result.count("void kitsune_update(const char *name)") == 1
+    assert result.index("kitsune_is_updating(void);") > result.index("void f(void)")
+
+
 def test_declarations_bring_what_they_need() -> None:
     header = (
         "typedef struct kitsune_list kitsune_list;\nextern void other(void);\n"
