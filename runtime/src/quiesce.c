@@ -16,6 +16,7 @@
 #include "frames.h"
 #include "gather.h"
 #include "journal.h"
+#include "limits.h"
 #include "load.h"
 #include "log.h"
 #include "main_state.h"
@@ -544,8 +545,10 @@ static void tell_retired(void) {
 static int do_idle(void) {
     int is_reaped = kitsune__journal_reap() & kitsune__rehearsal_reap();
     int has_more = kitsune__retire_slice(SLICE_NS);
-    if (!has_more)
+    if (!has_more) {
         tell_retired();
+        kitsune__limits_lower();
+    }
     if (is_reaped && !has_more) {
         kitsune__request_lower(KITSUNE__PENDING_RETIRE);
         /* The helper may have ended a rehearsal, and raised the bit, since that was looked at. */
@@ -655,10 +658,9 @@ static uint32_t make_rehearsal(uint64_t since_ns, struct kitsune__verdict *verdi
 
 /* ---- an update point --------------------------------------------------------------------------- */
 
-static void update_now(const char *name) {
+/* Returns if the program stays what it is: a new version goes on at its own update point. */
+static void update_taken(const char *name) {
     struct kitsune__verdict verdict;
-    if (!kitsune__request_take(&update.request))
-        return;
     uint64_t since_ns = kitsune__now_ns();
     memset(&verdict, 0, sizeof verdict);
     snprintf(update.old_point, sizeof update.old_point, "%s", name);
@@ -674,6 +676,13 @@ static void update_now(const char *name) {
         update_gathered(&verdict);
     }
     finish_failed(&verdict);
+}
+
+static void update_now(const char *name) {
+    kitsune__limits_lift();
+    if (kitsune__request_take(&update.request))
+        update_taken(name);
+    kitsune__limits_lower();
 }
 
 static void work_at_point(const char *name) {

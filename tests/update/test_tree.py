@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -521,13 +522,22 @@ def is_root() -> bool:
 
 needs_root = pytest.mark.skipif("not is_root()", reason="only root has rights to give up")
 
+LIMITS = {"files": "Max open files", "processes": "Max processes"}
 RIGHTS = {
     "root": ("chroot {empty}",),
     "user": ("user 65534",),
     "capabilities": ("capabilities",),
     "new privileges": ("new privileges",),
-    "all of these": ("new privileges", "chroot {empty}", "user 65534"),
+    "files": ("files",),
+    "processes": ("processes", "user 65534"),
+    "all of these": ("files", "processes", "new privileges", "chroot {empty}", "user 65534"),
 }
+
+
+def is_low(pid: int, limit: str) -> bool:
+    """Tell whether a process has next to nothing of something."""
+    text = Path(f"/proc/{pid}/limits").read_text(encoding="ascii")
+    return text.partition(limit)[2].split()[0] == "2"
 
 
 @needs_root
@@ -549,6 +559,20 @@ def test_a_server_that_gave_rights_up_is_updated(
     assert before.ask("version") == "2 session"
     assert running.update(running.server.pid, "3", "--tree")[0] == 0
     assert (running.server.ask("version"), client.ask("add 1")) == ("1", "1")
+    for limit in (LIMITS[each] for each in RIGHTS[what] if each in LIMITS):
+        for pid in (running.server.pid, client.pid()):
+            until(partial(is_low, pid, limit), f"{limit}: it stays lifted")
+
+
+@needs_root
+def test_a_hard_limit_of_files_is_refused(tree: Callable[..., Tree]) -> None:
+    """Nothing lifts it, and the process serves on."""
+    running = tree()
+    client = running.client()
+    assert client.ask("files for ever") == "0"
+    status, answer = running.update(client.pid(), "2")
+    assert (status, answer["outcome"], answer["code"]) == (16, "refused", "K366"), answer
+    assert (client.ask("version"), client.ask("add 2")) == ("1 session", "2")
 
 
 @needs_root

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -120,6 +121,19 @@ static int drop_capabilities(void)
     return (int)syscall(SYS_capset, &header, none);
 }
 
+/* No file may be opened, or no process made; the hard limit stays, or not. (With none at all, poll fails.) */
+static int limit_to_none(int resource, int is_hard)
+{
+    struct rlimit limit;
+
+    if (getrlimit(resource, &limit) != 0)
+        return -1;
+    limit.rlim_cur = 2;
+    if (is_hard)
+        limit.rlim_max = 2;
+    return setrlimit(resource, &limit);
+}
+
 /* Returns 0, or -1 if that failed or is not known. */
 static int give_up(const char *what)
 {
@@ -133,6 +147,12 @@ static int give_up(const char *what)
         return drop_capabilities();
     if (strcmp(what, "new privileges") == 0)
         return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (strcmp(what, "files") == 0)
+        return limit_to_none(RLIMIT_NOFILE, 0);
+    if (strcmp(what, "files for ever") == 0)
+        return limit_to_none(RLIMIT_NOFILE, 1);
+    if (strcmp(what, "processes") == 0)
+        return limit_to_none(RLIMIT_NPROC, 0);
     if (strcmp(what, "most calls") == 0)
         return filter_strictly();
     if (strcmp(what, "most calls by prctl") == 0) {
