@@ -73,11 +73,12 @@ static int failed(long result) {
 
 /* ---- descriptors ---------------------------------------------------------------------------- */
 
-/* Something may be there for a call that comes again: looks for a while, and tries if so. */
+/* Something may be there for a call that comes again, or room: looks for a while, and tries if so. */
 static long try_again(const char *name, uint32_t bits, long number, const long arguments[6]) {
-    struct pollfd input = {.fd = (int)arguments[0], .events = POLLIN};
+    short wanted = number == SYS_sendfile ? POLLOUT : POLLIN;
+    struct pollfd place = {.fd = (int)arguments[0], .events = wanted};
     struct timespec limit = {0, KITSUNE__PATIENCE_NS};
-    const long look[6] = {(long)&input, 1, (long)&limit, 0, KERNEL_SIGSET_SIZE, 0};
+    const long look[6] = {(long)&place, 1, (long)&limit, 0, KERNEL_SIGSET_SIZE, 0};
     long ready = kitsune__wait_enter(name, &kitsune__no_gate, bits, SYS_ppoll, look);
     if (ready == 1)
         ready = kitsune__wait_enter(name, &kitsune__no_gate, bits, number, arguments);
@@ -125,6 +126,14 @@ ssize_t kitsune__recv_slowly(int descriptor, void *buffer, size_t size, int flag
 
 ssize_t kitsune__call_recvmsg(int descriptor, struct msghdr *message, int flags) {
     return descriptor_call("recvmsg", SYS_recvmsg, (long[6]){descriptor, (long)message, flags});
+}
+
+ssize_t kitsune__call_sendfile(int to, int from, off_t *offset, size_t size) {
+    return descriptor_call("sendfile", SYS_sendfile, (long[6]){to, from, (long)offset, (long)size});
+}
+
+ssize_t kitsune__call_sendfile64(int to, int from, off_t *offset, size_t size) {
+    return kitsune__call_sendfile(to, from, offset, size);
 }
 
 int kitsune__call_accept(int descriptor, void *address, socklen_t *length) {

@@ -2,7 +2,7 @@
  * Blocking calls that a request ends in a way that their callers must know anyway:
  *
  *  - with EINTR, as by a signal whose handler is not SA_RESTART: read, readv, recv, recvfrom, recvmsg,
- *    accept, accept4, sem_wait and its kin, sigwait and its kin, pause, futex(2) through syscall();
+ *    accept, accept4, sendfile, sem_wait and its kin, sigwait and its kin, pause, futex(2) through syscall();
  *    with what is left of the time: sleep, usleep, nanosleep, clock_nanosleep, thrd_sleep;
  *  - as by a stray wake-up, which POSIX allows: pthread_cond_wait and its kin, cnd_wait, cnd_timedwait.
  *

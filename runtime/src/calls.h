@@ -76,6 +76,8 @@ typedef void kitsune__signal_handler(int);
     X(ssize_t, recvfrom, (int descriptor, void *buffer, size_t size, int flags, void *address, socklen_t *length), (descriptor, buffer, size, flags, address, length)) \
     X(ssize_t, __recvfrom_chk, (int descriptor, void *buffer, size_t size, size_t room, int flags, void *address, socklen_t *length), (descriptor, buffer, size, room, flags, address, length)) \
     X(ssize_t, recvmsg, (int descriptor, struct msghdr *message, int flags), (descriptor, message, flags)) \
+    X(ssize_t, sendfile, (int to, int from, off_t *offset, size_t size), (to, from, offset, size)) \
+    X(ssize_t, sendfile64, (int to, int from, off_t *offset, size_t size), (to, from, offset, size)) \
     X(int, accept, (int descriptor, void *address, socklen_t *length), (descriptor, address, length)) \
     X(int, accept4, (int descriptor, void *address, socklen_t *length, int flags), (descriptor, address, length, flags)) \
     X(long, syscall, (long number, long a, long b, long c, long d, long e, long f), (number, a, b, c, d, e, f)) \

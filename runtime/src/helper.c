@@ -358,6 +358,7 @@ static const char *call_name(long number) {
         {SYS_recvmsg, "recvmsg"},
         {SYS_sendto, "send"},
         {SYS_sendmsg, "sendmsg"},
+        {SYS_sendfile, "sendfile"},
         {SYS_wait4, "wait"},
         {SYS_waitid, "waitid"},
         {SYS_nanosleep, "nanosleep"},

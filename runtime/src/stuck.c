@@ -46,6 +46,7 @@ static const struct {
     {SYS_recvmsg, "recvmsg"},
     {SYS_sendto, "send"},
     {SYS_sendmsg, "sendmsg"},
+    {SYS_sendfile, "sendfile"},
     {SYS_accept, "accept"},
     {SYS_accept4, "accept4"},
     {SYS_connect, "connect"},
