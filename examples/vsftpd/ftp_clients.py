@@ -23,7 +23,7 @@ USER, PASSWORD = "alice", "correct horse"
 TIMEOUT_S = 60
 STALLED_BYTES = 1 << 17
 WRONG = (OSError, EOFError, AssertionError, ftplib.Error)
-TEXT = b"".join(b"line %d of a text\n" % number for number in range(200_000))
+TEXT = b"".join(b"line %d of a text\n" % number for number in range(1_000_000))
 
 
 def contents(size: int) -> bytes:
@@ -193,6 +193,7 @@ class Download(Session):
 
     def _begin(self) -> None:
         self.login()
+        self.ftp.voidcmd("TYPE I")
         self.data = self.ftp.transfercmd("RETR big")
         self.got = read_some(self.data, STALLED_BYTES)
 
@@ -234,6 +235,7 @@ class Upload(Session):
 
     def _begin(self) -> None:
         self.login()
+        self.ftp.voidcmd("TYPE I")
         self.name = f"upload {id(self)}"
         self.contents = self.world.big[: 1 << 20]
         self.data = self.ftp.transfercmd(f"STOR {self.name}")
@@ -255,6 +257,7 @@ class UniqueUpload(Upload):
     def _begin(self) -> None:
         self.login()
         self.ftp.cwd("incoming")
+        self.ftp.voidcmd("TYPE I")
         self.contents = self.world.big[: 1 << 20]
         self.data = self.ftp.transfercmd("STOU something")
         self.data.sendall(self.contents[: 1 << 18])

@@ -307,7 +307,7 @@ def serve(options: argparse.Namespace) -> int:
             results += [
                 refuse(running, "a rule that is wrong for some", "3.0.5+wrong"),
                 refuse(running, "a rule that crashes in the middle", "3.0.5+crash"),
-                refuse(running, "a new version that hangs", "3.0.5+stuck", "--limit-ms", "2000"),
+                refuse(running, "a rule that never ends", "3.0.5+stuck", "--limit-ms", "2000"),
                 refuse(running, "a process that is stopped", SAME, "--wait-ms", "1500"),
             ]
             seen, lost = go_back_and_forth(running, options.rounds, options.idle)
@@ -325,7 +325,7 @@ def print_results(results: Sequence[Result]) -> None:
         processes = result.answer.get("processes", [])
         pauses = [p["pause_ns"] / 1e6 for p in processes if "pause_ns" in p]
         code = result.answer.get("code")
-        print(f"\n{result.versions}: {result.answer['outcome']}", f"({code})" if code else "")
+        print(f"\n{result.versions}: {result.answer['outcome']}{f' ({code})' if code else ''}")
         if code:
             print(f"  because: {result.answer['reason'].splitlines()[0][:160]}")
         print(f"  {len(processes)} processes, asked {result.tries} times")

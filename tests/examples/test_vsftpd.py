@@ -14,7 +14,7 @@ NOT_HERE = 3
 REFUSED = {
     "a rule that is wrong for some": "rolled-back (K353)",
     "a rule that crashes in the middle": "rolled-back (K354)",
-    "a new version that hangs": "rolled-back (K356)",
+    "a rule that never ends": "rolled-back (K356)",
     "a process that is stopped": "withdrawn (K361)",
 }
 
