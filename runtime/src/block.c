@@ -317,6 +317,7 @@ static long set_filter(long number, long a, long b, long c, long d, long e, long
     /* It may forbid the kick that a cancelled thread would need later. */
     kitsune__wait_expect_cancels();
     kitsune__gather_kick_all();
+    kitsune__request_expect_filter();
     long result = syscall(number, a, b, c, d, e, f);
     if (result == 0)
         kitsune__request_note_filter();

@@ -159,6 +159,11 @@ int kitsune__request_is_owner(void) {
     return control && tree->root && !is_left_out && control->owner == (int32_t)getpid();
 }
 
+void kitsune__request_expect_filter(void) {
+    if (tree && !tree->may_be_filtered)
+        kitsune__request_service();
+}
+
 void kitsune__request_note_filter(void) {
     is_filtered = tree && !tree->may_be_filtered;
 }
@@ -480,6 +485,10 @@ static int is_heir(void) {
 void kitsune__request_service(void) {
     int saved = errno;
 
+    if (is_filtered) { /* it was serviced before */
+        kitsune__request_lower(KITSUNE__PENDING_SERVICE);
+        return;
+    }
     if (!control || (!is_left_out && !kitsune__request_is_owner()))
         return;
     /* After it: a helper that starts now would take the request for one that is under way. */

@@ -150,6 +150,9 @@ int kitsune__request_gate_add(struct kitsune_gate *gate);
 /* Forgets a gate before its image is unmapped. */
 void kitsune__request_gate_remove(struct kitsune_gate *gate);
 
+/* The program is going to set a filter of its system calls: what control would do at the next update point
+ * is done now. */
+void kitsune__request_expect_filter(void);
 /* The program has set a filter of its system calls: those of control may be its death from here on, so a
  * helper that dies is not replaced. */
 void kitsune__request_note_filter(void);

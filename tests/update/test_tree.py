@@ -616,6 +616,13 @@ def test_a_filtered_program_survives_its_helper(tree: Callable[..., Tree]) -> No
     assert (client.ask("add 4"), running.server.ask("version")) == ("4", "1")
 
 
+def test_a_process_that_has_forked_survives_its_filter(tree: Callable[..., Tree]) -> None:
+    """What an update point would do after the fork is done before the filter stands."""
+    client = tree().client()
+    assert client.ask("most calls after a fork") == "0"
+    assert (client.ask("add 1"), client.ask("add 1")) == ("1", "2")
+
+
 FILTERS = ("most calls", "most calls by prctl", "most calls unseen")
 
 
