@@ -4,9 +4,9 @@ In: the shipped example's newest version and a server with none or eight threads
 a plain executable and as a release under the launcher, as started and after a hundred updates. Out:
 instructions for each request of a fixed workload. All run under callgrind with the same requests on
 one connection, one after the other, so that the counts repeat (all but for what threads do that
-meet: hence several rounds); the difference between a long and a short run leaves out start, updates
-and end. The small server's requests cost little more than the calls that they need: what those cost
-more shows most there.
+meet: hence several rounds); what comes before the first counted request, updates too, and after the
+last one is left out. The small server's requests cost little more than the calls that they need:
+what those cost more shows most there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PLAIN = ROOT / "build/kvd/kvd"
 RELEASE = ROOT / "build/kvd/releases/kvd/3.0/kvd.so"
 SERVED = Path(__file__).parent / "served"
-SHORT, LONG = 500, 4500
+FIRST, COUNTED = 500, 4000
+"""Requests that warm the server up, and those behind them."""
 UPDATES = 100
 ROUNDS = 3
 _TIMEOUT_S = 300
@@ -50,8 +51,9 @@ standing:
       at: start
 """
 
-Talk = Callable[[socket.socket, BinaryIO, int], None]
-"""Makes so many requests on a connection."""
+Talk = Callable[[socket.socket, BinaryIO, range], None]
+"""Makes the requests of these numbers on a connection."""
+Prepare = Callable[[socket.socket, BinaryIO], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def _kvd(place: Path) -> Iterator[Steady]:
     fresh = _per_request([launched, str(RELEASE), *options], _talk_to_kvd)
     yield Steady("kvd", plain, fresh)
     updated = [launched, str(store / "3.0/kvd.so"), *options]
-    after = _per_request(updated, lambda *to: _talk_to_kvd_after(chain, *to))
+    after = _per_request(updated, _talk_to_kvd, lambda *to: _update_kvd(chain, *to))
     yield Steady(f"kvd, after {UPDATES} updates", plain, after)
 
 
@@ -113,7 +115,7 @@ def _served(place: Path) -> Iterator[Steady]:
         started = [str(launcher.launcher_path()), str(first), threads]
         name = f"{threads} threads" if threads != "0" else "one thread"
         yield Steady(name, plain, _per_request(started, _add))
-        after = _per_request(started, lambda *to: _add_after(chain, *to))
+        after = _per_request(started, _add, lambda *to: _update(chain, *to))
         yield Steady(f"{name}, after {UPDATES} updates", plain, after)
 
 
@@ -129,17 +131,22 @@ def _chain(first: Path, releases: Sequence[Path], directory: Path) -> Iterator[P
 def _scons(directory: Path) -> None:
     command = [sys.executable, "-m", "SCons", "-C", str(directory), "-Q", "-s", "-j2"]
     environment = os.environ | {"KITSUNE_SITE_TOOLS": str(ROOT / "site_scons/site_tools")}
-    subprocess.run([*command, ".", "release-chain"], check=True, env=environment)
-
-
-def _per_request(server: Sequence[str], talk: Talk) -> tuple[float, ...]:
-    return tuple(
-        (_instructions(server, talk, LONG) - _instructions(server, talk, SHORT)) / (LONG - SHORT)
-        for _ in range(ROUNDS)
+    subprocess.run(
+        [*command, ".", "release-chain"], check=True, env=environment, stdout=subprocess.DEVNULL
     )
 
 
-def _instructions(server: Sequence[str], talk: Talk, requests: int) -> int:
+def _do_nothing(_connection: socket.socket, _answers: BinaryIO) -> None:
+    pass
+
+
+def _per_request(
+    server: Sequence[str], talk: Talk, prepare: Prepare = _do_nothing
+) -> tuple[float, ...]:
+    return tuple(_instructions(server, talk, prepare) / COUNTED for _ in range(ROUNDS))
+
+
+def _instructions(server: Sequence[str], talk: Talk, prepare: Prepare) -> int:
     with tempfile.TemporaryDirectory() as directory:
         counts = Path(directory) / "counts"
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={counts}", *server]
@@ -153,18 +160,34 @@ def _instructions(server: Sequence[str], talk: Talk, requests: int) -> int:
                     raise SystemExit(f"{server[0]} does not start under valgrind")
                 port = int(ready[1])
                 with socket.create_connection(("127.0.0.1", port), _TIMEOUT_S) as connection:
-                    talk(connection, connection.makefile("rb"), requests)
+                    answers = connection.makefile("rb")
+                    prepare(connection, answers)
+                    talk(connection, answers, range(FIRST))
+                    _control("--zero", process.pid)
+                    talk(connection, answers, range(FIRST, FIRST + COUNTED))
+                    _control("--dump", process.pid)
             finally:
                 process.terminate()
             process.wait(_TIMEOUT_S)
-        total = re.search(r"^(?:summary|totals): (\d+)", counts.read_text(), re.MULTILINE)
+        dumped = counts.with_name("counts.1").read_text()
+    total = re.search(r"^(?:summary|totals): (\d+)", dumped, re.MULTILINE)
     if total is None:
         raise SystemExit(f"callgrind has no count for {server[0]}")
     return int(total[1])
 
 
-def _talk_to_kvd(connection: socket.socket, answers: BinaryIO, requests: int) -> None:
-    for number in range(requests):
+def _control(command: str, pid: int) -> None:
+    subprocess.run(
+        ["callgrind_control", command, str(pid)],
+        check=True,
+        timeout=_TIMEOUT_S,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _talk_to_kvd(connection: socket.socket, answers: BinaryIO, numbers: range) -> None:
+    for number in numbers:
         key, value = f"key:{number % 100}", f"value-{number:08}"
         for words in (("SET", key, value), ("GET", key), ("INCR", "counter")):
             connection.sendall(_encoded(words))
@@ -175,10 +198,8 @@ def _talk_to_kvd(connection: socket.socket, answers: BinaryIO, requests: int) ->
                 raise SystemExit(f"wrong answer to {words}: {answer!r}")
 
 
-def _talk_to_kvd_after(
-    chain: Sequence[Path], connection: socket.socket, answers: BinaryIO, requests: int
-) -> None:
-    """Have the server updated before, in the end to the version that it began with."""
+def _update_kvd(chain: Sequence[Path], connection: socket.socket, answers: BinaryIO) -> None:
+    """Have the server updated, in the end to the version that it began with."""
     for number, release in enumerate(chain):
         connection.sendall(_encoded(("PING", str(release))))
         answers.readline()
@@ -188,7 +209,6 @@ def _talk_to_kvd_after(
         version = b"3.0" if number % 2 else b"2.0"
         if b"kvd_version:%s\r\n" % version not in answers.read(size + 2):
             raise SystemExit(f"update {number + 1} of kvd failed")
-    _talk_to_kvd(connection, answers, requests)
 
 
 def _encoded(words: Sequence[str]) -> bytes:
@@ -196,21 +216,17 @@ def _encoded(words: Sequence[str]) -> bytes:
     return "".join(parts).encode()
 
 
-def _add(connection: socket.socket, answers: BinaryIO, requests: int) -> None:
-    for number in range(requests):
+def _add(connection: socket.socket, answers: BinaryIO, numbers: range) -> None:
+    for number in numbers:
         connection.sendall(b"add key-%d 1\n" % (number % 100))
         if int(answers.readline()) != number // 100 + 1:
             raise SystemExit("the server has lost a request")
 
 
-def _add_after(
-    chain: Sequence[Path], connection: socket.socket, answers: BinaryIO, requests: int
-) -> None:
-    """Have the server updated before."""
+def _update(chain: Sequence[Path], connection: socket.socket, answers: BinaryIO) -> None:
     for number, release in enumerate(chain):
         connection.sendall(b"update %s\n" % os.fsencode(release))
         answers.readline()
         connection.sendall(b"serial\n")
         if int(answers.readline()) != number + 1:
             raise SystemExit(f"update {number + 1} failed")
-    _add(connection, answers, requests)
