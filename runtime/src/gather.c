@@ -73,8 +73,13 @@ void kitsune__gather_kick_main(void) {
     kick(kitsune__main_thread->tid);
 }
 
+/* By the system call that libc makes for that: a filter that lets a thread be cancelled lets it pass. A
+ * handler of the program would take such a signal for its own. */
 void kitsune__gather_kick_cancelled(pthread_t thread) {
-    pthread_sigqueue(thread, SIGURG, (union sigval){.sival_ptr = &kick_mark});
+    if (!kitsune__kick_is_shared())
+        pthread_kill(thread, SIGURG);
+    else
+        pthread_sigqueue(thread, SIGURG, (union sigval){.sival_ptr = &kick_mark});
 }
 
 void kitsune__gather_kick_all(void) {

@@ -528,6 +528,10 @@ static int install_handler(void) {
     return kitsune__sigaction(SIGURG, &action);
 }
 
+int kitsune__kick_is_shared(void) {
+    return has_program_handler();
+}
+
 int kitsune__kick_sigaction(const struct sigaction *action, struct sigaction *previous) {
     struct sigaction before = program_action;
 

@@ -242,6 +242,8 @@ int kitsune__request_withdraw(void);
 /* sigaction(SIGURG, …) as the program means it: its action is kept, and called for every SIGURG that
  * is not ours. Returns 0, or -1 with errno set. */
 int kitsune__kick_sigaction(const struct sigaction *action, struct sigaction *previous);
+/* Whether the program has a handler for it. Any context. */
+int kitsune__kick_is_shared(void);
 /* Takes SIGURG out of a set that the program wants blocked, unless the program handles it itself. */
 void kitsune__kick_filter(sigset_t *blocked);
 

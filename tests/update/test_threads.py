@@ -505,12 +505,16 @@ def test_a_thread_is_cancelled_after_an_update(scenario: Any, start: Callable[..
     assert server.ask("version") == "3"
 
 
-def test_a_thread_is_cancelled_in_each_call(scenario: Any, start: Callable[..., Any]) -> None:
-    """The first finds all of them in calls of which libc was told nothing, the others do not."""
+@pytest.mark.parametrize("meanwhile", ["version", "forbid 0", "forbid 1", "urgent"])
+def test_a_thread_is_cancelled_in_each_call(
+    scenario: Any, start: Callable[..., Any], meanwhile: str
+) -> None:
+    """All began their calls before libc was to be told; kicks may be forbidden by then."""
     server = start(scenario.release("1"))
     kinds = (*KINDS, *reversed(KINDS))
     for kind in kinds:
         server.ask(f"spawn {kind}")
+    server.ask(meanwhile)
     for number in reversed(range(len(kinds))):
         assert server.ask(f"cancel {number}") == "1 1", kinds[number]
 

@@ -10,6 +10,9 @@
  *   mistake WHAT one that a sanitizer sees: "race", "overflow"
  *   library      a thread that libc makes
  *   cancel N     cancels a thread and joins it; prints whether its cleanup handler ran
+ *   forbid N     from here on it is the process's end to queue a signal with a value for a thread
+ *                (the filter is set by 0: syscall(), 1: a way that nobody sees)
+ *   urgent       SIGURG has a handler of the program
  *   entry KIND   a way to wait without a thread
  *   wait         the main thread waits, in the way of the n-th entry after n updates
  *   hook WHAT    what the hook of version 3 does with the threads
@@ -22,7 +25,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ktthreads.h>
+#include <linux/filter.h>
 #include <linux/futex.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <semaphore.h>
@@ -442,6 +447,49 @@ static void cancel(int number)
     worker_count--;
 }
 
+static long call_unseen(long number, long a, long b, const void *c)
+{
+    long result;
+
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c)
+                     : "rcx", "r11", "memory");
+    return result;
+}
+
+static void forbid(int is_unseen)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_rt_tgsigqueueinfo, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    long flags = SECCOMP_FILTER_FLAG_TSYNC, result;
+
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (is_unseen)
+        result = call_unseen(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    else
+        result = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    if (result != 0)
+        err(1, "seccomp");
+}
+
+static void ignore_urgent(int number)
+{
+    (void)number;
+}
+
+static void handle_urgent(void)
+{
+    struct sigaction action = {.sa_handler = ignore_urgent, .sa_flags = SA_RESTART};
+
+    sigaction(SIGURG, &action, NULL);
+}
+
 static void wait_in_main(void)
 {
     printf("waiting %d\n", updates);
@@ -508,6 +556,10 @@ static void answer(const char *word, const char *rest)
         wait_in_main();
     else if (!strcmp(word, "cancel"))
         cancel(atoi(rest));
+    else if (!strcmp(word, "forbid"))
+        forbid(atoi(rest));
+    else if (!strcmp(word, "urgent"))
+        handle_urgent();
     else if (!strcmp(word, "poke"))
         for (int i = 0; i < worker_count; i++)
             poke(&workers[i]);
