@@ -21,6 +21,7 @@
 #ifndef WORKERS_H
 #define WORKERS_H
 
+#include <dlfcn.h>
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -447,17 +448,6 @@ static void cancel(int number)
     worker_count--;
 }
 
-static long call_unseen(long number, long a, long b, const void *c)
-{
-    long result;
-
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(number), "D"(a), "S"(b), "d"(c)
-                     : "rcx", "r11", "memory");
-    return result;
-}
-
 static void forbid(int is_unseen)
 {
     struct sock_filter filter[] = {
@@ -467,11 +457,12 @@ static void forbid(int is_unseen)
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    long (*unseen)(long, ...) = (long (*)(long, ...))dlsym(RTLD_DEFAULT, "syscall");
     long flags = SECCOMP_FILTER_FLAG_TSYNC, result;
 
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (is_unseen)
-        result = call_unseen(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+        result = unseen(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
     else
         result = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
     if (result != 0)
