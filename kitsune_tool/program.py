@@ -52,7 +52,7 @@ def merge(units: Sequence[Unit], name: str, version: str) -> Program:
     graph = _Graph.of(units)
     mapping, types = _unify(graph)
     numbered = list(zip(units, graph.starts, strict=True))
-    variables = _merge_variables(numbered, mapping)
+    variables = _merge_variables(numbered, mapping, types)
     return Program(
         name=name,
         version=version,
@@ -228,7 +228,7 @@ def _type_units(graph: _Graph, mapping: list[int], count: int) -> tuple[tuple[in
 
 
 def _merge_variables(
-    numbered: Sequence[tuple[Unit, int]], mapping: list[int]
+    numbered: Sequence[tuple[Unit, int]], mapping: list[int], types: Sequence[Type]
 ) -> tuple[Variable, ...]:
     found: dict[str, Variable] = {}
     errors: list[KitsuneError] = []
@@ -238,7 +238,7 @@ def _merge_variables(
         for each in unit.variables:
             variable = dataclasses.replace(each, type=mapping[start + each.type])
             known = found.setdefault(each.key, variable)
-            if known is variable or _is_same_variable(known, variable):
+            if known is variable or _is_same_variable(known, variable, types):
                 continue
             if known.is_local and variable.is_local and each.key not in requests:
                 ambiguous.add(each.key)  # of two static functions of one name; nobody asks
@@ -249,11 +249,25 @@ def _merge_variables(
     return tuple(v for v in found.values() if v.key not in ambiguous)
 
 
-def _is_same_variable(one: Variable, other: Variable) -> bool:
-    """Tell whether two definitions are one variable: common or weak symbols of one type."""
+def _is_same_variable(one: Variable, other: Variable, types: Sequence[Type]) -> bool:
+    """Tell whether two definitions are one variable: common or weak symbols of one type.
+
+    A pointer that a header defines may be to what each unit has a structure of its own for, as in
+    the interface of a program for its plugins. Where macros are expanded otherwise it may stand in
+    another column.
+    """
     both_global = one.storage == other.storage == "global"
-    from_header = one.is_local and other.is_local and one.at == other.at
-    return (both_global or from_header) and one.type == other.type
+    from_header = one.at == other.at
+    are_pointers = isinstance(types[one.type], Pointer) and isinstance(types[other.type], Pointer)
+    return (both_global or (one.is_local and other.is_local and from_header)) and (
+        one.type == other.type or (both_global and are_pointers and _on_one_line(one, other))
+    )
+
+
+def _on_one_line(one: Variable, other: Variable) -> bool:
+    """Tell whether two definitions stand at one place, in whatever column macros put them."""
+    places = [(each.at.file, each.at.line) for each in (one, other) if each.at is not None]
+    return len(places) == len((one, other)) and places[0] == places[1]
 
 
 def _clash(known: Variable, other: Variable) -> KitsuneError:

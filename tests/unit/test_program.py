@@ -140,6 +140,24 @@ def test_two_statics_of_one_key_are_an_error() -> None:
     )
 
 
+def test_a_pointer_that_a_header_defines_may_be_to_what_each_unit_has_its_own() -> None:
+    def with_common(source: str, at: Location, *types: Type) -> Unit:
+        variable = Variable("hook", "hook", "global", 1, at=at)
+        return Unit(source, types, (variable,), ())
+
+    one = record("context", ("a", 2))
+    here, there = Location("api.h", 3), Location("b.c", 3)
+    ours = with_common("a.c", here, one, Pointer(0), INT)
+    theirs = (record("other", ("b", 2)), Pointer(0), INT)
+    elsewhere = dataclasses.replace(here, column=9)
+    assert [v.key for v in merged(ours, with_common("b.c", elsewhere, *theirs)).variables]
+    assert [v.key for v in merged(ours, with_common("b.c", here, *theirs)).variables] == ["hook"]
+    with pytest.raises(KitsuneErrors, match=r"K101.*'hook'"):
+        merged(ours, with_common("b.c", there, *theirs))
+    with pytest.raises(KitsuneErrors, match=r"K101.*'hook'"):
+        merged(ours, with_common("b.c", here, INT, LONG))
+
+
 def test_locals_of_two_functions_of_one_name_are_an_error_only_if_somebody_asks() -> None:
     def noted(source: str, *requests: str) -> Unit:
         made = unit(source, INT, v=0)
