@@ -6,6 +6,7 @@ by report.py.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -43,7 +44,8 @@ class _Assumptions:
     def all(self) -> Iterable[_Data]:
         """Yield them, each place once."""
         seen: set[tuple[str, str]] = set()
-        for entry in (*self._of_pairs(), *self._addresses(), *self._dropped(), *self._casts()):
+        parts = (self._of_pairs, self._sought, self._addresses, self._dropped, self._casts)
+        for entry in itertools.chain.from_iterable(part() for part in parts):
             key = (entry["kind"], entry["what"])
             if key not in seen:
                 seen.add(key)
@@ -77,6 +79,11 @@ class _Assumptions:
         if fields.pooled and pair.moved:
             text = "objects share blocks (pooled); their old memory is not given back"
             yield _assumed("pooled", what, at, text)
+
+    def _sought(self) -> Iterable[_Data]:
+        if self.plan.seek:
+            text = "each word in it that is an address of the old version is taken for a pointer"
+            yield _assumed("sought", "heap", None, text)
 
     def _addresses(self) -> Iterable[_Data]:
         """Yield integers that are wide enough for an address, by the names of their types."""

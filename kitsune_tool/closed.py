@@ -12,6 +12,7 @@ bytes counts as closed: constants of the old version stay mapped as long as some
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from kitsune_tool.model import Array, Enum, Pointer, Record, Scalar, Variable
@@ -78,18 +79,21 @@ def _add_contents(world: World, instance: Instance, found: set[Key]) -> None:
             _add_contents(world, Instance(field.type), found)
 
 
-def analyse(pairs: Iterable[Pair], old: World, locals_: Iterable[Variable] = ()) -> frozenset[Key]:
+def analyse(
+    pairs: Iterable[Pair], old: World, locals_: Iterable[Variable] = (), *, seek: bool = False
+) -> frozenset[Key]:
     """Fill in the results; returns the keys of what may be pointed into and moves.
 
     `locals_` are the old version's locals that are migrated: they too get another address. Bytes
     among them make every text worth a visit: unlike constants, they do not stay where they were.
+    `seek`: addresses of the image are found by a look through memory; no visit is made for them.
     """
     pairs = tuple(pairs)
     spread_moved(pairs)
     into_moved = _find_embedded(pairs, old)
     of_locals = _keys(old, locals_)
-    special = image_keys(old) | into_moved | of_locals
-    _spread_visited(pairs, old, special, texts_move=BYTE in of_locals)
+    special = into_moved | of_locals | (frozenset() if seek else image_keys(old))
+    _spread_visited(pairs, _Worth(old, special, texts_move=BYTE in of_locals, seek=seek))
     return into_moved
 
 
@@ -170,29 +174,37 @@ def _add_inner(pair: Pair, old: World, found: set[Key], seen: set[int]) -> None:
             _add_inner(part, old, found, seen)
 
 
-def _spread_visited(
-    pairs: tuple[Pair, ...], old: World, special: frozenset[Key], *, texts_move: bool
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Worth:
+    """What makes a value worth a visit. `special`: what gets another address by itself."""
+
+    old: World
+    special: frozenset[Key]
+    texts_move: bool
+    seek: bool
+
+    def is_visited(self, pair: Pair) -> bool:
+        """Tell whether a value is visited, as far as is known of its parts and targets by now."""
+        op = pair.op
+        if not isinstance(op, Point):
+            return any(part.visited for part in parts(op))
+        if op.style in {"function", "word"}:
+            return not self.seek
+        if op.text or op.target is None:
+            return op.text and self.texts_move
+        key = key_of(self.old, op.target.old)
+        if key in self.special and key != BYTE:
+            return True
+        return not isinstance(op.target.op, LeftAlone) and (op.target.moved or op.target.visited)
+
+
+def _spread_visited(pairs: tuple[Pair, ...], worth: _Worth) -> None:
     changed = True
     while changed:
         changed = False
         for pair in pairs:
-            if not pair.visited and _is_visited(pair, old, special, texts_move=texts_move):
+            if not pair.visited and worth.is_visited(pair):
                 pair.visited = changed = True
-
-
-def _is_visited(pair: Pair, old: World, special: frozenset[Key], *, texts_move: bool) -> bool:
-    op = pair.op
-    if isinstance(op, Point):
-        if op.style in {"function", "word"}:
-            return True
-        if op.text or op.target is None:
-            return op.text and texts_move
-        key = key_of(old, op.target.old)
-        if key in special and key != BYTE:
-            return True
-        return not isinstance(op.target.op, LeftAlone) and (op.target.moved or op.target.visited)
-    return any(part.visited for part in parts(op))
 
 
 def has_pointers(pair: Pair) -> bool:

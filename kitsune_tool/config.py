@@ -125,6 +125,7 @@ class Options:
     `switches` (switches.py): what is migrated automatically, noted and registered.
     `widen`: integers that became wider need no rule. `grow`: nor do arrays that became longer.
     `added_variables`: whether a new variable needs a rule, or keeps its initial value (`initial`).
+    `seek`: what stays as it is is not visited, addresses of the image in it are looked for.
     `strict`: a rule that matches nothing is an error. `plugins`: the program's own plugins (paths
     relative to the manifest); what they look up in it is visible. `exports`: symbols that further
     plugins look up in it (patterns of a linker's version script).
@@ -134,6 +135,7 @@ class Options:
     widen: bool = False
     grow: bool = False
     added_variables: Literal["rule", "initial"] = "rule"
+    seek: bool = False
     strict: bool = False
     exports: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
@@ -344,14 +346,14 @@ def release_config(manifest: Manifest, version: Version) -> str:
 
 def _options(fields: dict[str, Node]) -> Options:
     options = fields.get("options")
-    known = (*NAMES, "units", "widen", "grow", "added_variables", "strict", "exports", "plugins")
+    flag_names = ("widen", "grow", "seek", "strict")
+    known = (*NAMES, *flag_names, "units", "added_variables", "exports", "plugins")
     inner = options.fields(known) if options else {}
     if "automigrate" in fields:
         inner = {"automigrate": fields["automigrate"], **inner}
     defaults = Options()
     flags = {
-        key: inner[key].flag() if key in inner else getattr(defaults, key)
-        for key in ("widen", "grow", "strict")
+        key: inner[key].flag() if key in inner else getattr(defaults, key) for key in flag_names
     }
     everywhere = {key: inner[key].flag() for key in NAMES if key in inner}
     units = inner["units"].entries() if "units" in inner else []

@@ -97,13 +97,16 @@ class Options:
 
     `switches`: which variables without annotation are migrated. `added_variables`: whether a
     variable that is new needs a rule, or keeps its initial value. `widen`: integers may grow
-    without a rule. `grow`: so may arrays. `strict`: a rule that matches nothing is an error.
+    without a rule. `grow`: so may arrays. `seek`: the engine looks for addresses of the image in
+    all memory, so nothing is visited for their sake. `strict`: a rule that matches nothing is an
+    error.
     """
 
     switches: Switches = DEFAULT
     added_variables: Literal["rule", "initial"] = "rule"
     widen: bool = False
     grow: bool = False
+    seek: bool = False
     strict: bool = False
 
 
@@ -179,7 +182,7 @@ class _Planner:
         migrations = [self._variable(each) for each in self.new.program.variables]
         self._drain()
         kept = tuple(self._with_parts(m) for m in migrations if m is not None)
-        into_moved = closed.analyse(self.pairs, self.old, _locals_of(kept))
+        into_moved = closed.analyse(self.pairs, self.old, _locals_of(kept), seek=self.options.seek)
         moving = Moving(self.comparison, self.rules, self.diagnoses, self.pairs, self.customs)
         moving.fill_unions()
         moves = any(_gets_new_objects(pair) for pair in self.pairs)
@@ -204,6 +207,7 @@ class _Planner:
             into_moved=into_moved,
             discover=moving.needs_discovery(into_moved, self._has_rounds(kept)),
             nothing_moves=not moves,
+            seek=self.options.seek,
             old_layout_digest=layout_digest(self.old.program),
             closures=self.closures,
             unused_rules=tuple(self.comparison.unused_rules()),

@@ -69,6 +69,7 @@ class Plan:
     into_moved: frozenset[closed.Key]
     discover: bool
     nothing_moves: bool
+    seek: bool
     old_layout_digest: int
     closures: Mapping[ClosureKey, Pair | None] = field(default_factory=dict)
     """What rules' `$xform` and `$gen` ask for; None for an opaque word."""

@@ -605,6 +605,7 @@ def _plan_options(manifest: Manifest) -> plan.Options:
         added_variables=options.added_variables,
         widen=options.widen,
         grow=options.grow,
+        seek=options.seek,
         strict=options.strict,
     )
 

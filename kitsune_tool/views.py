@@ -166,6 +166,7 @@ class _Maker:
     def _flags(self) -> str:
         flags = ["KITSUNE_PLAN_DISCOVER"] if self.plan.discover else []
         flags += ["KITSUNE_PLAN_NOTHING_MOVES"] if self.plan.nothing_moves else []
+        flags += ["KITSUNE_PLAN_SEEK"] if self.plan.seek else []
         return " | ".join(flags) or "0"
 
     # -- names ------------------------------------------------------------------------------------

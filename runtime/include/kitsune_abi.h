@@ -170,6 +170,9 @@ struct kitsune_plan {
 #define KITSUNE_PLAN_DISCOVER 0x1u
 /* In `flags`: no type gets new objects (nothing moves). */
 #define KITSUNE_PLAN_NOTHING_MOVES 0x2u
+/* In `flags`: addresses of the old image are looked for in the heap and in what was migrated; the
+ * transformers do not visit what stays as it is for their sake. */
+#define KITSUNE_PLAN_SEEK 0x4u
 
 /* ---- release and launcher ------------------------------------------------------------------ */
 

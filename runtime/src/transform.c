@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "transform.h"
 
+#include <dlfcn.h>
 #include <link.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include "frames.h"
 #include "mappings.h"
 #include "platform.h"
+#include "seek.h"
 #include "texts.h"
 
 #define ADDRESS_LIMIT (1ull << KITSUNE__ADDRESS_BITS)
@@ -82,6 +84,9 @@ struct kitsune_xf {
     const struct kitsune_plan *plan;
     enum phase phase;
     int nothing_moves, blocks_known, finished;
+    int sought; /* the heap has been looked through */
+    struct kitsune__range
+        linkers;      /* what the dynamic linker keeps of the old version; found when needed */
     uint32_t current; /* claim or variable that is being worked on, as `from` of a claim */
     uint32_t settling;
     struct kitsune__range image;     /* of the old version */
@@ -1236,6 +1241,136 @@ static void begin_call(struct kitsune_xf *xf) {
         discover(xf);
 }
 
+/* ---- addresses that are sought ------------------------------------------------------------- */
+
+/* Where byte `offset` of an old variable is now; NULL if that is not known. Never fails. */
+static void *sought_variable(const struct kitsune_xf *xf, const struct kitsune_symbol *symbol,
+                             uint64_t offset) {
+    const struct variable *variable = variable_of(xf, symbol);
+    const struct kitsune_type *type = variable ? variable->migration->type : NULL;
+    uint64_t new_offset;
+    if (variable && !variable->to)
+        return NULL;
+    if (type && type->old_size && variable->new) {
+        uint64_t elements = symbol->size / type->old_size;
+        if (kitsune__type_locate(type, elements ? elements : 1, offset, NULL, KITSUNE__OUTERMOST,
+                                 &new_offset))
+            return variable->new + new_offset;
+        if (type->part_count || type->old_size != type->new_size || type->how == KITSUNE_MOVE)
+            return NULL;
+    }
+    const struct kitsune_symbol *to =
+        variable ? variable->to : kitsune__registry_find(xf->options.to, symbol->key, NULL);
+    if (!to || (to->flags & (KITSUNE_SYMBOL_FUNCTION | KITSUNE_SYMBOL_LOCAL)) ||
+        (to->size != symbol->size && offset != 0))
+        return NULL;
+    return (uint8_t *)kitsune__registry_address(xf->options.to, to) + offset;
+}
+
+/* The same of an old function. */
+static void *sought_function(const struct kitsune_xf *xf, const struct kitsune_symbol *symbol) {
+    const struct kitsune_function_pair *pair =
+        (void *)map_get(&xf->functions, (uintptr_t)symbol->address);
+    if (pair && pair->new_function)
+        return (void *)(uintptr_t)pair->new_function;
+    const char *key = pair ? pair->new_key : symbol->key;
+    const struct kitsune_symbol *to =
+        key ? kitsune__registry_find(xf->options.to, key, NULL) : NULL;
+    return to && (to->flags & KITSUNE_SYMBOL_FUNCTION) ? (void *)(uintptr_t)to->address : NULL;
+}
+
+/* What has no name among the constants is nearly always a literal: a text, if it looks like one. */
+static void *sought_text(struct kitsune_xf *xf, const struct kitsune__registry *registry,
+                         const char *text) {
+    const struct kitsune_release *release = kitsune__registry_release(registry);
+    uint64_t rest = (uintptr_t)release->image_end - (uintptr_t)text, length = 0;
+    int added;
+    while (length < rest && (unsigned char)text[length] >= ' ')
+        length++;
+    while (length < rest && text[length]) /* one with line breaks and the like in it */
+        if ((unsigned char)text[length] >= ' ' || strchr("\t\n\r", text[length]))
+            length++;
+        else
+            return NULL;
+    /* Of an empty one nothing can be seen: it lies among texts. */
+    if (length == rest || (!length && (rest < 2 || (text[-1] < ' ' && text[1] < ' '))))
+        return NULL;
+    xf->statistics.texts++;
+    return (void *)(uintptr_t)need(
+        xf, (void *)(uintptr_t)kitsune__texts_intern(text, length + 1, &added));
+}
+
+/* What the dynamic linker knows of the image lies in the heap, too, and is its own. Where the allocator
+ * is known its blocks have their size in front of them. */
+static struct kitsune__range of_linker(const struct kitsune__registry *registry) {
+    Dl_info ignored;
+    struct link_map *map = NULL;
+    const struct kitsune_release *release = kitsune__registry_release(registry);
+    if (!dladdr1(release->image_start, &ignored, (void **)&map, RTLD_DL_LINKMAP) || !map)
+        return (struct kitsune__range){0, 0};
+    uint64_t bytes = ((const uint64_t *)map)[-1] & ~7ull;
+    return (struct kitsune__range){(uintptr_t)map, (uintptr_t)map + bytes};
+}
+
+static int is_of_linker(struct kitsune_xf *xf, const struct kitsune__registry *registry,
+                        uintptr_t where) {
+    if (registry != xf->first_from)
+        return is_in(of_linker(registry), where);
+    if (!xf->linkers.end)
+        xf->linkers = of_linker(registry);
+    return is_in(xf->linkers, where);
+}
+
+/* A word that is no address that is known stays, and keeps the old image mapped as long as it is there. */
+static void redirect_word(void *context, uintptr_t *where) {
+    struct kitsune_xf *xf = context;
+    uint64_t offset;
+    const void *old = (const void *)*where;
+    const struct kitsune__registry *registry = registry_at(xf, *where);
+    if (!registry || is_of_linker(xf, registry, (uintptr_t)where))
+        return;
+    const struct kitsune_symbol *symbol = kitsune__registry_function_at(registry, old);
+    void *new = NULL;
+    if (symbol)
+        new = sought_function(xf, symbol);
+    else if ((symbol = kitsune__registry_variable_at(registry, old, &offset)) != NULL)
+        new = sought_variable(xf, symbol, offset);
+    else if (kitsune__registry_place(registry, old) == KITSUNE__PLACE_CONSTANT)
+        new = sought_text(xf, registry, old);
+    if (!new)
+        return;
+    *where = (uintptr_t)new;
+}
+
+static struct kitsune__seek what_is_sought(struct kitsune_xf *xf) {
+    struct kitsune__range hull = xf->image;
+    for (uint32_t i = 0; i < xf->options.earlier_count; i++) {
+        struct kitsune__range range = image_of(xf->options.earlier[i]);
+        widen(&hull, range.start, range.end);
+    }
+    return (struct kitsune__seek){hull.start, hull.end, redirect_word, xf};
+}
+
+/* A variable was copied with what it holds. */
+static void seek_in_variable(struct kitsune_xf *xf, const struct variable *variable) {
+    if (!(xf->plan->flags & KITSUNE_PLAN_SEEK) || !variable->result)
+        return;
+    struct kitsune__seek seek = what_is_sought(xf);
+    kitsune__seek_in(&seek, (uintptr_t)variable->new,
+                     (uintptr_t)variable->new + variable->to->size);
+}
+
+static void seek_in_heap(struct kitsune_xf *xf) {
+    if (!(xf->plan->flags & KITSUNE_PLAN_SEEK) || xf->sought)
+        return;
+    struct kitsune__seek seek = what_is_sought(xf);
+    xf->sought = 1;
+    if (kitsune__seek_in_heap(&seek) != 0)
+        fail(xf, "the program's allocator is none whose memory can be looked through (seek)");
+}
+
+/* ---- migrating variables -------------------------------------------------------------------- */
+
 static void migrate_variable(struct kitsune_xf *xf, uint32_t number) {
     struct variable *variable = &xf->variables[number];
     const struct kitsune_migration *migration = variable->migration;
@@ -1256,6 +1391,7 @@ static void migrate_variable(struct kitsune_xf *xf, uint32_t number) {
         variable->result = 1;
     }
     xf->statistics.variables += variable->result != 0;
+    seek_in_variable(xf, variable);
 }
 
 static void end_call(struct kitsune_xf *xf) {
@@ -1336,6 +1472,7 @@ void kitsune__xf_automigrate(struct kitsune_xf *xf) {
     begin_call(xf);
     migrate_all(xf, 0); /* with the state of the program's own allocators, which the rest asks */
     migrate_all(xf, KITSUNE_MIGRATION_LATE);
+    seek_in_heap(xf);
 }
 
 /* The number + 1 of the variable at an address of the new version, or of this key; 0 if the plan has
@@ -1441,6 +1578,7 @@ static void count_types(struct kitsune_xf *xf) {
 void kitsune__xf_finish(struct kitsune_xf *xf, struct kitsune__xf_statistics *statistics) {
     drain(xf);
     carry_out_stores(xf);
+    seek_in_heap(xf);
     /* Blocks of an allocator that cannot be read: the first one's answer is everyone's. */
     for (uint64_t i = 0; i < xf->suspects.count; i++)
         if (!check_suspect(xf, (uint32_t)*(const uint64_t *)kitsune__log_at(&xf->suspects, i)))

@@ -209,6 +209,7 @@ def test_front_end_config_is_json_with_a_root(tmp_path: Path) -> None:
         ("$out = $in;", "$out = $in + 1;", False),
         ('rename: "a -> b"', 'rename: "a -> z"', True),
         ("widen: true", "widen: false", True),
+        ("widen: true", "widen: true\n  seek: true", True),
         ("generic(@k, @v)", "generic(@k)", True),
         ("loop: 1", "loop: 2", True),
         ('parents: ["1.0"]', 'parents: ["1.10"]', True),

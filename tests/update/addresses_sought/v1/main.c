@@ -1,0 +1,75 @@
+#include "serve.h"
+
+#include <ctype.h>
+
+/* What hides addresses from the types: nothing says what is behind a `void *`. */
+struct operations {
+    int (*apply)(int);
+    const char *label;
+};
+
+struct slot {
+    int before, number;
+};
+
+struct box {
+    void *function, *operations, *inside, *text, *library, *last;
+    long looks_like_none;
+};
+
+static int next(int c)
+{
+    return c + 1;
+}
+
+static int gone(int c)
+{
+    return c;
+}
+
+static struct operations operations = {next, "next"};
+static struct slot slots[4] = {{1, 10}, {2, 20}, {3, 30}, {4, 40}};
+static void *hidden, *large;
+static struct box *known;
+
+#define LARGE (1 << 20)
+
+static void fill(void)
+{
+    struct box *box = malloc(sizeof *box);
+    void **words = malloc(LARGE);
+
+    *box = (struct box){(void *)next, &operations, &slots[2].number, "a text of one", (void *)toupper, (void *)gone, -1};
+    hidden = known = box;
+    memset(words, 0, LARGE);
+    words[LARGE / sizeof *words - 1] = (void *)next;
+    large = words;
+}
+
+static void answer(const char *word, const char *rest)
+{
+    const struct box *box = hidden;
+    const struct operations *each = box->operations;
+    void **words = large;
+
+    if (strcmp(word, "free") == 0) { /* a stale address in memory that is nobody's */
+        void **stale = malloc(4096);
+
+        stale[100] = (void *)gone;
+        free(stale);
+    }
+    (void)rest;
+    printf("1 %c %c %s %d %s %c %d\n", ((int (*)(int))box->function)(*word), each->apply(*word), each->label,
+           *(int *)box->inside, (const char *)box->text, ((int (*)(int))box->library)(*word),
+           box->function == words[LARGE / sizeof *words - 1] && known == hidden);
+    printf("%c %ld\n", ((int (*)(int))box->last)(*word), box->looks_like_none);
+}
+
+int main(void)
+{
+    kitsune_do_automigrate();
+    if (!kitsune_is_updating())
+        fill();
+    serve();
+    return 0;
+}

@@ -1,0 +1,66 @@
+#include "serve.h"
+
+#include <ctype.h>
+
+/* What hides addresses from the types: nothing says what is behind a `void *`. */
+struct operations {
+    int (*apply)(int);
+    const char *label;
+};
+
+struct slot {
+    long added;
+    int before, number;
+};
+
+struct box {
+    void *function, *operations, *inside, *text, *library, *last;
+    long looks_like_none;
+};
+
+static int next(int c)
+{
+    return c + 2;
+}
+
+static struct operations operations = {next, "next"};
+static struct slot slots[4] = {{0, 0, 1}, {0, 0, 2}, {0, 0, 3}, {0, 0, 4}};
+static void *hidden, *large;
+static struct box *known;
+
+static int ruined;
+
+#define LARGE (1 << 20)
+
+static void fill(void)
+{
+    struct box *box = malloc(sizeof *box);
+    void **words = malloc(LARGE);
+
+    *box = (struct box){(void *)next, &operations, &slots[2].number, "a text of one", (void *)toupper, (void *)next, -1};
+    hidden = known = box;
+    memset(words, 0, LARGE);
+    words[LARGE / sizeof *words - 1] = (void *)next;
+    large = words;
+}
+
+static void answer(const char *word, const char *rest)
+{
+    const struct box *box = hidden;
+    const struct operations *each = box->operations;
+    void **words = large;
+    (void)rest;
+    printf("2 %c %c %s %d %s %c %d\n", ((int (*)(int))box->function)(*word), each->apply(*word), each->label,
+           *(int *)box->inside, (const char *)box->text, ((int (*)(int))box->library)(*word),
+           box->function == words[LARGE / sizeof *words - 1] && known == hidden);
+    printf("%c %ld\n", ((int (*)(int))box->last)(*word), box->looks_like_none);
+}
+
+int main(void)
+{
+    kitsune_do_automigrate();
+    if (!kitsune_is_updating())
+        fill();
+    serve();
+    return 0;
+}
