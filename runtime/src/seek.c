@@ -5,7 +5,7 @@
 #include "blocks.h"
 #include "mappings.h"
 
-#define AT_ONCE 8u
+#define AT_ONCE 8u /* words: a line of the cache */
 #define HEADER_BYTES 16u
 
 struct look {
@@ -13,24 +13,38 @@ struct look {
     uintptr_t heap_start, heap_end;
 };
 
+/* Two words, as halves: their upper ones are those of odd numbers. */
+typedef uint32_t pair_t __attribute__((vector_size(16), may_alias));
+
+static void look_exactly(const struct kitsune__seek *seek, uintptr_t *at, uintptr_t *stop) {
+    for (; at < stop; at++)
+        if (*at - seek->low < seek->high - seek->low)
+            seek->found(seek->context, at);
+}
+
 /* Free blocks may hold stale words, and the caches' own: sanitizers know nothing of either. */
 __attribute__((no_sanitize("address"))) void kitsune__seek_in(const struct kitsune__seek *seek,
                                                               uintptr_t start, uintptr_t end) {
-    const uintptr_t low = seek->low, width = seek->high - seek->low;
-    uintptr_t *at = (uintptr_t *)((start + 7) & ~7ul), *stop = (uintptr_t *)(end & ~7ul);
-    while (at < stop) {
-        uint64_t count = (uint64_t)(stop - at) < AT_ONCE ? (uint64_t)(stop - at) : AT_ONCE;
-        int any = 0;
-        /* Nearly always none: one branch for a line of the cache. */
-        if (count == AT_ONCE)
-            for (uint64_t i = 0; i < AT_ONCE; i++)
-                any |= at[i] - low < width;
-        if (any || count < AT_ONCE)
-            for (uint64_t i = 0; i < count; i++)
-                if (at[i] - low < width)
-                    seek->found(seek->context, &at[i]);
-        at += count;
+    uintptr_t *at = (uintptr_t *)((start + 15) & ~15ul), *stop = (uintptr_t *)(end & ~15ul);
+    uintptr_t *first = (uintptr_t *)((start + 7) & ~7ul), *last = (uintptr_t *)(end & ~7ul);
+    uint32_t upper = (uint32_t)(seek->low >> 32);
+    const pair_t wanted = {0, upper, 0, upper}, odd = {0, ~0u, 0, ~0u};
+    if (at >= stop || (seek->high - 1) >> 32 != upper) {
+        look_exactly(seek, first, last);
+        return;
     }
+    look_exactly(seek, first, at);
+    /* Hardly any word has the upper half of what is sought: one branch for a line of the cache. */
+    for (; (uint64_t)(stop - at) >= AT_ONCE; at += AT_ONCE) {
+        const pair_t *pairs = (const pair_t *)at;
+        typedef uint64_t words_t __attribute__((vector_size(16)));
+        words_t any = (words_t)(((pair_t)(pairs[0] == wanted) | (pair_t)(pairs[1] == wanted) |
+                                 (pair_t)(pairs[2] == wanted) | (pair_t)(pairs[3] == wanted)) &
+                                odd);
+        if (__builtin_expect((any[0] | any[1]) != 0, 0))
+            look_exactly(seek, at, at + AT_ONCE);
+    }
+    look_exactly(seek, at, last);
 }
 
 /* Chunks that were mapped alone; the kernel may have joined several of them to one mapping. */
