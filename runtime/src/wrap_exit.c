@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "calls.h"
@@ -17,7 +19,8 @@ struct entry {
     void *argument;
 };
 
-/* Entries in the order of registration. */
+/* Entries in the order of registration. They are mapped: in the heap the engine would take them for the
+ * program's, where it seeks addresses. */
 struct list {
     struct entry *entries;
     size_t count, capacity;
@@ -25,15 +28,23 @@ struct list {
 
 static struct list at_exit, at_quick_exit_list;
 
+/* The smaller list stays mapped: a rollback may need it, and all of them are no larger than the new one. */
+static int grow(struct list *list) {
+    size_t capacity = list->capacity ? 2 * list->capacity : 128;
+    struct entry *entries = mmap(NULL, capacity * sizeof *entries, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (entries == MAP_FAILED)
+        return -1;
+    if (list->count)
+        memcpy(entries, list->entries, list->count * sizeof *entries);
+    list->entries = entries;
+    list->capacity = capacity;
+    return 0;
+}
+
 static int add(struct list *list, enum kind kind, void *function, void *argument) {
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? 2 * list->capacity : 16;
-        struct entry *entries = realloc(list->entries, capacity * sizeof *entries);
-        if (entries == NULL)
-            return -1;
-        list->entries = entries;
-        list->capacity = capacity;
-    }
+    if (list->count == list->capacity && grow(list) != 0)
+        return -1;
     list->entries[list->count++] = (struct entry){kind, function, argument};
     return 0;
 }
@@ -95,11 +106,20 @@ static int is_registered(const struct list *list, const void *function, const vo
     return 0;
 }
 
+/* A library's function on an object of the old image: the destructor of a static C++ object, of which
+ * the new version has made its own. */
+static int is_for_old_object(const struct entry *entry, const struct kitsune__image *old) {
+    return entry->kind == CXA_AT_EXIT && kitsune__image_at(entry->function) == NULL &&
+           kitsune__image_at(entry->argument) == old;
+}
+
 static void carry_over(struct list *list, const struct kitsune__image *old,
                        const void *(*successor)(const void *)) {
     size_t kept = 0;
     for (size_t index = 0; index < list->count; index++) {
         struct entry entry = list->entries[index];
+        if (is_for_old_object(&entry, old))
+            continue;
         if (kitsune__image_at(entry.function) == old) {
             const void *next = successor(entry.function);
             if (next == NULL || is_registered(list, next, entry.argument))

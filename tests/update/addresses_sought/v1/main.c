@@ -65,9 +65,19 @@ static void answer(const char *word, const char *rest)
     printf("%c %ld\n", ((int (*)(int))box->last)(*word), box->looks_like_none);
 }
 
+/* The exit status tells if it is called twice: the launcher's own list is none of the program's state. */
+static void bye(void)
+{
+    static int calls;
+
+    if (++calls > 1)
+        _exit(9);
+}
+
 int main(void)
 {
     kitsune_do_automigrate();
+    atexit(bye);
     if (!kitsune_is_updating())
         fill();
     serve();
