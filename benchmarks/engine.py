@@ -19,7 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RUNTIME = ROOT / "runtime"
 UNITS = (
-    *("registry", "blocks", "mappings", "side", "claims", "texts", "transform", "frames", "switch"),
+    *("registry", "blocks", "mappings", "seek", "side", "claims", "texts", "transform", "frames"),
+    "switch",
     "platform",
 )
 KINDS = ("list", "tree", "table")

@@ -13,7 +13,8 @@ import pytest
 HERE = Path(__file__).parent
 RUNTIME = HERE.parents[1] / "runtime"
 ENGINE = (
-    *("registry", "blocks", "mappings", "side", "claims", "texts", "transform", "frames", "switch"),
+    *("registry", "blocks", "mappings", "seek", "side", "claims", "texts", "transform", "frames"),
+    "switch",
     "platform",
 )
 RETIRE = (*ENGINE, "scan", "retire", "log")
