@@ -1,8 +1,8 @@
 """`./kit failures`: try every way to fail in every kind of program, and print the matrix.
 
 Columns: one thread, eight threads, four forked children of which none is updated, and the same
-with one of the children updated alone; each as started (1) and after ten updates (11). A cell is
-`ok` or `-` (it cannot happen there), else a number of the list that follows.
+with the children updated one by one, in turns; each as started (1) and after ten updates (11). A
+cell is `ok` or `-` (it cannot happen there), else a number of the list that follows.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ class Server:
     """The program, of one of the kinds `one`, `threads`, `children` and `child`.
 
     `target` is the process that is updated: the one that was started, or of the kind `child` one of
-    its children.
+    its children, which take turns.
     """
 
     def __init__(self, release: Path, kind: str, directory: Path) -> None:
@@ -164,7 +164,8 @@ class Server:
             said = list(self._until_ready())
             self.port = int(said[0])
             self.children = [int(each) for each in said[1:]]
-            self.target = self.children[0] if kind == "child" else self.pid
+            self.targets = self.children if kind == "child" else [self.pid]
+            self.target = self.targets[0]
             self._connections |= {pid: Connection(self.address(pid)) for pid in self.processes}
         except BaseException:
             self.stop()
@@ -201,13 +202,23 @@ class Server:
         """Return the status of the process that is updated."""
         return self.request("status", *([str(self.target)] if self.target != self.pid else []))
 
+    def version(self) -> str:
+        """Return the version that the process says it is."""
+        return self.sums()[f"version of {self.target}"]
+
+    def take_turns(self) -> Iterator[int]:
+        """Make each process that is to be updated the one that is, and return it."""
+        for target in self.targets:
+            self.target = target
+            yield target
+
     def sums(self) -> dict[str, str]:
         """Return what the processes see of themselves."""
         found = {}
         for pid, connection in self._connections.items():
             for word in connection.ask("sum").split():
                 name, _, value = word.partition("=")
-                found[name if pid == self.target else f"{name} of {pid}"] = value
+                found[f"{name} of {pid}"] = value
         return found
 
     def outside(self) -> dict[str, str]:

@@ -7,6 +7,7 @@ shows the same threads, descriptors and children, and the answer named the cause
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -67,6 +68,7 @@ class _Run:
         self._plan = self.server.plan
         self.load: Load = self.server.load()
         self._column = column
+        self._turns = itertools.cycle(self.server.targets)
 
     def prepare(self) -> None:
         """Update it as often as its column says, and look at it."""
@@ -79,14 +81,15 @@ class _Run:
     def look(self) -> None:
         """Note what must be the same from now on."""
         self._base = self._seen()
-        self.version = self._base["version"]
+        self.version = self.server.version()
 
     def _commit(self, version: int, number: int) -> None:
         release = self._directory / f"link{number % 3}.so"
         self._built.following(version, self._running, number, release)
-        answer = self.server.request(*self.server.update_words(release, 0, 60000))
-        if answer.get("outcome") != "updated":
-            raise Trouble(f"update {number} failed: {answer}")
+        for target in self.server.take_turns():
+            answer = self.server.request(*self.server.update_words(release, 0, 60000))
+            if answer.get("outcome") != "updated":
+                raise Trouble(f"update {number} of {target} failed: {answer}")
         self._running = release
 
     def _seen(self) -> Seen:
@@ -95,6 +98,7 @@ class _Run:
 
     def attempt(self, way: Way) -> str:
         """Let it fail in one way; return the answer. Raises Trouble if it is not as it must be."""
+        self.server.target = next(self._turns)
         before = self._base
         if way.before:
             self.server.ask(way.before)
@@ -128,14 +132,20 @@ class _Run:
                 raise Trouble(differences)
             time.sleep(0.002)
 
+    def holdings(self) -> tuple[int, int]:
+        """Return own and mapped memory, always of the same process, in KiB."""
+        self.server.target = self.server.targets[0]
+        return self.server.holdings()
+
     def finish(self) -> None:
         """Check that it takes the very release that failed so often."""
-        answer = self.server.request(*self.server.update_words(self.candidate, 0, 60000))
-        if answer.get("outcome") != "updated":
-            raise Trouble(f"the release that failed is not taken: {answer}")
-        self.load.await_round()
-        if self.server.sums()["version"] != "2":
-            raise Trouble("the release that was taken does not run")
+        for target in self.server.take_turns():
+            answer = self.server.request(*self.server.update_words(self.candidate, 0, 60000))
+            if answer.get("outcome") != "updated":
+                raise Trouble(f"the release that failed is not taken by {target}: {answer}")
+            self.load.await_round()
+            if self.server.version() != "2":
+                raise Trouble(f"the release that was taken by {target} does not run")
 
 
 def _checked(way: Way, answer: act.Answer) -> str:
@@ -199,9 +209,9 @@ def _cells(run: _Run, left: list[Way]) -> Iterator[Cell]:
             return
         number += 1
         if number == SETTLING:
-            held = run.server.holdings()
+            held = run.holdings()
     if number > SETTLING:
-        yield Cell("(nothing is left behind)", _growth(held, run.server.holdings()))
+        yield Cell("(nothing is left behind)", _growth(held, run.holdings()))
     yield _taken(run)
 
 
@@ -227,7 +237,7 @@ def _is_usable(run: _Run) -> bool:
         run.server.ask("set nothing")
         run.load.await_round()
         is_idle = run.server.status()["state"] == "idle"
-        if not is_idle or run.server.sums()["version"] != run.version:
+        if not is_idle or run.server.version() != run.version:
             return False
         run.look()
     except (Trouble, OSError, KitsuneError):
