@@ -264,25 +264,28 @@ static int start_limit(struct journal *of) {
     return 0;
 }
 
-/* Which limit ran out, and how long it was all in all. Of a phase also how long that took. */
-static size_t describe_limit(struct journal *of, char *text, size_t size) {
-    uint64_t now = kitsune__now_ns();
+/* Which limit ran out, in what, and after how long; of the whole also how long each phase was. */
+static void describe_limit(struct journal *of, char *text, size_t size) {
+    uint64_t now = kitsune__now_ns(), total = now - of->begin_ns;
     enum kitsune__limited phase = limited_of(of->phase);
-    size_t length = 0;
+    int is_phase = phase != KITSUNE__LIMITED_COUNT && total < of->limits.total_ms * NS_PER_MS;
+    size_t length;
     if (phase != KITSUNE__LIMITED_COUNT)
         of->spent_ns[phase] += now - of->since_ns;
     of->since_ns = now;
-    if (now - of->begin_ns < of->limits.total_ms * NS_PER_MS && phase != KITSUNE__LIMITED_COUNT)
-        return kitsune__format(text, size, "the time limit of the phase '%s' ran out after %lu ms",
-                               kitsune__limits_word(phase),
-                               (unsigned long)(of->spent_ns[phase] / NS_PER_MS));
-    length = kitsune__format(text, size, "the time limit ran out after %lu ms (",
-                             (unsigned long)((now - of->begin_ns) / NS_PER_MS));
-    for (int which = 0; which < KITSUNE__LIMITED_COUNT; which++)
-        length += kitsune__format(text + length, size - length, "%s%s %lu", which ? ", " : "",
-                                  kitsune__limits_word((enum kitsune__limited)which),
-                                  (unsigned long)(of->spent_ns[which] / NS_PER_MS));
-    return length + kitsune__format(text + length, size - length, ")");
+    length = is_phase ? kitsune__format(text, size, "the time limit of the phase '%s' ran out",
+                                        kitsune__limits_word(phase))
+                      : kitsune__format(text, size, "the time limit ran out");
+    length += describe_phase(of, text + length, size - length);
+    length +=
+        kitsune__format(text + length, size - length, ", after %lu ms",
+                        (unsigned long)((is_phase ? of->spent_ns[phase] : total) / NS_PER_MS));
+    for (int which = 0; !is_phase && which < KITSUNE__LIMITED_COUNT; which++)
+        length +=
+            kitsune__format(text + length, size - length, "%s%s %lu%s", which == 0 ? " (" : ", ",
+                            kitsune__limits_word((enum kitsune__limited)which),
+                            (unsigned long)(of->spent_ns[which] / NS_PER_MS),
+                            which == KITSUNE__LIMITED_COUNT - 1 ? ")" : "");
 }
 
 /* Deletes the timer, and its signal if it came too late. */
@@ -510,8 +513,7 @@ static void on_signal(int number, siginfo_t *info, void *ucontext) {
     if (is_from_outside(of, info))
         of->resend = *info;
     if (number == LIMIT_SIGNAL) {
-        length = describe_limit(of, reason, size);
-        describe_phase(of, reason + length, size - length);
+        describe_limit(of, reason, size);
         give_up(of, KITSUNE__TIME_LIMIT);
     }
     if (number == SIGSEGV && kitsune__stack_in_guard(stack_of(of), info->si_addr)) {
@@ -797,7 +799,7 @@ static void check_snapshot(struct journal *of) {
     of->spent_ns[KITSUNE__LIMITED_SNAPSHOT] = taken_ns;
     if (limit_ms != 0 && of->has_snapshot && taken_ns > limit_ms * NS_PER_MS)
         kitsune__journal_abort(
-            KITSUNE__TIME_LIMIT, "the time limit of the phase '%s' ran out after %lu ms",
+            KITSUNE__TIME_LIMIT, "the time limit of the phase '%s' ran out, after %lu ms",
             kitsune__limits_word(KITSUNE__LIMITED_SNAPSHOT), (unsigned long)(taken_ns / NS_PER_MS));
 }
 

@@ -168,7 +168,7 @@ def test_each_phase_has_a_limit_of_its_own(
     with serving(even, tmp_path, environment=limit) as server:
         server.ask(f"scenario {place} loop")
         line = check_rollback(server, odd, "K356: the time limit of the phase", PLACES[place])
-        told = re.search(rf"phase '{PHASES[place]}' ran out after (\d+) ms ", line)
+        told = re.search(rf"phase '{PHASES[place]}' ran out.*, after (\d+) ms", line)
         assert told is not None
         assert int(told[1]) >= 200
         server.ask("clear")
@@ -183,15 +183,15 @@ def test_a_phase_does_not_pay_for_another(even: Path, odd: Path, tmp_path: Path)
         check_update(server, odd)
     with serving(even, tmp_path, environment={"KITSUNE_LIMIT_MS": "1000,load=600"}) as server:
         server.ask("scenario migrated loop")
-        line = check_rollback(server, odd, "K356: the time limit ran out after 1")
-        assert re.search(r"\(snapshot \d+, load \d+, start \d+, transform \d+\) in the new", line)
+        line = check_rollback(server, odd, "K356: the time limit ran out in the new main, after 1")
+        assert re.search(r"\(snapshot \d+, load \d+, start \d+, transform \d+\)", line)
 
 
 def test_the_snapshot_has_a_limit(even: Path, odd: Path, tmp_path: Path) -> None:
     limit = {"KITSUNE_LIMIT_MS": "600000,snapshot=1"}
     with serving(even, tmp_path, environment=limit) as server:
         assert server.ask("grow") == "grown"
-        check_rollback(server, odd, "K356: the time limit of the phase 'snapshot' ran out after")
+        check_rollback(server, odd, "K356: the time limit of the phase 'snapshot' ran out, a")
 
 
 def test_update_succeeds_after_rollbacks(server: Server, odd: Path) -> None:
