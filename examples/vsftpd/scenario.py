@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import crypt
+import ctypes
 import fcntl
 import json
 import os
@@ -88,6 +88,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.inside:
         return serve(options)
     namespace = ["unshare", "--net", "--mount"]
+    if shutil.which("curl") is None:
+        print("vsftpd: one of its clients is curl, which is not there", file=sys.stderr)
+        return NOT_HERE
     if os.geteuid() != 0:
         print("vsftpd: only root can start it", file=sys.stderr)
         return NOT_HERE
@@ -166,7 +169,7 @@ def prepare(directory: Path, megabytes: int) -> None:
         (directory / place / "sub").mkdir()
         os.chown(directory / place / "sub", 4002, 4002)
     (directory / "home/old name").write_text("renamed", encoding="ascii")
-    secret = crypt.crypt(ftp_clients.PASSWORD)
+    secret = encrypted(ftp_clients.PASSWORD)
     additions = {
         "passwd": PASSWD.format(directory=directory, user=USER),
         "shadow": f"{USER}:{secret}:19000:0:99999:7:::\n",
@@ -177,6 +180,14 @@ def prepare(directory: Path, megabytes: int) -> None:
         copy = directory / name
         copy.write_text(Path("/etc", name).read_text(encoding="utf-8") + lines, encoding="utf-8")
         subprocess.run(["mount", "--bind", copy, f"/etc/{name}"], check=True)
+
+
+def encrypted(password: str) -> str:
+    """Return a password as it stands in /etc/shadow; Python has no module for that any more."""
+    library = ctypes.CDLL("libcrypt.so.1")
+    library.crypt.restype = ctypes.c_char_p
+    result: bytes = library.crypt(password.encode(), b"$6$saltsalt$")
+    return result.decode()
 
 
 def bring_loopback_up() -> None:
