@@ -103,8 +103,8 @@ static void be_the_program(void) {
     struct kitsune__control *control = helper->speaker;
 
     if (draw(3) == 0) {
-        move_state(control, KITSUNE__PENDING, KITSUNE__IDLE);
-    } else if (draw(2) && move_state(control, KITSUNE__PENDING, KITSUNE__TAKEN)) {
+        kitsune__helper_move_state(control, KITSUNE__PENDING, KITSUNE__IDLE);
+    } else if (draw(2) && kitsune__helper_move_state(control, KITSUNE__PENDING, KITSUNE__TAKEN)) {
         memset(&control->outcome, 0, sizeof control->outcome);
         control->outcome.committed = (int)draw(2);
         memset(control->outcome.reason, '"', draw(200));
@@ -113,7 +113,7 @@ static void be_the_program(void) {
         kitsune__control_note(control, &control->outcome);
         control->state = KITSUNE__DONE;
     }
-    follow_flights(helper);
+    kitsune__helper_follow_flights(helper);
 }
 
 /* ---- what is answered ---------------------------------------------------------------------- */
