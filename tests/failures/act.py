@@ -29,6 +29,9 @@ from kitsune_tool.errors import KitsuneError
 
 Answer = dict[str, Any]
 
+FEWEST = 8
+"""Descriptors: the program has more; fewer would be taken for none allowed (limits.c)."""
+
 
 def ask(server: Server, way: Way, release: Path) -> Answer:
     """Ask for the update."""
@@ -126,8 +129,8 @@ def no_memory(server: Server, way: Way, release: Path, built: Built) -> Answer:
 
 
 def no_descriptors(server: Server, way: Way, release: Path, built: Built) -> Answer:
-    """Leave no descriptor."""
-    with _limited(server, resource.RLIMIT_NOFILE, 0):
+    """Leave no descriptor; a limit of next to nothing would be lifted for the update."""
+    with _limited(server, resource.RLIMIT_NOFILE, FEWEST):
         return ask(server, way, release)
 
 
