@@ -39,6 +39,7 @@ _EDIT_PLACES = {
     "update_point": ("function", "loop"),
     "guard": ("function", "to"),
     "insert": ("function", "at", "before", "after"),
+    "declare": ("function",),
     "field": ("record",),
 }
 """For each action of an edit, the keys that say where."""

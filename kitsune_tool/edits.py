@@ -23,7 +23,7 @@ from kitsune_tool.model import EditMatch
 from kitsune_tool.scan import External, Scan, scan
 from kitsune_tool.statements import Statement, Token, matching, parse_body, tokenize
 
-_ACTIONS = ("update_point", "guard", "insert", "field")
+_ACTIONS = ("update_point", "guard", "insert", "declare", "field")
 _SHOWN = 160
 _NOT_FUNCTIONS = frozenset((
     "__attribute__", "__attribute", "__asm__", "__asm", "asm", "typeof", "__typeof__", "__typeof",
@@ -39,6 +39,8 @@ _DECLARING = frozenset((
     "alignas", "bool", "constexpr", "static_assert", "thread_local", "typeof", "typeof_unqual",
 ))  # fmt: skip
 _LOOPS = ("for", "while", "do")
+_MADE_OF = {"insert": "statements", "declare": "declarations", "field": "members"}
+"""What the C text of an action is made of, for those that have any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +337,7 @@ def _check_codes(scanned: Scan, targets: Sequence[_Target]) -> None:
     """Raise if an edit's text does not stand by itself, at what it would be inserted in."""
     for target in targets:
         for edit in target.edits:
-            if edit.action in {"insert", "field"}:
+            if edit.action in _MADE_OF:
                 _check_code(edit, _line_of(scanned, target.external.start))
 
 
@@ -379,14 +381,10 @@ def _check_code(edit: Edit, at: Location) -> None:
     if depth != 0 or not tokens or tokens[-1].text not in (";", "}"):
         raise KitsuneError(
             "K074",
-            f"{edit}: the inserted text is not made of whole {_made_of(edit)}",
+            f"{edit}: the inserted text is not made of whole {_MADE_OF[edit.action]}",
             at=at,
             hint="end it with ';' and close each bracket in it",
         )
-
-
-def _made_of(edit: Edit) -> str:
-    return "members" if edit.action == "field" else "statements"
 
 
 def _insertions(made: Sequence[_Made]) -> list[Insertion]:
@@ -499,6 +497,8 @@ class _Definition:
         """Return the places of `edit`, of which there are between one and `edit.count`."""
         if edit.action == "field":
             return [self._field(edit, expanded[0])]
+        if edit.action == "declare":
+            return [self._above(expanded[0])]
         if edit.action == "insert" and not edit.before and not edit.after:
             return [self._start(expanded[0])]
         if edit.action == "update_point":
@@ -692,6 +692,10 @@ class _Definition:
         assert self._external.body is not None
         offset = self._external.body[0] + 1
         return _Place(offset, offset, f" {code}", "", False, code)
+
+    def _above(self, code: str) -> _Place:
+        start = self._external.start
+        return _Place(start, start, f"{code} ", "", False, code)
 
     def _field(self, edit: Edit, code: str) -> _Place:
         (brace,) = _record_braces(self._text, self._external, edit.record)

@@ -248,6 +248,36 @@ def test_field_in_a_header_matches_once_in_a_program() -> None:
     edits.check_matches(edits.read_edits([item]), first + second, [])
 
 
+# ---- declarations of one's own in front of a function ----------------------------------------------
+
+
+def test_declarations_stand_in_front_of_the_function() -> None:
+    text = edited(
+        'int x; static void *\nf(void) {\n  go();\n}\n',
+        {"declare": "static int n;\nstatic void h(void) { n++; }", "function": "f"},
+        {"insert": "h();", "function": "f", "at": "start"},
+    )
+    assert text == (
+        "int x; static int n; static void h(void) { n++; } static void *\nf(void) { h();\n"
+        "  go();\n}\n"
+    )
+
+
+def test_what_is_declared_may_call_what_kitsune_declares() -> None:
+    result = edited(
+        "void f(void) { }",
+        {"declare": "int h(void) { return kitsune_is_updating(); }", "function": "f"},
+        declarations="extern int kitsune_is_updating(void);\n",
+    )
+    assert result.index("extern int kitsune_is_updating") < result.index("int h(void)")
+
+
+def test_declarations_are_whole() -> None:
+    raised = error("void f(void) { }", {"declare": "static int n", "function": "f"})
+    assert raised.code == "K074"
+    assert raised.message.endswith("the inserted text is not made of whole declarations")
+
+
 # ---- lines and declarations ----------------------------------------------------------------------
 
 
