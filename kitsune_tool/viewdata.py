@@ -44,7 +44,8 @@ class Statement:
 class ExtentView:
     """How many bytes an object has that may be shorter or longer than its type.
 
-    It has all that stands before its last member: the `head`. `length` is over `in`.
+    It has all that stands before its last member: the `head`. `length` and `new_least`, what a new
+    object has behind the head at least, are over `in`.
     """
 
     old_name: str
@@ -53,8 +54,8 @@ class ExtentView:
     length: str
     old_head: str
     new_head: str
+    new_least: str
     old_type: str
-    new_type: str
 
 
 @dataclass(frozen=True, slots=True)

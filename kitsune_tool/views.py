@@ -698,7 +698,7 @@ class _Maker:
                 if step.new.field.bits is None and old.field.bits is None:
                     yield self._member_part(pair, step, old)
             extent = self._extent(pair)
-            if extent is not None:
+            if extent is not None and self._counted(pair) is None:
                 heads = (extent.old_head, extent.new_head)
                 yield PartView(*heads, "1", "1", 0, "", "what is behind the type")
 
@@ -739,25 +739,36 @@ class _Maker:
         owner = self.plan.old.resolve(pair.old)
         assert isinstance(owner, Compound)
         *_, old_last = self.plan.old.members(owner)
+        counted, new_head = self._counted(pair), str(pair.op.steps[-1].new.offset)
         return ExtentView(
             f"_kitsune_old_extent_{self.names.ident(pair)}",
             f"_kitsune_new_extent_{self.names.ident(pair)}",
             self.old.pointer_to(pair.old, "in", const=True),
             self.length(pair.op.extent.length, pair.op.extent, owner),
             str(old_last.offset),
-            str(pair.op.steps[-1].new.offset),
+            new_head,
+            f"sizeof({self.new.spell(pair.new)}) - {new_head}"
+            if counted is None
+            else f"{self.length(counted.length, counted, owner)}"
+            f" * {self.plan.new.size(counted.of.new)}",
             self.old.spell(pair.old),
-            self.new.spell(pair.new),
         )
 
-    def _tail(self, pair: Pair) -> TailView | None:
-        if not isinstance(pair.op, Fields) or not pair.op.steps or pair.op.extent is not None:
+    @staticmethod
+    def _counted(pair: Pair) -> Each | None:
+        """Return the array at the end of a struct that has none of a length of its own."""
+        if not isinstance(pair.op, Fields) or not pair.op.steps:
             return None
         last = pair.op.steps[-1]
         if last.pair is None or last.old is None or not isinstance(last.pair.op, Each):
             return None
-        each = last.pair.op
-        if not each.flexible or not each.length:
+        return last.pair.op if last.pair.op.flexible and last.pair.op.length else None
+
+    def _tail(self, pair: Pair) -> TailView | None:
+        if not isinstance(pair.op, Fields) or not pair.op.steps or pair.op.extent is not None:
+            return None
+        last, each = pair.op.steps[-1], self._counted(pair)
+        if each is None or last.old is None:
             return None
         owner = self.plan.old.resolve(pair.old)
         assert isinstance(owner, Compound)
