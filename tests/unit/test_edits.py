@@ -248,7 +248,7 @@ def test_field_in_a_header_matches_once_in_a_program() -> None:
     edits.check_matches(edits.read_edits([item]), first + second, [])
 
 
-# ---- declarations in front of a function -----------------------------------------------------------
+# ---- declarations in front of a function ---------------------------------------------------------
 
 
 def test_declarations_stand_in_front_of_the_function() -> None:
