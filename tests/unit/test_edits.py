@@ -253,7 +253,7 @@ def test_field_in_a_header_matches_once_in_a_program() -> None:
 
 def test_declarations_stand_in_front_of_the_function() -> None:
     text = edited(
-        'int x; static void *\nf(void) {\n  go();\n}\n',
+        "int x; static void *\nf(void) {\n  go();\n}\n",
         {"declare": "static int n;\nstatic void h(void) { n++; }", "function": "f"},
         {"insert": "h();", "function": "f", "at": "start"},
     )
