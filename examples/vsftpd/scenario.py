@@ -37,7 +37,8 @@ NOT_HERE = 3
 BASE, SAME, FIELD = "3.0.5", "3.0.5+same", "3.0.5+field"
 KITSUNE = [sys.executable, "-m", "kitsune_tool.cli"]
 TIMEOUT_S = 60
-TRIES = 5
+TRIES = 20
+WAIT = ("--wait-ms", "3000")
 PASSWD = """
 ftp:x:4001:4001::{directory}/ftp:/bin/sh
 {user}:x:4002:4002::{directory}/home:/bin/sh
@@ -129,13 +130,13 @@ class Server:
 
     def update(self, version: str, *options: str) -> dict[str, Any]:
         """Ask the whole tree to become a version."""
-        words = ("update", "--tree", "--order", "children-first", *options)
+        words = ("update", "--tree", "--order", "children-first", *WAIT, *options)
         return self.ask(*words, str(self.pid), str(STORE / version / "vsftpd.so"))
 
     def back(self) -> dict[str, Any]:
         """Ask the whole tree to become the version before."""
-        words = ("rollback", "--tree", "--order", "children-first", "--store", str(STORE.parent))
-        return self.ask(*words, str(self.pid))
+        words = ("rollback", "--tree", "--order", "children-first", *WAIT)
+        return self.ask(*words, "--store", str(STORE.parent), str(self.pid))
 
     def broker(self) -> int:
         """Return the process of a session that has privileges.
