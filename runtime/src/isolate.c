@@ -72,9 +72,8 @@ static void copy_resident(uintptr_t from, uint8_t *to, size_t size, const unsign
         size_t end = at;
         while (end < size && resident[end / page] & 1)
             end += page;
-        struct iovec source = {(void *)(from + at), end - at}, target = {to + at, end - at};
         if (end > at)
-            process_vm_readv((pid_t)KITSUNE__SYSCALL(SYS_getpid), &target, 1, &source, 1, 0);
+            kitsune__read_memory((const void *)(from + at), to + at, end - at);
         at = end > at ? end : at + page;
     }
 }

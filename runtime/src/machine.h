@@ -15,9 +15,11 @@
 #if defined(__x86_64__)
 #define KITSUNE__ELF_MACHINE EM_X86_64
 #define KITSUNE__AUDIT_ARCH AUDIT_ARCH_X86_64
+#define KITSUNE__RSEQ_SIGNATURE 0x53053053u /* glibc's */
 #elif defined(__aarch64__)
 #define KITSUNE__ELF_MACHINE EM_AARCH64
 #define KITSUNE__AUDIT_ARCH AUDIT_ARCH_AARCH64
+#define KITSUNE__RSEQ_SIGNATURE 0xd428bc00u
 #endif
 
 /* ---- the interrupted code -------------------------------------------------------------------- */

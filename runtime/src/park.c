@@ -10,13 +10,13 @@
 #include <sys/syscall.h>
 #include <time.h>
 
+#include "machine.h"
 #include "platform.h"
 #include "sanitizer.h"
 
 #define KERNEL_SET_SIZE 8
 #define CHANGE_OF_USER 33 /* glibc's SIGSETXID */
 #define RSEQ_FLAG_UNREGISTER 1
-#define RSEQ_SIGNATURE 0x53053053 /* glibc's on x86-64 */
 #define ROBUST_HEAD_SIZE 24
 
 extern const ptrdiff_t __rseq_offset __attribute__((weak));
@@ -101,7 +101,7 @@ int kitsune__park_is_parked(const struct kitsune__berth *place) {
 
 void kitsune__park_call_off(const struct kitsune__berth *place) {
     if (place->rseq != NULL)
-        KITSUNE__SYSCALL(SYS_rseq, place->rseq, 32, RSEQ_FLAG_UNREGISTER, RSEQ_SIGNATURE);
+        KITSUNE__SYSCALL(SYS_rseq, place->rseq, 32, RSEQ_FLAG_UNREGISTER, KITSUNE__RSEQ_SIGNATURE);
     KITSUNE__SYSCALL(SYS_set_robust_list, 0, ROBUST_HEAD_SIZE);
     KITSUNE__SYSCALL(SYS_set_tid_address, 0);
 }

@@ -46,6 +46,10 @@ int kitsune__copy_wait(void);
 /* Calls `visit` for each descriptor that is open, lowest first, until it returns non-zero, which is then
  * returned; -1 if /proc cannot be read. It may open and close others meanwhile. */
 int kitsune__each_descriptor(int (*visit)(void *context, int descriptor), void *context);
+/* Reads memory of this process that may not be readable; returns how many bytes it read. Uses nothing of libc. */
+size_t kitsune__read_memory(const void *from, void *to, size_t size);
+/* Closes descriptors from `first` on to `last`; ~0u: all further ones. */
+void kitsune__close_range(unsigned first, unsigned last);
 /* The number that follows `name`, with blanks between, at the start of a line of a file of /proc;
  * `otherwise` if there is no such line. Any context; uses nothing of libc. */
 uint64_t kitsune__number_behind(const char *text, const char *name, uint64_t otherwise);

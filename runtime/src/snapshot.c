@@ -460,10 +460,9 @@ static int describe(struct kitsune__exchange *exchange) {
 /* Copies a page that may be a file's, and be behind the file's end: such a one is all zeroes. */
 NO_LIBC static void supply_file_page(struct kitsune__exchange *exchange, uint64_t page) {
     uint64_t *words = (uint64_t *)exchange->pages[page];
-    struct iovec to = {words, PAGE}, from = {(void *)(exchange->start + page * PAGE), PAGE};
-    long self = KITSUNE__SYSCALL(SYS_getpid);
+    const void *from = (const void *)(exchange->start + page * PAGE);
     exchange->entries[page] = PAGEMAP_PRESENT;
-    if (KITSUNE__SYSCALL(SYS_process_vm_readv, self, &to, 1, &from, 1, 0) == PAGE)
+    if (kitsune__read_memory(from, words, PAGE) == PAGE)
         return;
     for (size_t index = 0; index < PAGE / sizeof *words; index++)
         words[index] = 0;
@@ -919,10 +918,10 @@ static void close_new_numbers(const struct kitsune__exchange *exchange) {
     for (uint32_t index = 0; index < exchange->descriptor_count; index++) {
         unsigned number = (unsigned)exchange->descriptors[index].number;
         if (number > next)
-            KITSUNE__SYSCALL(SYS_close_range, next, number - 1, 0);
+            kitsune__close_range(next, number - 1);
         next = number + 1;
     }
-    KITSUNE__SYSCALL(SYS_close_range, next, ~0u, 0);
+    kitsune__close_range(next, ~0u);
 }
 
 static int list_own_descriptors(struct kitsune__exchange *exchange) {

@@ -1,14 +1,12 @@
 #define _GNU_SOURCE
 #include "stuck.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <ucontext.h>
 
 #include "block.h"
@@ -130,18 +128,8 @@ int kitsune__stuck_is_running(pid_t tid) {
 
 /* ---- locks ---------------------------------------------------------------------------------- */
 
-/* Returns how many of the bytes could be read. */
 static size_t read_memory(uint64_t address, void *to, size_t size) {
-    struct iovec local = {to, size}, remote = {(void *)(uintptr_t)address, size};
-    long self = KITSUNE__SYSCALL(SYS_getpid);
-    long got = KITSUNE__SYSCALL(SYS_process_vm_readv, self, &local, 1, &remote, 1, 0);
-    if (got == -ENOSYS || got == -EPERM) {
-        int file = kitsune__open_proc("self/mem", O_RDONLY);
-        got = file < 0 ? file : KITSUNE__SYSCALL(SYS_pread64, file, to, size, address);
-        if (file >= 0)
-            KITSUNE__SYSCALL(SYS_close, file);
-    }
-    return got > 0 ? (size_t)got : 0;
+    return kitsune__read_memory((const void *)(uintptr_t)address, to, size);
 }
 
 static int is_thread(pid_t tid) {

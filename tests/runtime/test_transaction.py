@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -236,6 +237,23 @@ def test_shared_mapping_that_is_lost_keeps_its_contents(server: Server, odd: Pat
     line = server.update(odd)
     assert "a shared mapping that the new version removed is lost" in line
     assert server.ask("kernel") == before
+
+
+def test_rollback_on_a_kernel_without_newer_calls(even: Path, odd: Path, tmp_path: Path) -> None:
+    """What is lost is read, and what is new is closed, by others."""
+    program, source = tmp_path / "old_kernel", Path(__file__).parents[1] / "update/old_kernel.c"
+    subprocess.run(["gcc", str(source), "-o", str(program)], check=True, timeout=60)
+    missing = ("process_vm_readv", "close_range", "kcmp", "pagemap_scan")
+    with serving(even, tmp_path, prefix=[str(program), *missing, "--"]) as server:
+        server.ask("use kernel")
+        before = server.ask("kernel")
+        for action in ("watches", "unmap", "unmap_shared", "close"):
+            server.ask(f"scenario main {action}")
+            assert "SIGSEGV" in server.update(odd), action
+            assert server.ask("kernel") == before, action
+        server.ask("clear")
+        check_update(server, odd)
+        assert server.end() == 0
 
 
 def test_descriptors_that_the_new_version_takes_stay_its_own(server: Server, odd: Path) -> None:
