@@ -185,8 +185,8 @@ class Server:
 class KvdServer(Server):
     """A key-value server; `traffic` is the demo's module of clients."""
 
-    def __init__(self, release: Path, directory: Path) -> None:
-        super().__init__(release, directory, ("--port", "0"))
+    def __init__(self, release: Path, directory: Path, **options: Any) -> None:
+        super().__init__(release, directory, ("--port", "0"), **options)
         self.port = int(self.line().rpartition(" ")[2])
         self.traffic = importlib.import_module("traffic")
 
@@ -293,13 +293,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Scenario]:
 @pytest.fixture
 def kvd_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[Path], KvdServer]]:
+) -> Iterator[Callable[..., KvdServer]]:
     """Return what starts a release of the key-value server; it ends with the test."""
     monkeypatch.syspath_prepend(ROOT / "examples/kvd")
     with contextlib.ExitStack() as servers:
 
-        def go(release: Path) -> KvdServer:
-            server = KvdServer(release, tmp_path)
+        def go(release: Path, compiler: str = "gcc") -> KvdServer:
+            options = {"command": emulated(compiler)} if "aarch64" in compiler else {}
+            server = KvdServer(release, tmp_path, **options)
             servers.callback(server.stop)
             return server
 

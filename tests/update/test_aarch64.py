@@ -11,12 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kvd_chain
 import pytest
 
 HERE = Path(__file__).parent
 COMPILER = "aarch64-linux-gnu-gcc"
 KINDS = ("read", "poll", "epoll_wait", "cond_wait", "sem_wait", "futex", "nanosleep", "pause")
 WITHOUT_EVENTS = {"nanosleep", "pause"}
+KEYS = 500
 PATIENCE_S = 60
 
 
@@ -119,6 +121,26 @@ def test_larger_pages_are_refused(threads: Any, start: Callable[..., Any], tmp_p
         "kitsune: error[K404]: this kernel has pages of 65536 bytes; "
         "updates need one that has pages of 4096\n"
     )
+
+
+def test_the_shipped_server_is_updated_under_load(
+    built: Callable[..., Any], kvd_server: Callable[..., Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "back_and_forth"
+    folder.mkdir()
+    (folder / "kitsune.yaml").write_text(kvd_chain.BACK_AND_FORTH, encoding="utf-8")
+    scenario = built(folder, COMPILER)
+    server = kvd_server(scenario.release("1"), COMPILER)
+    server.traffic.load(server.port, KEYS, lambda _: None)
+    with server.traffic.Traffic(server.port, KEYS) as traffic:
+        for version in ("2", "3"):
+            answer = server.update(scenario.release(version))
+            assert answer.committed, answer.text
+            assert answer.objects > KEYS
+            traffic.next_phase()
+            traffic.wait_for_requests(50)
+        assert traffic.total().failed == 0, traffic.complaints()
+    assert server.traffic.wrong_values(server.port, KEYS) == 0
 
 
 def kitsune(server: Any, *words: str) -> subprocess.CompletedProcess[str]:

@@ -15,36 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import kvd_chain
 import pytest
 import stamps
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 PROMISED_WAIT_MS = 50
 GROWTH_ALLOWED_KB = 2048
 PATIENCE_S = 30
-
-BACK_AND_FORTH = f"""
-kitsune: 1
-program: scenario
-versions:
-  - version: "1"
-    source: {ROOT}/examples/kvd/v1
-  - version: "2"
-    source: {ROOT}/examples/kvd/v2
-    rules:
-      - rename: "client.c/requests -> statistics.c/commands_processed"
-      - rename: "commands.c/statistics -> statistics.c/by_command"
-      - rename: "commands.c/statistics_kind -> statistics.c/by_command_kind"
-      - init: ["struct entry.created_ms", "struct entry.hits"]
-      - init: ["struct client.connected_ms", "struct client.requests"]
-  - version: "3"
-    source: {ROOT}/examples/kvd/v1
-    rules:
-      - rename: "statistics.c/commands_processed -> client.c/requests"
-      - rename: "statistics.c/by_command -> commands.c/statistics"
-      - rename: "statistics.c/by_command_kind -> commands.c/statistics_kind"
-"""
 
 
 def links(scenario: Any, directory: Path) -> Iterator[Path]:
@@ -61,7 +39,7 @@ def links(scenario: Any, directory: Path) -> Iterator[Path]:
 def kvd(built: Callable[..., Any], tmp_path: Path) -> Any:
     folder = tmp_path / "back_and_forth"
     folder.mkdir()
-    (folder / "kitsune.yaml").write_text(BACK_AND_FORTH, encoding="utf-8")
+    (folder / "kitsune.yaml").write_text(kvd_chain.BACK_AND_FORTH, encoding="utf-8")
     return built(folder)
 
 

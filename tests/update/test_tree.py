@@ -137,11 +137,11 @@ def tree(
     """Return what starts the server."""
     with ExitStack() as stack:
 
-        def go(**variables: str) -> Tree:
-            scenario = built(FOLDER)
+        def go(compiler: str = "gcc", **variables: str) -> Tree:
+            scenario = built(FOLDER, compiler)
             path = tmp_path / "socket"
             variables = {"FAIL_FILE": str(tmp_path / "fail"), "SOCKET": str(path)} | variables
-            server = start(scenario.release("1"), **variables)
+            server = start(scenario.release("1"), compiler, **variables)
             assert server.ask("version") == "1"
             return Tree(server, scenario, path, stack)
 
@@ -281,12 +281,19 @@ def outcomes(answer: dict[str, Any], pids: dict[str, int]) -> dict[str, str]:
     return {name: found[pid] for name, pid in pids.items()}
 
 
-@pytest.mark.parametrize("order", ["parent-first", "children-first"])
+@pytest.mark.parametrize(
+    ("order", "compiler"),
+    [
+        ("parent-first", "gcc"),
+        ("children-first", "gcc"),
+        ("parent-first", "aarch64-linux-gnu-gcc"),
+    ],
+)
 def test_a_whole_tree_is_updated_under_load(
-    order: str, tree: Callable[..., Tree], load: Callable[[], Load]
+    order: str, compiler: str, tree: Callable[..., Tree], load: Callable[[], Load]
 ) -> None:
     """Children that come and go meanwhile belong to it, too."""
-    running = tree()
+    running = tree(compiler)
     first, second, pids = family(running)
     busy = [load(), load()]
     for version in ("2", "3"):

@@ -25,11 +25,26 @@
         BPF_STMT(BPF_RET | BPF_K, action)
 #define NUMBER BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr))
 
+#ifdef SYS_poll
+#define CALL_OF_POLL SYS_poll
+#else
+#define CALL_OF_POLL SYS_ppoll
+#endif
+
 /* By prctl, which the launcher sees as well as syscall(); or by neither, as a library does it. */
 static enum { BY_SYSCALL, BY_PRCTL, UNSEEN } filter_how;
 
 static long call_unseen(long number, long a, long b, const void *c)
 {
+#if defined(__aarch64__)
+    register long x8 __asm__("x8") = number;
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register const void *x2 __asm__("x2") = c;
+
+    __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
+    return x0;
+#else
     long result;
 
     __asm__ volatile("syscall"
@@ -37,6 +52,7 @@ static long call_unseen(long number, long a, long b, const void *c)
                      : "a"(number), "D"(a), "S"(b), "d"(c)
                      : "rcx", "r11", "memory");
     return result;
+#endif
 }
 
 static int set_filter(const struct sock_filter *filter, size_t size)
@@ -61,7 +77,7 @@ static int filter_strictly(void)
         ALLOW(SYS_read),
         ALLOW(SYS_write),
         ALLOW(SYS_lseek),
-        ALLOW(SYS_poll),
+        ALLOW(CALL_OF_POLL),
         ALLOW(SYS_newfstatat),
         ALLOW(SYS_brk),
         ALLOW(SYS_exit_group),
@@ -90,7 +106,7 @@ static int filter_parent(void)
         ALLOW(SYS_read),
         ALLOW(SYS_write),
         ALLOW(SYS_lseek),
-        ALLOW(SYS_poll),
+        ALLOW(CALL_OF_POLL),
         ALLOW(SYS_accept),
         ALLOW(SYS_close),
         ALLOW(SYS_clone),
