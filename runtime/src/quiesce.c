@@ -16,11 +16,11 @@
 #include "frames.h"
 #include "gather.h"
 #include "journal.h"
-#include "limits.h"
 #include "load.h"
 #include "log.h"
 #include "main_state.h"
 #include "oldcode.h"
+#include "own_limits.h"
 #include "platform.h"
 #include "plugins.h"
 #include "registry.h"
@@ -547,7 +547,7 @@ static int do_idle(void) {
     int has_more = kitsune__retire_slice(SLICE_NS);
     if (!has_more) {
         tell_retired();
-        kitsune__limits_lower();
+        kitsune__own_limits_lower();
     }
     if (is_reaped && !has_more) {
         kitsune__request_lower(KITSUNE__PENDING_RETIRE);
@@ -679,10 +679,10 @@ static void update_taken(const char *name) {
 }
 
 static void update_now(const char *name) {
-    kitsune__limits_lift();
+    kitsune__own_limits_lift();
     if (kitsune__request_take(&update.request))
         update_taken(name);
-    kitsune__limits_lower();
+    kitsune__own_limits_lower();
 }
 
 static void work_at_point(const char *name) {

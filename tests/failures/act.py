@@ -30,7 +30,7 @@ from kitsune_tool.errors import KitsuneError
 Answer = dict[str, Any]
 
 FEWEST = 8
-"""Descriptors: the program has more; fewer would be taken for none allowed (limits.c)."""
+"""Descriptors: the program has more; fewer would be taken for none allowed (own_limits.c)."""
 
 
 def ask(server: Server, way: Way, release: Path) -> Answer:

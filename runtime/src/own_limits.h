@@ -10,11 +10,11 @@
  *
  * Context: one thread at a time, at an update point.
  */
-#ifndef KITSUNE_LIMITS_H
-#define KITSUNE_LIMITS_H
+#ifndef KITSUNE_OWN_LIMITS_H
+#define KITSUNE_OWN_LIMITS_H
 
-void kitsune__limits_lift(void);
+void kitsune__own_limits_lift(void);
 /* Lowers what is lifted. */
-void kitsune__limits_lower(void);
+void kitsune__own_limits_lower(void);
 
 #endif

@@ -1,6 +1,6 @@
 /* Limits that are lifted for the time of an update (limits.h). */
 #define _GNU_SOURCE
-#include "limits.h"
+#include "own_limits.h"
 
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -26,7 +26,7 @@ static int set(int resource, const struct rlimit *limit) {
     return KITSUNE__SYSCALL(SYS_prlimit64, 0, resource, limit, 0) == 0;
 }
 
-void kitsune__limits_lift(void) {
+void kitsune__own_limits_lift(void) {
     for (unsigned i = 0; i < LIMITS; i++) {
         struct rlimit now;
         if (limits[i].is_lifted || !is_current(limits[i].resource, &now) ||
@@ -38,7 +38,7 @@ void kitsune__limits_lift(void) {
     }
 }
 
-void kitsune__limits_lower(void) {
+void kitsune__own_limits_lower(void) {
     for (unsigned i = 0; i < LIMITS; i++) {
         struct rlimit now;
         if (limits[i].is_lifted && is_current(limits[i].resource, &now) &&
