@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNTIME = ROOT / "runtime"
 UNITS = (
     *("registry", "blocks", "mappings", "seek", "side", "claims", "texts", "transform", "frames"),
+    "machine_x86_64",
     "switch",
     "platform",
 )

@@ -1,4 +1,4 @@
-/* Limits that are lifted for the time of an update (limits.h). */
+/* Limits that are lifted for the time of an update (own_limits.h). */
 #define _GNU_SOURCE
 #include "own_limits.h"
 

@@ -95,10 +95,11 @@ int kitsune__emulated(void) {
 }
 
 void kitsune__platform_forked(void) {
-    int self = (int)KITSUNE__SYSCALL(SYS_gettid);
     emulator_thread_count = 0;
-    if (is_emulated)
-        kitsune__each_thread(note_emulator_thread, &self);
+    if (!is_emulated) /* a filter of system calls may stand */
+        return;
+    int self = (int)KITSUNE__SYSCALL(SYS_gettid);
+    kitsune__each_thread(note_emulator_thread, &self);
 }
 
 int kitsune__is_of_emulator(int tid) {

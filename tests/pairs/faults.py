@@ -88,7 +88,7 @@ FAULTS = (
     Fault(
         "pointers into the image need no look",
         "kitsune_tool/closed.py",
-        "if key in special and key != BYTE:",
+        "if key in self.special and key != BYTE:",
         "if False:",
         "still",
         first=13,

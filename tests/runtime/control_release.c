@@ -76,13 +76,16 @@ static int end_thread(void) {
     return result != NULL;
 }
 
-/* How many processes the user may have: none, or as many as before. */
-static int limit_processes(int none) {
+/* A limit below would be lifted for an update, as one that was set to have none. */
+#define FEWEST 8
+
+/* How many processes the user may have: no further one if it has so many, or as many as before. */
+static int limit_processes(int few) {
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NPROC, &limit) < 0)
         return -1;
-    limit.rlim_cur = none ? 0 : limit.rlim_max;
+    limit.rlim_cur = few ? FEWEST : limit.rlim_max;
     return setrlimit(RLIMIT_NPROC, &limit);
 }
 

@@ -26,6 +26,7 @@ SOURCE = Path(__file__).parent / "control_release.c"
 COMPILER = ("gcc",)
 CALLS = ["select", "pselect", "poll", "ppoll", "epoll_wait", "epoll_pwait"]
 KITSUNE = [sys.executable, "-m", "kitsune_tool.cli"]
+NOBODY = 65534
 PATIENCE_S = 60
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes users: needs root")
 
@@ -260,7 +261,19 @@ def test_a_program_with_threads_is_updated_when_they_have_ended(sleepers: Any, p
 
 def test_a_user_who_may_start_no_process_has_no_snapshot(sleepers: Any, pair: Pair) -> None:
     """Root may always start one, so the server is somebody else then."""
-    sleeper = sleepers("poll", "alone", *(["drop"] if os.geteuid() == 0 else []))
+    is_root = os.geteuid() == 0
+    others = [
+        subprocess.Popen(["sleep", "600"], user=NOBODY if is_root else None) for _ in range(8)
+    ]
+    try:
+        _check_without_processes(sleepers("poll", "alone", *(["drop"] if is_root else [])), pair)
+    finally:
+        for each in others:
+            each.kill()
+            each.wait()
+
+
+def _check_without_processes(sleeper: Any, pair: Pair) -> None:
     answer = sleeper.update(pair.odd)
     assert (answer["outcome"], answer["code"]) == ("refused", "K352")
     assert f"the process could not be cloned: error {errno.EAGAIN}" in answer["reason"]

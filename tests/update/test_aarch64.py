@@ -99,10 +99,12 @@ def test_a_release_for_another_machine_is_refused(
     """By a program of either machine."""
     here = built(HERE / "threads")
     server = start(here.release("1"))
+    assert server.ask("version") == "1"
     answer = server.update(threads.release("2"))
     assert (answer.committed, answer.code) == (False, "K341"), answer.text
     assert "not a release for this machine: it is for AArch64" in answer.reason
     other = start(threads.release("1"), COMPILER)
+    assert other.ask("version") == "1"
     answer = other.update(here.release("2"))
     assert (answer.committed, answer.code) == (False, "K341"), answer.text
     assert "not a release for this machine: it is for x86-64" in answer.reason

@@ -24,6 +24,7 @@ def server(built: Callable[..., Any], start: Callable[..., Any], tmp_path: Path)
     server = start(scenario.release("1"))
     server.scenario = scenario
     server.channel = channel.Channel(tmp_path / "run", server.pid)
+    assert missed(server) == 0
     return server
 
 

@@ -79,6 +79,7 @@ def test_a_rehearsal_that_cannot_be_is_refused(
 ) -> None:
     scenario = built(HERE / "processes")
     server = start(scenario.release("1"), command=command_without(old_kernel, "seccomp"))
+    assert server.ask("version") == "1"
     answer = server.update(scenario.release("2"), "--rehearse")
     assert answer.code == "K372", answer.text
     assert "the kernel takes no filter (seccomp)" in answer.reason
