@@ -8,7 +8,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -291,7 +290,6 @@ static int separate_all(struct notes *notes) {
 int kitsune__isolate(const struct kitsune__range *kept, pid_t program, pid_t parent,
                      void (*let_go)(void), char *reason, size_t size) {
     struct rlimit none = {0, 0};
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
     setrlimit(RLIMIT_CORE, &none);
     struct notes *notes = mmap(NULL, sizeof *notes, PROT_READ | PROT_WRITE,
                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

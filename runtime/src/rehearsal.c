@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -130,6 +131,9 @@ __attribute__((noreturn)) static void live_as_copy(pid_t program, pid_t parent, 
                                                    struct kitsune__verdict *verdict) {
     struct kitsune__range shared;
     is_copy = 1;
+    KITSUNE__SYSCALL(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+    if (KITSUNE__SYSCALL(SYS_getppid) != program) /* it had ended before */
+        end();
     if (kitsune__request_enter_copy(&shared) != 0)
         end();
     rollup = open_high("self/smaps_rollup");

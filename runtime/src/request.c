@@ -991,7 +991,8 @@ void kitsune__request_rehearsed(const struct kitsune__outcome *outcome) {
 void kitsune__request_rehearsal_ends(void) {
     const struct timespec nap = {0, 50000};
 
-    while (control->stopped_ns == 0 && control->state == KITSUNE__REHEARSING)
+    while (control->stopped_ns == 0 && control->state == KITSUNE__REHEARSING &&
+           KITSUNE__SYSCALL(SYS_getppid) == control->owner)
         KITSUNE__SYSCALL(SYS_nanosleep, &nap, 0);
     move_state(KITSUNE__REHEARSING, KITSUNE__DONE);
 }

@@ -272,6 +272,7 @@ def family(running: Tree) -> tuple[Client, Client, dict[str, int]]:
     first, second = running.client(), running.client()
     pids = {"child": first.pid(), "other": second.pid(), "nested": int(first.ask("nest"))}
     first.ask("add 7")
+    until(lambda: pids["nested"] in running.versions(), "the place of the youngest")
     return first, second, pids | {"parent": running.server.pid}
 
 
