@@ -264,8 +264,10 @@ def await_one_event(server: Any) -> None:
 class Endless:
     """A rehearsal under way that does not end by itself."""
 
-    def __init__(self, server: Any, release: Path) -> None:
+    def __init__(self, server: Any, release: Path, plan: Path) -> None:
         self.server = server
+        self.plan = plan
+        plan.write_text("main loop\n", encoding="ascii")
         self.who = channel.Channel(server._directory / "run", server.pid)
         self.family = children(server.pid)
         self.answer: dict[str, Any] = {}
@@ -291,8 +293,9 @@ class Endless:
         return found
 
     def end(self) -> dict[str, Any]:
-        """Wait for the answer."""
+        """Wait for the answer; what comes then does not loop."""
         self.thread.join(PATIENCE_S)
+        self.plan.unlink()
         return self.answer
 
 
@@ -302,10 +305,7 @@ def endless(built: Callable[..., Any], start: Callable[..., Any], tmp_path: Path
     plan = tmp_path / "fail"
     server = start(scenario.release("1"), FAIL_FILE=str(plan))
     server.ask(f"add {ITEMS}")
-    plan.write_text("main loop\n", encoding="ascii")
-    rehearsal = Endless(server, scenario.release("2"))
-    plan.unlink()
-    return rehearsal
+    return Endless(server, scenario.release("2"), plan)
 
 
 def test_the_program_serves_while_a_copy_rehearses(endless: Endless) -> None:
