@@ -103,7 +103,7 @@ struct kitsune__control {
     /* Of a rehearsal. `copy` is 0 while there is none; `outcome` is whole once `has_outcome` is set, and
      * may become better until the state moves. */
     _Atomic int32_t copy;
-    _Atomic uint32_t copy_has_let_go; /* of the program's open files */
+    volatile uint32_t copy_has_let_go; /* of the program's open files */
     _Atomic uint32_t has_outcome;
     _Atomic uint64_t clone_ns, stopped_ns;
     char path[PATH_MAX];

@@ -189,6 +189,15 @@ size_t kitsune__read_memory(const void *from, void *to, size_t size) {
     return got > 0 ? (size_t)got : 0;
 }
 
+void kitsune__await_word(int child, const volatile uint32_t *word) {
+    const struct timespec nap = {0, 20000};
+    siginfo_t ended = {0};
+    while (*word == 0 && ended.si_pid == 0 &&
+           KITSUNE__SYSCALL(SYS_waitid, P_PID, child, &ended,
+                            WEXITED | WNOHANG | WNOWAIT | __WCLONE) == 0)
+        KITSUNE__SYSCALL(SYS_nanosleep, &nap, 0);
+}
+
 int kitsune__proc_descriptor(void) {
     return is_proc_directory(proc_directory) ? proc_directory : -1;
 }

@@ -57,6 +57,8 @@ uint64_t kitsune__number_behind(const char *text, const char *name, uint64_t oth
  * shared its parent's so far (CLONE_FILES). What a copy holds open the program cannot close: a peer sees no
  * end, and an epoll goes on reporting it. */
 void kitsune__close_all_but(int kept);
+/* Waits until a child that was made by a bare clone has set the word, or has ended; it is not reaped. */
+void kitsune__await_word(int child, const volatile uint32_t *word);
 /* The descriptor of /proc that kitsune__open_proc uses; -1 if it is not there any more. */
 int kitsune__proc_descriptor(void);
 /* Opens a file below /proc also after chroot, as long as the descriptor kept for it is there.

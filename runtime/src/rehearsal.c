@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include "isolate.h"
 #include "journal.h"
@@ -157,16 +156,6 @@ int kitsune__rehearsal_reap(void) {
     return copy == 0 || kitsune__request_is_rehearsed();
 }
 
-/* The program closes nothing before; a copy that has died holds nothing. */
-static void await_letting_go(pid_t made) {
-    const struct timespec nap = {0, 50000};
-    siginfo_t ended = {0};
-    while (!kitsune__request_copy_has_let_go() && ended.si_pid == 0 &&
-           KITSUNE__SYSCALL(SYS_waitid, P_PID, made, &ended,
-                            WEXITED | WNOHANG | WNOWAIT | __WCLONE) == 0)
-        KITSUNE__SYSCALL(SYS_nanosleep, &nap, 0);
-}
-
 uint32_t kitsune__rehearsal_start(void (*run)(struct kitsune__verdict *verdict),
                                   struct kitsune__verdict *verdict) {
     uint64_t all = ~0ull, mask;
@@ -181,7 +170,7 @@ uint32_t kitsune__rehearsal_start(void (*run)(struct kitsune__verdict *verdict),
         live_as_copy(program, parent, mask, run, verdict);
     clone_ns = kitsune__now_ns() - start_ns;
     if (made > 0)
-        await_letting_go((pid_t)made);
+        kitsune__request_await_letting_go((pid_t)made);
     KITSUNE__SYSCALL(SYS_rt_sigprocmask, SIG_SETMASK, &mask, 0, KERNEL_SET_SIZE);
     if (made > 0) {
         copy = (pid_t)made;

@@ -978,8 +978,8 @@ void kitsune__request_copy_lets_go(void) {
     control->copy_has_let_go = 1;
 }
 
-int kitsune__request_copy_has_let_go(void) {
-    return control->copy_has_let_go != 0;
+void kitsune__request_await_letting_go(int32_t copy) {
+    kitsune__await_word(copy, &control->copy_has_let_go);
 }
 
 void kitsune__request_rehearsed(const struct kitsune__outcome *outcome) {

@@ -208,9 +208,9 @@ int kitsune__request_enter_copy(struct kitsune__range *shared);
 void kitsune__request_rehearsed(const struct kitsune__outcome *);
 void kitsune__request_rehearsal_ends(void);
 
-/* The copy holds open nothing any more that the program may close; whether it has told so. */
+/* The copy holds open nothing any more that the program may close. That waits for it, or for the copy's end. */
 void kitsune__request_copy_lets_go(void);
-int kitsune__request_copy_has_let_go(void);
+void kitsune__request_await_letting_go(int32_t copy);
 
 /* What became of the old image of the update `serial` ("unloaded", or what keeps it), for `status`. */
 void kitsune__request_retired(uint64_t serial, const char *state);

@@ -124,13 +124,16 @@ int kitsune__scan_start(struct kitsune__scan *scan, struct kitsune__retired *obj
     uint64_t all = ~0ull, before = 0;
     /* Blocked before the copy is there: no handler of the program may run in it. */
     KITSUNE__SYSCALL(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
-    /* CLONE_FILES: at no time does the copy hold what the program closes. */
+    /* CLONE_FILES: until it runs, the copy does not hold what another thread closes. */
     long copy = kitsune__copy_process(CLONE_FILES);
     if (copy == 0) {
         kitsune__close_all_but(kitsune__proc_descriptor());
+        scan->has_let_go = 1;
         copy_main(scan, objects, (uintptr_t)stack_low);
         KITSUNE__SYSCALL(SYS_exit_group, 0);
     }
+    if (copy > 0)
+        kitsune__await_word((int)copy, &scan->has_let_go);
     KITSUNE__SYSCALL(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof before);
     scan->copy = (pid_t)copy;
     return copy > 0 ? 0 : -1;

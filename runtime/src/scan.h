@@ -45,6 +45,7 @@ struct kitsune__scan_image {
 struct kitsune__scan {
     size_t bytes; /* of this shared mapping */
     pid_t copy;
+    volatile uint32_t has_let_go;    /* of the program's open files */
     volatile uint32_t done;          /* set last by the copy */
     volatile uint32_t blocks_proven; /* the heap's structure was proven */
     uint32_t image_count;
