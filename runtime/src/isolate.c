@@ -268,14 +268,11 @@ static int fail(char *reason, size_t size, const char *what) {
 }
 
 static int open_pipe(struct notes *notes) {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0)
+    if (pipe2(notes->pipe, O_CLOEXEC) != 0)
         return -1;
-    for (int end = 0; end < 2; end++) {
-        notes->pipe[end] = fcntl(ends[end], F_DUPFD_CLOEXEC, KITSUNE__REHEARSAL_DESCRIPTOR);
-        close(ends[end]);
-    }
-    return notes->pipe[0] < 0 || notes->pipe[1] < 0 ? -1 : 0;
+    for (int end = 0; end < 2; end++)
+        notes->pipe[end] = kitsune__rehearsal_move_high(notes->pipe[end]);
+    return 0;
 }
 
 static int separate_all(struct notes *notes) {

@@ -114,9 +114,7 @@ static void refuse(struct kitsune__verdict *verdict) {
     kitsune__rehearsal_end();
 }
 
-/* Out of the way of the numbers that the new version is given. */
-static int open_high(const char *name) {
-    int descriptor = kitsune__open_proc(name, O_RDONLY);
+int kitsune__rehearsal_move_high(int descriptor) {
     int high = (int)KITSUNE__SYSCALL(SYS_fcntl, descriptor, F_DUPFD_CLOEXEC,
                                      KITSUNE__REHEARSAL_DESCRIPTOR);
     if (high < 0)
@@ -135,8 +133,8 @@ __attribute__((noreturn)) static void live_as_copy(pid_t program, pid_t parent, 
         end();
     if (kitsune__request_enter_copy(&shared) != 0)
         end();
-    rollup = open_high("self/smaps_rollup");
-    schedule = open_high("self/schedstat");
+    rollup = kitsune__rehearsal_move_high(kitsune__open_proc("self/smaps_rollup", O_RDONLY));
+    schedule = kitsune__rehearsal_move_high(kitsune__open_proc("self/schedstat", O_RDONLY));
     if (kitsune__isolate(&shared, program, parent, kitsune__request_copy_lets_go, verdict->reason,
                          sizeof verdict->reason) != 0)
         refuse(verdict);

@@ -30,6 +30,9 @@ void kitsune__rehearsal_told(uint64_t stopped_ns);
 /* Reaps a copy that has ended; does not wait. Zero if one is about to end. */
 int kitsune__rehearsal_reap(void);
 
+/* In the copy: a descriptor of its own under such a number, if the limit of files allows that; the one given
+ * is closed then. */
+int kitsune__rehearsal_move_high(int descriptor);
 /* In the copy, at its end: what it needed, and what it was kept from. No libc. */
 void kitsune__rehearsal_weigh(struct kitsune__outcome *outcome);
 /* Tells the outcome and ends the copy. */

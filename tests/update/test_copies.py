@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -62,4 +63,11 @@ def test_what_the_program_closes_is_closed(server: Any) -> None:
     helper = status(server)["helper"]
     os.kill(helper, signal.SIGKILL)
     until(lambda: status(server).get("helper", helper) != helper, "another helper")
+    assert missed(server) == 0
+
+
+def test_few_descriptors_are_enough_for_a_rehearsal(server: Any) -> None:
+    resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (64, 64))
+    rehearsed = server.update(server.scenario.release("2"), "--rehearse")
+    assert '"rehearsed"' in rehearsed.text, rehearsed.text
     assert missed(server) == 0
