@@ -12,33 +12,27 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
-import json
 import os
-import shutil
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import clients
 import upstream
-import yaml
 from clients import Question
 
 HERE = Path(__file__).resolve().parent
-STORE = HERE / "build/releases/dnsmasq"
-NOT_HERE = 3
+sys.path.insert(0, str(HERE.parent))
+import scenarios  # noqa: E402 - it lies beside the examples
+from scenarios import NOT_HERE, Figures, Result, ask, release, wait_until  # noqa: E402
+
 UPDATES = (("2.90", "2.91"), ("2.91", "2.93"))
 SAME, BROKEN = "2.93+same", "2.93+broken"
-KITSUNE = [sys.executable, "-m", "kitsune_tool.cli"]
 TIMEOUT_S = 30
 LONG = ".a-label-that-makes-it-longer-than-dnsmasq-has-room-for-in-2-90"
 LONGER = f"{LONG}.and-one-that-makes-it-longer-than-2-93-has-room-for"
@@ -92,55 +86,28 @@ LOCAL = (
 )
 
 
-@dataclass(slots=True)
-class Result:
-    """What an update did, as the server and its clients tell."""
-
-    versions: str
-    answer: dict[str, Any]
-    checks: dict[str, str]
-    """What was looked at, and what was seen."""
-    lost: list[str]
-
-    def check(self, what: str, seen: int, expected: int) -> None:
-        """Note a number, which is a loss if it is not the one that is expected."""
-        self.checks[what] = f"{int(seen)} of {expected}"
-        if seen != expected:
-            self.lost.append(f"{what}: {seen} of {expected}")
-
-
 def main(arguments: Sequence[str]) -> int:
     """Build, then run the scenario in a network namespace; return the exit status."""
     parser = argparse.ArgumentParser(description="dnsmasq is updated while it serves")
     parser.add_argument("--names", type=int, default=100, help="cached of each kind")
     parser.add_argument("--in-flight", type=int, default=20, help="queries, at each update")
     parser.add_argument("--plain", action="store_true", help="without fast-dns-retry")
-    parser.add_argument("--cflags", default="-O2 -g", help="dnsmasq is compiled with")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+    options = scenarios.arguments_of(parser, arguments)
     if options.inside:
-        bring_loopback_up()
+        scenarios.bring_loopback_up()
         return serve(options)
     namespace = ["unshare", "--net", *(["--map-root-user"] if os.geteuid() != 0 else [])]
     if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode != 0:
         print("dnsmasq: this machine gives no network namespaces (unshare --net)", file=sys.stderr)
         return NOT_HERE
-    shutil.rmtree(STORE, ignore_errors=True)  # nobody runs what an earlier scenario released
-    build = [sys.executable, "-m", "SCons", "-C", str(HERE), "-Q", "-s", "-j2", "release-chain"]
-    build.append(f"CFLAGS={options.cflags}")
-    print("== fetching and building dnsmasq 2.90, 2.91 and 2.93", flush=True)
-    status = subprocess.run(build, check=False).returncode
+    status = scenarios.build_chain(
+        HERE, [UPDATES[0][0], *(new for _, new in UPDATES)], options.cflags
+    )
     if status != 0:
-        return status if status == NOT_HERE else 1
+        return status
     inside = [sys.executable, __file__, "--inside", *arguments]
     return subprocess.run([*namespace, *inside], check=False).returncode
-
-
-def bring_loopback_up() -> None:
-    """Set the one interface of a new network namespace up."""
-    with socket.socket() as any_socket:
-        request = struct.pack("16sH14x", b"lo", 0x1 | 0x40)  # IFF_UP, IFF_RUNNING
-        fcntl.ioctl(any_socket, 0x8914, request)  # SIOCSIFFLAGS
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -154,17 +121,19 @@ def serve(options: argparse.Namespace) -> int:
                 expect(question)
             relay = clients.Relay()
             leases = {1: relay.lease(1, "laptop")}
-            results = []
+            figures = Figures(f"{len(cached)} answers")
             with clients.Traffic(cached) as traffic:
-                for old, new in UPDATES:
-                    world = World(
-                        pid, above, traffic, relay, leases, cached, directory, options.in_flight
-                    )
-                    results.append(world.update(old, new))
+                around = (above, traffic, relay, leases, cached, directory, options.in_flight)
+                world = World(pid, *around, figures)
+                results = [world.update(old, new) for old, new in UPDATES]
             results += [refuse_broken(pid, cached), become_itself(pid, cached)]
             reload_configuration(pid, directory)
             relay.close()
-    print_results(results, traffic)
+    scenarios.print_results(results)
+    scenarios.print_requests("queries", traffic.sent, traffic.complaints)
+    print(scenarios.manifest_of(HERE))
+    figures.requests, figures.failed = traffic.sent, len(traffic.complaints)
+    figures.write(options.figures)
     return 1 if any(result.lost for result in results) or traffic.complaints else 0
 
 
@@ -210,8 +179,8 @@ def server(directory: Path, is_plain: bool) -> Iterator[int]:
     config = directory / "dnsmasq.conf"
     text = CONFIGURATION.replace("fast-dns-retry\n", "") if is_plain else CONFIGURATION
     config.write_text(text.format(directory=directory), encoding="ascii")
-    release = STORE / UPDATES[0][0] / "dnsmasq.so"
-    subprocess.run([*KITSUNE, "run", str(release), "-C", str(config)], check=True, timeout=60)
+    command = [*scenarios.KITSUNE, "run", str(release(HERE, UPDATES[0][0])), "-C", str(config)]
+    subprocess.run(command, check=True, timeout=60)
     pid = int((directory / "dnsmasq.pid").read_text(encoding="ascii"))
     try:
         yield pid
@@ -219,37 +188,12 @@ def server(directory: Path, is_plain: bool) -> Iterator[int]:
         print((directory / "log").read_text(encoding="utf-8")[-3000:], file=sys.stderr)
         raise
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: has_ended(pid), "dnsmasq did not end on SIGTERM")
+        scenarios.end_daemon(pid)
 
 
-def has_ended(pid: int) -> bool:
-    """Tell whether a daemon has ended; it may be that nobody has asked for its status yet."""
-    try:
-        return ") Z " in Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    except OSError:
-        return True
-
-
-def wait_until(is_true: Callable[[], bool], otherwise: str) -> None:
-    """Wait until something is so; that it never is ends the scenario."""
-    deadline = time.monotonic() + TIMEOUT_S
-    while not is_true():
-        if time.monotonic() > deadline:
-            raise SystemExit(otherwise)
-        time.sleep(0.02)
-
-
-def request(pid: int, version: str) -> dict[str, Any]:
+def update(pid: int, version: str) -> dict[str, Any]:
     """Ask the server to become a version; return what became of that."""
-    command = [*KITSUNE, "update", "--json", str(pid), str(STORE / version / "dnsmasq.so")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    except (ValueError, IndexError):
-        raise SystemExit(f"no answer to the request:\n{done.stdout}{done.stderr}") from None
-    return answer
+    return ask("update", str(pid), str(release(HERE, version)))
 
 
 def expect_version(version: str) -> None:
@@ -269,12 +213,13 @@ class World:
     cached: Sequence[Question]
     directory: Path
     in_flight: int
+    figures: Figures
 
     def update(self, old: str, new: str) -> Result:
         """Update the server amid all that it does, and look whether it goes on."""
         print(f"== {old} to {new}", flush=True)
         expect_version(old)
-        result = Result(f"{old} to {new}", {}, {}, [])
+        result = Result(f"{old} to {new}")
         tcp = clients.OverTcp()
         result.check("answers on an open TCP connection", tcp.is_answered(self.cached[0]), 1)
         transfer = clients.Transfer(self.directory / "boot.img")
@@ -283,10 +228,12 @@ class World:
         hits, sent = clients.statistic("hits"), self.traffic.sent
         complaints = len(self.traffic.complaints)
         self.traffic.wait_for(100, TIMEOUT_S)
-        result.answer = request(self.pid, new)
+        self.figures.begin(self.pid)
+        result.answer = update(self.pid, new)
         if result.answer["outcome"] != "updated":
             raise SystemExit(f"the update failed: {result.answer}")
         self.traffic.wait_for(100, TIMEOUT_S)
+        self.figures.end(self.pid, result)
         expect_version(new)
         self._ask_cached(result)
         failed = len(self.traffic.complaints) - complaints
@@ -349,10 +296,10 @@ class World:
 def refuse_broken(pid: int, cached: Sequence[Question]) -> Result:
     """Try a release whose rule destroys the state and crashes; the server must go on."""
     print(f"== a broken release, {BROKEN}", flush=True)
-    answer = request(pid, BROKEN)
+    answer = update(pid, BROKEN)
     if answer["outcome"] != "rolled-back":
         raise SystemExit(f"the broken release was not undone: {answer}")
-    result = Result(f"2.93 to {BROKEN}, undone ({answer['code']})", answer, {}, [])
+    result = Result(f"2.93 to {BROKEN}, undone ({answer['code']})", answer)
     look_again(result, cached)
     return result
 
@@ -360,10 +307,10 @@ def refuse_broken(pid: int, cached: Sequence[Question]) -> Result:
 def become_itself(pid: int, cached: Sequence[Question]) -> Result:
     """Update a version to itself, which must copy no object."""
     print("== 2.93 to itself", flush=True)
-    answer = request(pid, SAME)
+    answer = update(pid, SAME)
     if answer["outcome"] != "updated":
         raise SystemExit(f"the update to itself failed: {answer}")
-    result = Result("2.93 to itself", answer, {}, [])
+    result = Result("2.93 to itself", answer)
     result.check("objects copied", sum(each["moved"] for each in answer["types"]), 0)
     look_again(result, cached)
     return result
@@ -391,37 +338,6 @@ def reload_configuration(pid: int, directory: Path) -> None:
         wait_until(is_read, "dnsmasq does not read its hosts again")
         for each in LOCAL:
             expect(each)
-
-
-def print_results(results: Sequence[Result], traffic: clients.Traffic) -> None:
-    """Print what happened."""
-    for result in results:
-        pause_ms = result.answer["pause_ns"] / 1e6
-        objects = result.answer.get("objects", 0)
-        print(f"\n{result.versions}: {objects} objects transformed, pause {pause_ms:.1f} ms")
-        for each in result.answer.get("types", []):
-            counts = f"{each['moved']:6} moved {each['in_place']:6} in place"
-            print(f"  {each['type']:28}{counts}")
-        for what, seen in result.checks.items():
-            print(f"  {what}: {seen}")
-        for line in result.lost:
-            print(f"  LOST: {line}")
-    failed = len(traffic.complaints)
-    print(f"\nqueries sent: {traffic.sent}, failed: {failed}")
-    for complaint in traffic.complaints[:10]:
-        print(f"  FAILED: {complaint}")
-    print("the manifest has " + ", ".join(f"{n} {what}" for what, n in manifest_counts().items()))
-
-
-def manifest_counts() -> dict[str, int]:
-    """Count what the manifest says, the variants for this scenario left out."""
-    manifest = yaml.safe_load((HERE / "kitsune.yaml").read_text(encoding="utf-8"))
-    upstream_versions = [v for v in manifest["versions"] if "+" not in v["version"]]
-    sections = [manifest["standing"], *upstream_versions]
-    return {
-        what: sum(len(section.get(what, ())) for section in sections)
-        for what in ("annotations", "unions", "edits", "rules")
-    }
 
 
 if __name__ == "__main__":

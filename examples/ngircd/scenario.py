@@ -10,28 +10,24 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import os
 import re
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import irc.client
 
 HERE = Path(__file__).resolve().parent
-STORE = HERE / "build/releases/ngircd"
-NO_SOURCE = 3
+sys.path.insert(0, str(HERE.parent))
+import scenarios  # noqa: E402 - it lies beside the examples
+from scenarios import Result, release  # noqa: E402
+
 ANSWER_TIMEOUT_S = 20
 UPDATES = (("27", "28"), ("27", "27+fields"), ("27", "27+same"))
-KITSUNE = [sys.executable, "-m", "kitsune_tool.cli"]
 CONFIGURATION = """
 [Global]
 Name = irc.example.net
@@ -97,42 +93,23 @@ class Client:
         return int(self._connection.socket.getsockname()[1])
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What an update did, as the server and the clients tell."""
-
-    versions: str
-    objects: int
-    by_type: str
-    pause_ns: int
-    answers: int
-    lost: tuple[str, ...]
-
-
 def main(arguments: Sequence[str]) -> int:
     """Run the scenario on all updates; return the exit status."""
     parser = argparse.ArgumentParser(description="ngIRCd is updated with clients connected")
     parser.add_argument("--clients", type=int, default=20, help="besides the three that look")
-    options = parser.parse_args(arguments)
-    shutil.rmtree(STORE, ignore_errors=True)  # nobody runs what an earlier scenario released
-    build = [sys.executable, "-m", "SCons", "-C", str(HERE), "-Q", "-s", "-j2", "release-chain"]
-    print("== fetching and building ngIRCd 27 and 28", flush=True)
-    status = subprocess.run(build, check=False).returncode
+    options = scenarios.arguments_of(parser, arguments)
+    status = scenarios.build_chain(HERE, ("27", "28"), options.cflags)
     if status != 0:
-        return status if status == NO_SOURCE else 1
-    results = [run_update(old, new, options.clients) for old, new in UPDATES]
-    for result in results:
-        print(
-            f"\n{result.versions}: {result.objects} objects transformed, the server paused for "
-            f"{result.pause_ns / 1e6:.1f} ms, {result.answers} lines of answers compared"
-        )
-        print(f"  {result.by_type}")
-        for line in result.lost:
-            print(f"  LOST: {line}")
+        return status
+    figures = scenarios.Figures(f"{options.clients + 3} clients")
+    results = [run_update(old, new, options.clients, figures) for old, new in UPDATES]
+    scenarios.print_results(results)
+    print(scenarios.manifest_of(HERE))
+    figures.write(options.figures)
     return 1 if any(result.lost for result in results) else 0
 
 
-def run_update(old: str, new: str, bystanders: int) -> Result:
+def run_update(old: str, new: str, bystanders: int, figures: scenarios.Figures) -> Result:
     """Start `old`, fill it, update it to `new` and compare."""
     print(f"== {old} to {new}", flush=True)
     with server(old) as (pid, port):
@@ -142,20 +119,17 @@ def run_update(old: str, new: str, bystanders: int) -> Result:
         fill(alice, bob, carol, others)
         expect_version(alice, old)
         before = everything(alice, carol)
-        answer = update(pid, STORE / new / "ngircd.so")
+        figures.begin(pid)
+        result = Result(f"{old} to {new}", update(pid, release(HERE, new)))
         after = everything(alice, carol)
-        lost = [line for line in before if line not in after]
+        figures.end(pid, result)
+        result.lost = [line for line in before if line not in after]
+        result.checks["lines of answers compared"] = str(len(before))
         expect_version(alice, new)
         talk(alice, bob, carol, others)
         Client(reactor, port, "newcomer").ask("JOIN #lab secret")
         alice.wait_for(r":newcomer!.* JOIN :?#lab")
-    kinds = (("moved", "moved"), ("in_place", "kept in place"))
-    counts = [
-        f"{t[key]} {t['type']} {how}" for t in answer["types"] for key, how in kinds if t[key]
-    ]
-    versions = f"{old} to {new}"
-    figures = (answer["objects"], ", ".join(counts), answer["pause_ns"], len(before))
-    return Result(versions, *figures, tuple(lost))
+    return result
 
 
 @contextlib.contextmanager
@@ -164,76 +138,24 @@ def server(version: str) -> Iterator[tuple[int, int]]:
     with tempfile.TemporaryDirectory(prefix="ngircd-") as name:
         directory = Path(name)
         directory.chmod(0o777)  # as root it becomes `nobody` before it writes its pid file
-        port = free_port()
+        port = scenarios.free_port()
         config = directory / "ngircd.conf"
         config.write_text(CONFIGURATION.format(port=port, directory=directory), encoding="utf-8")
-        release = STORE / version / "ngircd.so"
-        subprocess.run([*KITSUNE, "run", str(release), "-f", str(config)], check=True, timeout=60)
-        pid = int(wait_for_text(directory / "ngircd.pid"))
-        wait_for_port(port)
+        command = [*scenarios.KITSUNE, "run", str(release(HERE, version)), "-f", str(config)]
+        subprocess.run(command, check=True, timeout=60)
+        pid = int(scenarios.wait_for_text(directory / "ngircd.pid"))
+        scenarios.wait_for_port(port)  # the pid file is written before anybody listens
         try:
             yield pid, port
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, 15)
-            wait_for_end(pid)
+            scenarios.end_daemon(pid)
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def wait_for_text(path: Path) -> str:
-    """Return the text of a file as soon as it has any."""
-    deadline = time.monotonic() + ANSWER_TIMEOUT_S
-    while time.monotonic() < deadline:
-        with contextlib.suppress(FileNotFoundError):
-            if text := path.read_text(encoding="ascii").strip():
-                return text
-        time.sleep(0.02)
-    raise SystemExit(f"ngIRCd did not start: there is no {path}")
-
-
-def wait_for_port(port: int) -> None:
-    """Wait until somebody listens on a port: the pid file is written before that."""
-    deadline = time.monotonic() + ANSWER_TIMEOUT_S
-    while time.monotonic() < deadline:
-        with contextlib.suppress(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        time.sleep(0.02)
-    raise SystemExit(f"ngIRCd does not listen on port {port}")
-
-
-def wait_for_end(pid: int) -> None:
-    """Wait until a daemon has ended; one that does not end is an error."""
-    deadline = time.monotonic() + ANSWER_TIMEOUT_S
-    while time.monotonic() < deadline:
-        if not Path(f"/proc/{pid}").exists() or is_zombie(pid):
-            return
-        time.sleep(0.05)
-    os.kill(pid, 9)
-    raise SystemExit("ngIRCd did not end on SIGTERM")
-
-
-def is_zombie(pid: int) -> bool:
-    """Tell whether a process has ended and nobody has asked for its status yet."""
-    with contextlib.suppress(OSError):
-        return ") Z " in Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    return True
-
-
-def update(pid: int, release: Path) -> dict[str, Any]:
+def update(pid: int, to: Path) -> dict[str, Any]:
     """Update the server and return the answer; a refusal ends the scenario."""
-    command = [*KITSUNE, "update", "--json", str(pid), str(release)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    lines = done.stdout.splitlines() or ["{}"]
-    answer: dict[str, Any] = json.loads(lines[-1])
+    answer = scenarios.ask("update", str(pid), str(to))
     if answer.get("outcome") != "updated":
-        raise SystemExit(f"the update failed: {answer.get('reason')}\n{done.stderr}")
+        raise SystemExit(f"the update failed: {answer}")
     return answer
 
 

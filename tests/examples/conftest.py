@@ -1,10 +1,11 @@
-"""A plain executable of each version of the key-value server, and a running one."""
+"""Versions of the key-value server as plain executables, and what runs an example's scenario."""
 
 from __future__ import annotations
 
 import contextlib
 import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -61,3 +62,36 @@ def stop(server: subprocess.Popen[str]) -> None:
         server.kill()
         assert server.stdout is not None
         server.stdout.close()
+
+
+SCENARIO_TIMEOUT_S = 3600
+NOT_HERE = 3
+
+
+@pytest.fixture
+def output_of() -> Callable[..., str]:
+    """Return what runs an example's scenario and returns what it prints, or skips the test."""
+
+    def run(example: str, *options: str) -> str:
+        command = [sys.executable, str(ROOT / "examples" / example / "scenario.py"), *options]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=SCENARIO_TIMEOUT_S, check=False
+        )
+        if done.returncode == NOT_HERE:
+            pytest.skip(done.stderr.strip().splitlines()[0])
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "LOST" not in done.stdout
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture
+def moved() -> Callable[[str], set[str]]:
+    """Return what names the types of which an update has moved objects, as scenarios print them."""
+
+    def names(update: str) -> set[str]:
+        lines = re.finditer(r"^  (\S.*\S) +[1-9]\d* moved", update, re.MULTILINE)
+        return {line[1].strip() for line in lines}
+
+    return names
