@@ -1,6 +1,9 @@
-/* The look through the heap (seek.h). */
+/* The look through the heap and through libraries (seek.h). */
 #define _GNU_SOURCE
 #include "seek.h"
+
+#include <link.h>
+#include <sys/auxv.h>
 
 #include "blocks.h"
 #include "mappings.h"
@@ -72,4 +75,42 @@ int kitsune__seek_in_heap(const struct kitsune__seek *seek) {
         return -1;
     kitsune__seek_in(seek, look.heap_start, look.heap_end);
     return kitsune__mappings(look_at_mapping, &look) == 0 ? 0 : -1;
+}
+
+/* What was relocated is read-only since, and at the start of what can be written. */
+static uintptr_t writable_start(const struct dl_phdr_info *object, const ElfW(Phdr) * segment) {
+    uintptr_t start = object->dlpi_addr + segment->p_vaddr;
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &object->dlpi_phdr[i];
+        if (header->p_type == PT_GNU_RELRO && header->p_vaddr >= segment->p_vaddr &&
+            header->p_vaddr < segment->p_vaddr + segment->p_memsz)
+            start = object->dlpi_addr + header->p_vaddr + header->p_memsz;
+    }
+    return start;
+}
+
+struct libraries {
+    const struct kitsune__seek *seek;
+    int seen;
+};
+
+static int look_at_object(struct dl_phdr_info *object, size_t size, void *context) {
+    struct libraries *libraries = context;
+    int is_launcher = libraries->seen++ == 0;
+    (void)size;
+    if (is_launcher || object->dlpi_addr == getauxval(AT_BASE) ||
+        libraries->seek->is_version(libraries->seek->context, (uintptr_t)object->dlpi_phdr))
+        return 0;
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *header = &object->dlpi_phdr[i];
+        if (header->p_type == PT_LOAD && (header->p_flags & PF_W))
+            kitsune__seek_in(libraries->seek, writable_start(object, header),
+                             object->dlpi_addr + header->p_vaddr + header->p_memsz);
+    }
+    return 0;
+}
+
+void kitsune__seek_in_libraries(const struct kitsune__seek *seek) {
+    struct libraries libraries = {seek, 0};
+    dl_iterate_phdr(look_at_object, &libraries);
 }

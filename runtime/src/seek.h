@@ -1,10 +1,13 @@
 /*
- * A look through the program's heap for words that lie in a range of addresses.
+ * A look through the program's heap, and the variables of its libraries, for words that lie in a range of
+ * addresses.
  *
  * Invariants:
  *  - Only memory of the program's allocator is read: its main heap, free blocks included, and the blocks
  *    that were mapped alone. Nothing of it is written here.
- *  - No allocation, no lock.
+ *  - Of shared objects only what they can write is read. The launcher, the dynamic linker and the program's
+ *    own versions are none of them.
+ *  - No allocation; no lock but the dynamic linker's, for the list of its objects.
  *
  * Context: the program's thread inside a transaction, all other threads stopped.
  */
@@ -17,6 +20,8 @@
 struct kitsune__seek {
     uintptr_t low, high;
     void (*found)(void *context, uintptr_t *where);
+    int (*is_version)(void *context,
+                      uintptr_t address); /* whether it lies in one of the program's images */
     void *context;
 };
 
@@ -24,5 +29,7 @@ struct kitsune__seek {
 void kitsune__seek_in(const struct kitsune__seek *seek, uintptr_t start, uintptr_t end);
 /* Looks at the heap. Returns 0, or -1 if the allocator is none whose memory can be told. */
 int kitsune__seek_in_heap(const struct kitsune__seek *seek);
+/* Looks at the variables of shared objects. */
+void kitsune__seek_in_libraries(const struct kitsune__seek *seek);
 
 #endif

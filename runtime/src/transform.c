@@ -1342,13 +1342,18 @@ static void redirect_word(void *context, uintptr_t *where) {
     *where = (uintptr_t)new;
 }
 
+static int is_of_version(void *context, uintptr_t address) {
+    struct kitsune_xf *xf = context;
+    return is_in(image_of(xf->first_to), address) || registry_at(xf, address) != NULL;
+}
+
 static struct kitsune__seek what_is_sought(struct kitsune_xf *xf) {
     struct kitsune__range hull = xf->image;
     for (uint32_t i = 0; i < xf->options.earlier_count; i++) {
         struct kitsune__range range = image_of(xf->options.earlier[i]);
         widen(&hull, range.start, range.end);
     }
-    return (struct kitsune__seek){hull.start, hull.end, redirect_word, xf};
+    return (struct kitsune__seek){hull.start, hull.end, redirect_word, is_of_version, xf};
 }
 
 /* A variable was copied with what it holds. */
@@ -1367,6 +1372,7 @@ static void seek_in_heap(struct kitsune_xf *xf) {
     xf->sought = 1;
     if (kitsune__seek_in_heap(&seek) != 0)
         fail(xf, "the program's allocator is none whose memory can be looked through (seek)");
+    kitsune__seek_in_libraries(&seek);
 }
 
 /* ---- migrating variables -------------------------------------------------------------------- */

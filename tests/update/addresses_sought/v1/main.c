@@ -1,6 +1,7 @@
 #include "serve.h"
 
 #include <ctype.h>
+#include <error.h>
 
 /* What hides addresses from the types: nothing says what is behind a `void *`. */
 struct operations {
@@ -27,6 +28,11 @@ static int gone(int c)
     return c;
 }
 
+static void tell(void)
+{
+    printf("one ");
+}
+
 static struct operations operations = {next, "next"};
 static struct slot slots[4] = {{1, 10}, {2, 20}, {3, 30}, {4, 40}};
 static void *hidden, *large;
@@ -44,6 +50,7 @@ static void fill(void)
     memset(words, 0, LARGE);
     words[LARGE / sizeof *words - 1] = (void *)next;
     large = words;
+    error_print_progname = tell; /* a variable of a library */
 }
 
 static void answer(const char *word, const char *rest)
@@ -59,6 +66,7 @@ static void answer(const char *word, const char *rest)
         free(stale);
     }
     (void)rest;
+    error_print_progname();
     printf("1 %c %c %s %d %s %c %d\n", ((int (*)(int))box->function)(*word), each->apply(*word), each->label,
            *(int *)box->inside, (const char *)box->text, ((int (*)(int))box->library)(*word),
            box->function == words[LARGE / sizeof *words - 1] && known == hidden);

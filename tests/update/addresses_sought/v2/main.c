@@ -1,6 +1,7 @@
 #include "serve.h"
 
 #include <ctype.h>
+#include <error.h>
 
 /* What hides addresses from the types: nothing says what is behind a `void *`. */
 struct operations {
@@ -23,6 +24,11 @@ static int next(int c)
     return c + 2;
 }
 
+static void tell(void)
+{
+    printf("two ");
+}
+
 static struct operations operations = {next, "next"};
 static struct slot slots[4] = {{0, 0, 1}, {0, 0, 2}, {0, 0, 3}, {0, 0, 4}};
 static void *hidden, *large;
@@ -42,6 +48,7 @@ static void fill(void)
     memset(words, 0, LARGE);
     words[LARGE / sizeof *words - 1] = (void *)next;
     large = words;
+    error_print_progname = tell; /* a variable of a library */
 }
 
 static void answer(const char *word, const char *rest)
@@ -50,6 +57,7 @@ static void answer(const char *word, const char *rest)
     const struct operations *each = box->operations;
     void **words = large;
     (void)rest;
+    error_print_progname();
     printf("2 %c %c %s %d %s %c %d\n", ((int (*)(int))box->function)(*word), each->apply(*word), each->label,
            *(int *)box->inside, (const char *)box->text, ((int (*)(int))box->library)(*word),
            box->function == words[LARGE / sizeof *words - 1] && known == hidden);
