@@ -19,7 +19,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RUNTIME = ROOT / "runtime"
 UNITS = (
-    *("registry", "blocks", "mappings", "seek", "side", "claims", "texts", "transform", "frames"),
+    *("registry", "blocks", "linkmap", "mappings", "pages", "seek", "side", "claims", "texts"),
+    "transform",
+    "frames",
     "machine_x86_64",
     "switch",
     "platform",

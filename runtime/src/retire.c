@@ -212,6 +212,9 @@ static enum stage start_scan(const void *stack_low) {
     for (int i = 0; i < IGNORED_MAX; i++)
         kitsune__scan_skip(retire.scan, (void *)retire.ignored[i].start,
                            (void *)retire.ignored[i].end);
+    const struct kitsune__image *current = kitsune__image_current();
+    if (current && current->handle)
+        kitsune__scan_skip_link_map(retire.scan, current->handle);
     int number = 0;
     for (struct old_image *old = retire.images; old; old = old->next) {
         int taken = !old->closed && kitsune__scan_add_image(retire.scan, old->image) == 0;

@@ -15,19 +15,16 @@
 #include <sys/wait.h>
 
 #include "blocks.h"
+#include "linkmap.h"
 #include "mappings.h"
+#include "pages.h"
 #include "platform.h"
 
 #define PAGE 4096u
 #define MAPPINGS_MAX 4096u
-#define PAGEMAP_IN_MEMORY (1ull << 63)
-#define PAGEMAP_SWAPPED (1ull << 62)
-#define PAGES_AT_ONCE 512u
 /* Below this, a look at which pages exist costs more than reading them. */
 #define SMALL_BYTES (64u << 10)
 #define SIGNALS 64
-/* A link map's size where the allocator does not tell it. */
-#define LINK_MAP_BYTES 1200u
 
 /* ---- in the parent -------------------------------------------------------------------------- */
 
@@ -79,6 +76,11 @@ static void add_header_noise(struct kitsune__scan_image *image) {
             add_noise(image, start + headers[i].p_vaddr, 1);
 }
 
+void kitsune__scan_skip_link_map(struct kitsune__scan *scan, const void *handle) {
+    struct kitsune__range map = kitsune__link_map(handle);
+    kitsune__scan_skip(scan, (void *)map.start, (void *)map.end);
+}
+
 /* The image's own thread-local variables go with it. */
 static void skip_thread_locals(struct kitsune__scan *scan, const struct kitsune__image *image) {
     void *block = NULL;
@@ -106,10 +108,7 @@ int kitsune__scan_add_image(struct kitsune__scan *scan, const struct kitsune__im
     kitsune__scan_skip(scan, image->start, image->end);
     kitsune__scan_skip(scan, release->image_start, release->image_end);
     if (image->handle) {
-        uint64_t bytes = LINK_MAP_BYTES;
-        if (kitsune__blocks_known())
-            bytes = ((const uint64_t *)image->handle)[-1] & ~7ull;
-        kitsune__scan_skip(scan, image->handle, (char *)image->handle + bytes);
+        kitsune__scan_skip_link_map(scan, image->handle);
         add_dynamic_noise(entry, image->handle);
         skip_thread_locals(scan, image);
     }
@@ -180,7 +179,7 @@ struct copy {
     struct kitsune__retired *objects;
     uintptr_t stack_low;
     struct kitsune__range hull;   /* of all images */
-    int pagemap;                  /* descriptor, or negative */
+    int pages;                    /* for pages.h */
     struct kitsune__range heap;   /* walked by blocks; empty if that failed */
     uintptr_t run_start, run_end; /* consecutive blocks in use */
     const char *name;             /* of what is being looked through */
@@ -302,31 +301,13 @@ static void look_around_skipped(struct copy *copy, uintptr_t start, uintptr_t en
     look_at_words(copy, start, end);
 }
 
-/* Pages that the process never had need no look. */
-static void look_at_pages(struct copy *copy, uintptr_t start, uintptr_t end) {
-    uint64_t entries[PAGES_AT_ONCE];
-    while (start < end) {
-        uint64_t pages = (((end + PAGE - 1) & ~(PAGE - 1ul)) - (start & ~(PAGE - 1ul))) / PAGE;
-        pages = pages < PAGES_AT_ONCE ? pages : PAGES_AT_ONCE;
-        uintptr_t first = start & ~(PAGE - 1ul);
-        long got =
-            KITSUNE__SYSCALL(SYS_pread64, copy->pagemap, entries, pages * 8, first / PAGE * 8);
-        for (uint64_t i = 0; i < pages; i++) {
-            uintptr_t page = first + i * PAGE, stop = page + PAGE < end ? page + PAGE : end;
-            int there =
-                got < (long)(8 * (i + 1)) || (entries[i] & (PAGEMAP_IN_MEMORY | PAGEMAP_SWAPPED));
-            if (there)
-                look_around_skipped(copy, page > start ? page : start, stop);
-        }
-        start = first + pages * PAGE;
-    }
+static void look_at_pages(void *context, uintptr_t start, uintptr_t end) {
+    look_around_skipped(context, start, end);
 }
 
 static void look(struct copy *copy, uintptr_t start, uintptr_t end) {
-    if (copy->pagemap >= 0 && end - start > SMALL_BYTES)
-        look_at_pages(copy, start, end);
-    else
-        look_around_skipped(copy, start, end);
+    kitsune__pages_each(end - start > SMALL_BYTES ? copy->pages : -1, start, end, look_at_pages,
+                        copy);
 }
 
 static void end_run(struct copy *copy) {
@@ -424,7 +405,7 @@ static void copy_main(struct kitsune__scan *scan, struct kitsune__retired *objec
     copy->objects = objects;
     copy->stack_low = stack_low;
     note_hull(copy);
-    copy->pagemap = kitsune__open_proc("self/pagemap", O_RDONLY | O_CLOEXEC);
+    copy->pages = kitsune__pages_open();
     int listed = kitsune__mappings(note_part, copy) == 0;
     kitsune__blocks_heap(&copy->heap.start, &copy->heap.end);
     prove_blocks(copy);

@@ -62,6 +62,8 @@ struct kitsune__scan *kitsune__scan_prepare(const struct kitsune__retired *objec
 int kitsune__scan_add_image(struct kitsune__scan *scan, const struct kitsune__image *image);
 /* Memory that is not looked through. */
 void kitsune__scan_skip(struct kitsune__scan *scan, const void *start, const void *end);
+/* The same of what the dynamic linker keeps of an object. */
+void kitsune__scan_skip_link_map(struct kitsune__scan *scan, const void *handle);
 /* Makes the copy. `stack_low` is the lowest stack address that is in use. 0, or -1. */
 int kitsune__scan_start(struct kitsune__scan *scan, struct kitsune__retired *objects,
                         const void *stack_low);

@@ -6,14 +6,19 @@
 #include <sys/auxv.h>
 
 #include "blocks.h"
+#include "linkmap.h"
 #include "mappings.h"
+#include "pages.h"
 
 #define AT_ONCE 8u /* words: a line of the cache */
 #define HEADER_BYTES 16u
+#define PAGE 4096u
 
 struct look {
     const struct kitsune__seek *seek;
     uintptr_t heap_start, heap_end;
+    uintptr_t mapping_end, chunk_end; /* of what is looked at */
+    int pages;                        /* for pages.h */
 };
 
 /* Two words, as halves: their upper ones are those of odd numbers. */
@@ -50,31 +55,56 @@ __attribute__((no_sanitize("address"))) void kitsune__seek_in(const struct kitsu
     look_exactly(seek, at, last);
 }
 
-/* Chunks that were mapped alone; the kernel may have joined several of them to one mapping. */
+/* The bytes of the chunk that begins here, header and all; 0: none does. */
+static uint64_t whole_chunk(const struct look *look, uintptr_t at) {
+    if (at % PAGE != 0)
+        return 0;
+    uint64_t bytes = kitsune__blocks_mapped_size(at + HEADER_BYTES);
+    return bytes && bytes <= look->mapping_end - at - HEADER_BYTES ? bytes + HEADER_BYTES : 0;
+}
+
+/* Looks at chunks that were mapped alone: each begins with a page. The kernel may have joined them to one
+ * mapping, with memory that is none of the allocator's before and between them. */
+static void look_at_pages(void *context, uintptr_t start, uintptr_t end) {
+    struct look *look = context;
+    for (uintptr_t at = start, stop; at < end; at = stop) {
+        if (at >= look->chunk_end)
+            look->chunk_end = at + whole_chunk(look, at);
+        stop = look->chunk_end < end ? look->chunk_end : end;
+        if (stop > at)
+            kitsune__seek_in(look->seek, at, stop);
+        else
+            stop = at + PAGE;
+    }
+}
+
 static int look_at_mapping(void *context, const struct kitsune__mapping *mapping) {
-    const struct look *look = context;
+    struct look *look = context;
     int anonymous = mapping->inode == 0 && mapping->name[0] == '\0' &&
                     mapping->permissions[0] == 'r' && mapping->permissions[1] == 'w' &&
                     mapping->permissions[3] == 'p';
     if (!anonymous || (mapping->start >= look->heap_start && mapping->start < look->heap_end))
         return 0;
-    for (uintptr_t at = mapping->start; mapping->end - at > HEADER_BYTES;) {
-        uint64_t bytes = kitsune__blocks_mapped_size(at + HEADER_BYTES);
-        if (!bytes || bytes > mapping->end - at - HEADER_BYTES)
-            return 0;
-        kitsune__seek_in(look->seek, at + HEADER_BYTES, at + HEADER_BYTES + bytes);
-        at += HEADER_BYTES + bytes;
-    }
+    look->mapping_end = mapping->end;
+    look->chunk_end = mapping->start;
+    kitsune__pages_each(look->pages, mapping->start, mapping->end, look_at_pages, look);
     return 0;
 }
 
 int kitsune__seek_in_heap(const struct kitsune__seek *seek) {
-    struct look look = {seek, 0, 0};
+    struct look look = {.seek = seek};
     kitsune__blocks_heap(&look.heap_start, &look.heap_end);
     if (!look.heap_start)
         return -1;
-    kitsune__seek_in(seek, look.heap_start, look.heap_end);
-    return kitsune__mappings(look_at_mapping, &look) == 0 ? 0 : -1;
+    for (uintptr_t at = look.heap_start; at < look.heap_end;) {
+        struct kitsune__range map = kitsune__next_link_map(at, look.heap_end);
+        kitsune__seek_in(seek, at, map.start);
+        at = map.end;
+    }
+    look.pages = kitsune__pages_open();
+    int result = kitsune__mappings(look_at_mapping, &look);
+    kitsune__pages_close(look.pages);
+    return result == 0 ? 0 : -1;
 }
 
 /* What was relocated is read-only since, and at the start of what can be written. */

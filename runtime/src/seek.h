@@ -7,6 +7,7 @@
  *    that were mapped alone. Nothing of it is written here.
  *  - Of shared objects only what they can write is read. The launcher, the dynamic linker and the program's
  *    own versions are none of them.
+ *  - What the dynamic linker keeps of objects is its own: it is not looked at.
  *  - No allocation; no lock but the dynamic linker's, for the list of its objects.
  *
  * Context: the program's thread inside a transaction, all other threads stopped.

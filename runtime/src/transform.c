@@ -2,7 +2,6 @@
 #define _GNU_SOURCE
 #include "transform.h"
 
-#include <dlfcn.h>
 #include <link.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -84,9 +83,7 @@ struct kitsune_xf {
     const struct kitsune_plan *plan;
     enum phase phase;
     int nothing_moves, blocks_known, finished;
-    int sought; /* the heap has been looked through */
-    struct kitsune__range
-        linkers;      /* what the dynamic linker keeps of the old version; found when needed */
+    int sought;       /* the heap has been looked through */
     uint32_t current; /* claim or variable that is being worked on, as `from` of a claim */
     uint32_t settling;
     struct kitsune__range image;     /* of the old version */
@@ -1300,34 +1297,13 @@ static void *sought_text(struct kitsune_xf *xf, const struct kitsune__registry *
         xf, (void *)(uintptr_t)kitsune__texts_intern(text, length + 1, &added));
 }
 
-/* What the dynamic linker knows of the image lies in the heap, too, and is its own. Where the allocator
- * is known its blocks have their size in front of them. */
-static struct kitsune__range of_linker(const struct kitsune__registry *registry) {
-    Dl_info ignored;
-    struct link_map *map = NULL;
-    const struct kitsune_release *release = kitsune__registry_release(registry);
-    if (!dladdr1(release->image_start, &ignored, (void **)&map, RTLD_DL_LINKMAP) || !map)
-        return (struct kitsune__range){0, 0};
-    uint64_t bytes = ((const uint64_t *)map)[-1] & ~7ull;
-    return (struct kitsune__range){(uintptr_t)map, (uintptr_t)map + bytes};
-}
-
-static int is_of_linker(struct kitsune_xf *xf, const struct kitsune__registry *registry,
-                        uintptr_t where) {
-    if (registry != xf->first_from)
-        return is_in(of_linker(registry), where);
-    if (!xf->linkers.end)
-        xf->linkers = of_linker(registry);
-    return is_in(xf->linkers, where);
-}
-
 /* A word that is no address that is known stays, and keeps the old image mapped as long as it is there. */
 static void redirect_word(void *context, uintptr_t *where) {
     struct kitsune_xf *xf = context;
     uint64_t offset;
     const void *old = (const void *)*where;
     const struct kitsune__registry *registry = registry_at(xf, *where);
-    if (!registry || is_of_linker(xf, registry, (uintptr_t)where))
+    if (!registry)
         return;
     const struct kitsune_symbol *symbol = kitsune__registry_function_at(registry, old);
     void *new = NULL;

@@ -13,7 +13,9 @@ import pytest
 HERE = Path(__file__).parent
 RUNTIME = HERE.parents[1] / "runtime"
 ENGINE = (
-    *("registry", "blocks", "mappings", "seek", "side", "claims", "texts", "transform", "frames"),
+    *("registry", "blocks", "linkmap", "mappings", "pages", "seek", "side", "claims", "texts"),
+    "transform",
+    "frames",
     "switch",
     "platform",
 )
