@@ -63,8 +63,8 @@ struct range {
     uint64_t start, end, offset, inode, device;
     uint8_t protection; /* PROT_* */
     uint8_t is_shared;
-    uint8_t is_kernels; /* vdso and its kin: never touched */
-    uint8_t is_lost;    /* made again without its file, whole or in part */
+    uint8_t is_left; /* never touched: vdso and its kin, and what copies do not inherit */
+    uint8_t is_lost; /* made again without its file, whole or in part */
 };
 
 struct descriptor {
@@ -296,7 +296,7 @@ static void read_path(struct reader *reader, struct range *range, char *path, si
     if (path != NULL)
         path[length < size ? length : size - 1] = '\0';
     range->is_lost = 0;
-    range->is_kernels = head[0] == vdso[0] && head[1] == vdso[1];
+    range->is_left = head[0] == vdso[0] && head[1] == vdso[1];
 }
 
 /* What a reader of the map is to explain. */
@@ -338,6 +338,52 @@ static uint32_t read_ranges(struct range *ranges, char *text, const struct probe
         count++;
     KITSUNE__SYSCALL(SYS_close, reader.descriptor);
     return count < RANGES_MAX ? count : 0;
+}
+
+/* What madvise said of a mapping, as the last of its lines in smaps tells it. */
+struct inheritance {
+    uint64_t start, end;
+    int is_wiped, is_missing; /* in a copy of the process */
+};
+
+/* Reads on behind "VmFlags:", two letters each. */
+static void read_flags(struct reader *reader, struct inheritance *inheritance) {
+    int first, second;
+    while ((first = next_char(reader)) >= 0 && first != '\n') {
+        if (first == ' ' || (second = next_char(reader)) < 0)
+            continue;
+        inheritance->is_wiped |= first == 'w' && second == 'f';
+        inheritance->is_missing |= first == 'd' && second == 'c';
+    }
+}
+
+static void skip_to(struct reader *reader, int wanted) {
+    int character;
+    while ((character = next_char(reader)) >= 0 && character != wanted)
+        ;
+}
+
+/* Reads on to the next mapping whose contents copies of the process do not inherit: a line with its
+ * addresses, then lines that begin with capitals, the flags last. */
+static int read_inheritance(struct reader *reader, struct inheritance *found) {
+    int first, after;
+    while ((first = next_char(reader)) >= 0) {
+        if (first == 'V') {
+            skip_to(reader, ':');
+            read_flags(reader, found);
+            if (found->is_wiped || found->is_missing)
+                return 1;
+            continue;
+        }
+        if (first < 'A' || first > 'Z') {
+            reader->at--;
+            *found = (struct inheritance){0};
+            found->start = read_number(reader, 16, &after);
+            found->end = read_number(reader, 16, &after);
+        }
+        skip_to(reader, '\n');
+    }
+    return 0;
 }
 
 static void describe_descriptor(struct descriptor *descriptor, int number) {
@@ -726,6 +772,36 @@ static void restore_both(struct restoration *work, const struct range *own, stru
     }
 }
 
+static struct range *range_between(struct range *ranges, uint32_t count, uint64_t start,
+                                   uint64_t end) {
+    for (uint32_t index = 0; index < count; index++)
+        if (ranges[index].start == start && ranges[index].end == end)
+            return &ranges[index];
+    return NULL;
+}
+
+/* The clone knows nothing of what is not inherited: it stays as the new version left it. Of what is
+ * inherited without its contents the clone tells whether it was there. */
+static void leave_uninherited(struct restoration *work) {
+    struct kitsune__exchange *exchange = work->exchange;
+    struct reader reader = {open_own("self/smaps", O_RDONLY), exchange->own_text, 0, 0};
+    struct inheritance found = {0};
+    if (reader.descriptor < 0)
+        return;
+    while (read_inheritance(&reader, &found)) {
+        struct range *own =
+            range_between(exchange->own_ranges, exchange->own_range_count, found.start, found.end);
+        struct range *kept =
+            range_between(exchange->ranges, exchange->range_count, found.start, found.end);
+        if (own == NULL || (kept == NULL && !found.is_missing))
+            continue;
+        own->is_left = 1;
+        if (kept != NULL)
+            kept->is_left = 1;
+    }
+    KITSUNE__SYSCALL(SYS_close, reader.descriptor);
+}
+
 static uint64_t lower(uint64_t one, uint64_t other) {
     return one < other ? one : other;
 }
@@ -748,15 +824,15 @@ static void restore_ranges(struct restoration *work) {
             return;
         if (own_start < kept_start) {
             at = lower(own->end, kept_start);
-            if (!own->is_kernels)
+            if (!own->is_left)
                 remove_range(work, own_start, at);
         } else if (kept_start < own_start) {
             at = lower(kept->end, own_start);
-            if (!kept->is_kernels)
+            if (!kept->is_left)
                 make_range(work, kept, kept_start, at);
         } else {
             at = lower(own->end, kept->end);
-            if (!own->is_kernels && !kept->is_kernels)
+            if (!own->is_left && !kept->is_left)
                 restore_both(work, own, kept, own_start, at);
         }
     }
@@ -823,7 +899,7 @@ static void restore_contents(struct restoration *work) {
     work->pagemap = open_own("self/pagemap", O_RDONLY);
     for (uint32_t index = 0; index < exchange->range_count; index++) {
         const struct range *range = &exchange->ranges[index];
-        if ((range->is_shared && !range->is_lost) || range->is_kernels)
+        if ((range->is_shared && !range->is_lost) || range->is_left)
             continue;
         uint64_t at = range->start;
         while ((at = next_chunk(work, range, at)) < range->end) {
@@ -842,6 +918,7 @@ static void restore_memory(struct restoration *work) {
     struct kitsune__exchange *exchange = work->exchange;
     for (uint32_t index = 0; index < exchange->area_count; index++)
         copy_bytes(exchange->kept_areas[index], exchange->areas[index], RSEQ_AREA);
+    leave_uninherited(work);
     restore_ranges(work);
     restore_contents(work);
     for (uint32_t index = 0; index < exchange->area_count; index++)
