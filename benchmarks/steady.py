@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import BinaryIO
 
+import callgrind
 from update import stamps
 
 from kitsune_tool import launcher
@@ -36,7 +37,6 @@ FIRST, COUNTED = 500, 4000
 """Requests that warm the server up, and those behind them."""
 UPDATES = 100
 ROUNDS = 3
-_TIMEOUT_S = 300
 
 KVD_EDITS = """
 standing:
@@ -147,43 +147,19 @@ def _per_request(
 
 
 def _instructions(server: Sequence[str], talk: Talk, prepare: Prepare) -> int:
-    with tempfile.TemporaryDirectory() as directory:
-        counts = Path(directory) / "counts"
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={counts}", *server]
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        ) as process:
-            assert process.stdout is not None
-            try:
-                ready = re.search(r"ready on port (\d+)", process.stdout.readline())
-                if ready is None:
-                    raise SystemExit(f"{server[0]} does not start under valgrind")
-                port = int(ready[1])
-                with socket.create_connection(("127.0.0.1", port), _TIMEOUT_S) as connection:
-                    answers = connection.makefile("rb")
-                    prepare(connection, answers)
-                    talk(connection, answers, range(FIRST))
-                    _control("--zero", process.pid)
-                    talk(connection, answers, range(FIRST, FIRST + COUNTED))
-                    _control("--dump", process.pid)
-            finally:
-                process.terminate()
-            process.wait(_TIMEOUT_S)
-        dumped = counts.with_name("counts.1").read_text()
-    total = re.search(r"^(?:summary|totals): (\d+)", dumped, re.MULTILINE)
-    if total is None:
-        raise SystemExit(f"callgrind has no count for {server[0]}")
-    return int(total[1])
-
-
-def _control(command: str, pid: int) -> None:
-    subprocess.run(
-        ["callgrind_control", command, str(pid)],
-        check=True,
-        timeout=_TIMEOUT_S,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    with callgrind.counting(server) as counted:
+        assert counted.process.stdout is not None
+        ready = re.search(r"ready on port (\d+)", counted.process.stdout.readline())
+        if ready is None:
+            raise SystemExit(f"{server[0]} does not start under valgrind")
+        port = int(ready[1])
+        with socket.create_connection(("127.0.0.1", port), callgrind.TIMEOUT_S) as connection:
+            answers = connection.makefile("rb")
+            prepare(connection, answers)
+            talk(connection, answers, range(FIRST))
+            counted.zero()
+            talk(connection, answers, range(FIRST, FIRST + COUNTED))
+            return counted.total()
 
 
 def _talk_to_kvd(connection: socket.socket, answers: BinaryIO, numbers: range) -> None:

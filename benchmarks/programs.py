@@ -1,0 +1,367 @@
+"""What live updates cost the example programs, as the page docs/programs.md.
+
+In: the examples' scenarios, run at three sizes of the heap, and upstream's own build of each
+program, made once with gcc and once through the look-alike. Out: the figures of each program below
+build/programs, and the page, made of all figures that are there. Run by `./kit programs [NAME…]`;
+without names all are run. Exit status: 0 done, 1 something was lost, 3 a source cannot be had.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import re
+import resource
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import callgrind
+import fetch_source
+import scenarios
+from fetch_source import SourceUnavailable
+
+from kitsune_tool import launcher
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "examples"
+FIGURES = ROOT / "build/programs"
+PAGE = ROOT / "docs/programs.md"
+FIRST, COUNTED = 300, 2000
+"""Requests that warm a server up, and those that are counted behind them."""
+_BUILD_TIMEOUT_S = 7200
+
+Talk = Callable[[int, Callable[[], None]], None]
+"""Makes all requests to a port; calls its second argument when it begins to count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """How the first version is started to count instructions, and what it is asked."""
+
+    arguments: tuple[str, ...]
+    """`{port}` and `{directory}` are replaced."""
+    talk: Talk
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An example, and how it is measured."""
+
+    versions: tuple[str, ...]
+    """Whose updates are shown."""
+    sizes: tuple[tuple[str, ...], ...]
+    """Options of the scenario, for a small, a middle and a large heap."""
+    binary: str
+    """What upstream's build makes, below the source."""
+    make: tuple[str, ...] = ("make",)
+    configure: str = "./configure --quiet"
+    package: str = ""
+    """Debian's source package, if it has another name."""
+    steady: Steady | None = None
+    original_lines: int = 0
+    """Annotations, calls and rules that the original system's version of the program needed."""
+
+
+def _lines(request: Callable[[int], bytes], answer: bytes, more: int = 0) -> Talk:
+    """Return what makes one request after the other; each has `1 + more` lines of answer."""
+
+    def talk(port: int, begin: Callable[[], None]) -> None:
+        with socket.create_connection(("127.0.0.1", port), callgrind.TIMEOUT_S) as connection:
+            answers = connection.makefile("rb")
+            for number in range(FIRST + COUNTED):
+                if number == FIRST:
+                    begin()
+                connection.sendall(request(number))
+                lines = [answers.readline() for _ in range(1 + more)]
+                if not lines[0].startswith(answer):
+                    raise SystemExit(f"wrong answer to {request(number)!r}: {lines[0]!r}")
+
+    return talk
+
+
+def _memcached(number: int) -> bytes:
+    key, value = b"key:%d" % (number % 100), b"value-%08d" % number
+    return b"set %s 0 0 %d\r\n%s\r\nget %s\r\n" % (key, len(value), value, key)
+
+
+def _redis(number: int) -> bytes:
+    return b"SET key:%d value-%08d\r\nGET key:%d\r\n" % (number % 100, number, number % 100)
+
+
+PROGRAMS: dict[str, Program] = {
+    "memcached": Program(
+        versions=("1.6.18", "1.6.38", "1.6.45"),
+        sizes=(("--items=1000",), ("--items=100000",), ("--items=1000000",)),
+        binary="memcached",
+        steady=Steady(
+            (
+                *("-l", "127.0.0.1", "-p", "{port}", "-t", "4", "-U", "0", "-u", "root"),
+                *("-c", str(callgrind.FILES - callgrind.OWN_FILES)),
+            ),
+            _lines(_memcached, b"STORED", 3),
+        ),
+        original_lines=230,
+    ),
+    "redis": Program(
+        versions=("8.0.2", "8.0.6"),
+        sizes=(("--keys=1000",), ("--keys=100000",), ("--keys=1000000",)),
+        binary="src/redis-server",
+        make=(
+            "make", "MALLOC=libc", "OPTIMIZATION=-O2", "BUILD_TLS=no", "USE_SYSTEMD=no",
+            "redis-server",
+        ),
+        configure="",
+        steady=Steady(
+            ("--port", "{port}", "--save", "", "--appendonly", "no", "--dir", "{directory}"),
+            _lines(_redis, b"+OK", 2),
+        ),
+        original_lines=240,
+    ),
+    "vsftpd": Program(
+        versions=("3.0.5", "3.0.5+field"),
+        sizes=(("--idle=2",), ("--idle=6",), ("--idle=20",)),
+        binary="vsftpd",
+        configure="",
+        original_lines=150,
+    ),
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Measured:
+    """All that the page says of a program."""
+
+    name: str
+    versions: tuple[str, ...]
+    units: int
+    lines: int
+    """Of the C sources of those units, of the first version."""
+    heaps: list[dict[str, Any]] = field(default_factory=list)
+    """`scenarios.Figures` of each size."""
+    build_ratio: float = 0
+    """CPU time of upstream's build through the look-alike, over that with gcc."""
+    steady_percent: float | None = None
+    """How many more instructions a release executes for the same requests."""
+
+
+def measure(name: str, program: Program) -> Measured:
+    """Measure a program. Raises `SourceUnavailable`; what is lost ends the run by `SystemExit`."""
+    place = FIGURES / name
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    heaps = [_heap(name, options, place / f"{n}.json") for n, options in enumerate(program.sizes)]
+    plain, plain_s = _build(name, program, place / "plain", "gcc")
+    settings = place / "settings.json"
+    _run([*scenarios.KITSUNE, "config", "--version", program.versions[0], "-o", str(settings)],
+         EXAMPLES / name)  # fmt: skip
+    alike = f"{sys.executable} -m kitsune_tool.cc --kitsune-config={settings} gcc"
+    _, alike_s = _build(name, program, place / "alike", alike)
+    sources = list(_sources(plain))
+    measured = Measured(name, program.versions, len(sources), sum(map(_length, sources)), heaps)
+    measured.build_ratio = alike_s / plain_s
+    if program.steady is not None:
+        release = str(scenarios.release(EXAMPLES / name, program.versions[0]))
+        counts = [
+            _instructions(command, program.steady, place)
+            for command in ([str(plain)], [str(launcher.launcher_path()), release])
+        ]
+        measured.steady_percent = 100 * (counts[1] / counts[0] - 1)
+    return measured
+
+
+def _heap(name: str, options: Sequence[str], target: Path) -> dict[str, Any]:
+    """Run a scenario; return its figures."""
+    scenario = EXAMPLES / name / "scenario.py"
+    command = [sys.executable, str(scenario), "--figures", str(target), *options]
+    status = subprocess.run(command, check=False).returncode
+    if status == scenarios.NOT_HERE:
+        raise SourceUnavailable(f"{name}'s scenario cannot be run here now")
+    if status != 0:
+        raise SystemExit(f"{name}'s scenario has failed")
+    figures: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
+    return figures
+
+
+def _build(name: str, program: Program, where: Path, compiler: str) -> tuple[Path, float]:
+    """Build a program as upstream does; return its executable, and the CPU seconds of `make`."""
+    package = program.package or name
+    root = fetch_source.unpack(fetch_source.fetch(package, program.versions[0]), where)
+    if program.configure:
+        _run(program.configure.split(), root)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    _run([*program.make, f"CC={compiler}"], root)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return root / program.binary, seconds
+
+
+def _run(command: Sequence[str], where: Path) -> None:
+    done = subprocess.run(
+        command, cwd=where, capture_output=True, text=True, timeout=_BUILD_TIMEOUT_S, check=False
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+
+
+def _sources(executable: Path) -> Iterator[Path]:
+    """Yield the C sources of which an executable was made, as its debugging information says."""
+    command = ["readelf", "--wide", "--debug-dump=info", "--dwarf-depth=1", str(executable)]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    for unit in shown.split("(DW_TAG_compile_unit)")[1:]:
+        said = dict(re.findall(r"DW_AT_(name|comp_dir) *:.*?([^ :]+)\s*$", unit, re.MULTILINE))
+        source = Path(said.get("comp_dir", "/")) / said.get("name", "")
+        if source.suffix == ".c" and source.is_file():
+            yield source
+
+
+def _length(source: Path) -> int:
+    return source.read_bytes().count(b"\n")
+
+
+def _instructions(command: Sequence[str], steady: Steady, place: Path) -> int:
+    port = scenarios.free_port()
+    words = [each.format(port=port, directory=place) for each in steady.arguments]
+    with callgrind.counting([*command, *words], place) as counted:
+        scenarios.wait_for_port(port)
+        steady.talk(port, counted.zero)
+        return counted.total()
+
+
+# ---- the page ------------------------------------------------------------------------------------
+
+INTRODUCTION = """# Programs that were updated live
+
+This page is made by a command, from runs of the scenarios under `examples/`:
+
+    ./kit programs            # all of them, an hour or two; `./kit programs redis` runs one
+
+Each scenario fetches the program's source, builds its releases, starts the first version, loads it,
+and updates it under load: to the next versions, to itself and back, and to releases that fail. What
+is lost or answered wrongly counts as a failed request. Nothing of a program's source is edited.
+"""
+
+
+def page(measured: Sequence[Measured], left_out: Sequence[str]) -> str:
+    """Return the page on what was measured."""
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    parts = [INTRODUCTION, f"Made on {today}, on a machine with {os.cpu_count()} processors.\n"]
+    parts += [
+        "## What is updated, and what had to be said\n",
+        _said_table(measured),
+        _said_sum(measured),
+    ]
+    parts += ["## Updates under load\n", _HEAPS_ABOVE, _heap_table(measured)]
+    parts += ["## What it costs beside updates\n", _COSTS_ABOVE, _cost_table(measured)]
+    if left_out:
+        parts += ["## Left out\n", "\n".join(f"- {line}" for line in left_out) + "\n"]
+    return "\n".join(parts)
+
+
+_HEAPS_ABOVE = """Objects are those transformed by an update, of the largest heap. Pauses are of all
+updates of a run that came about; requests are those of clients during the whole run; memory is the
+server's resident memory before the first update, at most during one, and after the last.
+"""
+_COSTS_ABOVE = f"""Instructions are those of the server for {COUNTED:,} requests on one connection,
+counted by callgrind: a release against the plain build. Build time is CPU time of upstream's own
+`make` through the look-alike, against the same with gcc.
+"""
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _said_table(measured: Sequence[Measured]) -> str:
+    head = ("program", "versions", "units", "lines of C", "annotations", "edits", "standing rules",
+            "rules of an update", "lines of manifest")  # fmt: skip
+    rows = []
+    for each in measured:
+        manifest = scenarios.manifest_of(EXAMPLES / each.name)
+        by_update = ", ".join(f"{n} for {v}" for v, n in manifest.rules.items() if n) or "0"
+        counts = (manifest.annotations, manifest.edits, manifest.standing_rules)
+        rows.append([
+            f"[{each.name}](../examples/{each.name}/README.md)", " → ".join(each.versions),
+            str(each.units), f"{each.lines:,}", *map(str, counts), by_update, str(manifest.lines),
+        ])  # fmt: skip
+    return _table(head, rows)
+
+
+def _said_sum(measured: Sequence[Measured]) -> str:
+    known = [each.name for each in measured if PROGRAMS[each.name].original_lines]
+    ours = sum(scenarios.manifest_of(EXAMPLES / name).lines for name in known)
+    original = sum(PROGRAMS[name].original_lines for name in known)
+    return (
+        f"Together the manifests of {', '.join(known)} have {ours} lines; the original system's "
+        f"published versions of these programs needed {original} annotations, calls and rules, "
+        "written into their sources.\n"
+    )
+
+
+def _heap_table(measured: Sequence[Measured]) -> str:
+    head = ("program", "heap", "objects", "pause, median", "pause, worst", "requests", "failed",
+            "memory before", "at peak", "after")  # fmt: skip
+    rows = []
+    for each in measured:
+        for heap in each.heaps:
+            memory = (heap[f"memory_{when}_kb"] for when in ("before", "peak", "after"))
+            objects = ", ".join(f"{n:,}" for n in heap["objects"].values())
+            rows.append([
+                each.name, heap["heap"], objects, f"{median(heap['pauses_ms']):.1f} ms",
+                f"{max(heap['pauses_ms']):.1f} ms", f"{heap['requests']:,}", str(heap["failed"]),
+                *(f"{kb / 1024:,.1f} MB" for kb in memory),
+            ])  # fmt: skip
+    return _table(head, rows)
+
+
+def _cost_table(measured: Sequence[Measured]) -> str:
+    rows = []
+    for each in measured:
+        steady = each.steady_percent
+        more = "not counted" if steady is None else f"{steady:+.2f} %"
+        rows.append([each.name, more, f"{each.build_ratio:.1f}x"])
+    return _table(("program", "instructions", "build time"), rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what is named, write the page; return the exit status."""
+    parser = argparse.ArgumentParser(description="what live updates cost the example programs")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PROGRAMS))
+    names = parser.parse_args(arguments).names or list(PROGRAMS)
+    if unknown := [name for name in names if name not in PROGRAMS]:
+        parser.error(f"no such program: {', '.join(unknown)}; there are {', '.join(PROGRAMS)}")
+    left_out = []
+    for name in names:
+        try:
+            text = json.dumps(asdict(measure(name, PROGRAMS[name])), indent=1)
+            _replace(FIGURES / f"{name}.json", text + "\n")
+        except SourceUnavailable as error:
+            left_out.append(f"{name}: {error}")
+    measured = []
+    for name in PROGRAMS:
+        with contextlib.suppress(FileNotFoundError):
+            figures = json.loads((FIGURES / f"{name}.json").read_text(encoding="utf-8"))
+            measured.append(Measured(**figures))
+    _replace(PAGE, page(measured, left_out))
+    print(f"written: {PAGE.relative_to(ROOT)}")
+    return scenarios.NOT_HERE if left_out else 0
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
