@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import programs
@@ -57,7 +58,7 @@ def test_the_page_shows_what_was_measured_and_what_was_left_out() -> None:
     figures = scenarios.Figures("7,000 items", requests=12345, failed=3, pauses_ms=[1.0, 9.0, 2.0])
     figures.objects = {"1.6.18 to 1.6.38": 4000}
     measured = programs.Measured("memcached", ("1.6.18", "1.6.38"), 26, 22659, [], 3.0, -0.35)
-    measured.heaps = [programs.asdict(figures)]
+    measured.heaps = [asdict(figures)]
     page = programs.page([measured], ["tor: no source"])
     assert "| memcached | 7,000 items | 4,000 | 2.0 ms | 9.0 ms | 12,345 | 3 |" in page
     assert "| memcached | -0.35 % | 3.0x |" in page
