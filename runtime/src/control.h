@@ -20,6 +20,7 @@
  *   REHEARSING | copy -> DONE; helper -> IDLE       | a copy of the program has it
  *   READY      | program -> DONE                    | of a round: waits for the tree's verdict
  *   DONE       | helper -> IDLE                     | `outcome` is there to be told
+ *              |   or CHECKING, of a round            |   (if it puts the update off: not yet)
  *
  * A round is the update of all processes of a tree, all or none. Its commit is one compare-and-swap on
  * `verdict`: by the helper to commit, by the helper or any process that cannot wait longer to undo. So no
@@ -66,6 +67,8 @@ struct kitsune__past {
 
 #define KITSUNE__HISTORY 32
 
+#define KITSUNE__ANY_FORKS UINT32_MAX
+
 /* How long a program may take to its update points, if the request does not say. */
 #define KITSUNE__DEFAULT_WAIT_MS 10000
 
@@ -97,6 +100,11 @@ struct kitsune__control {
     uint32_t origin;
     uint32_t round;   /* 0: the request is of this process alone */
     uint32_t gave_up; /* it was this process that undid the round */
+    /* Forks that this process began; and, of a round that wants all its children before it, how many of
+     * them the round knows the children of (else KITSUNE__ANY_FORKS). */
+    _Atomic uint32_t forks;
+    uint32_t forks_known;
+    uint32_t puts_off; /* it is DONE without an outcome: the children come first */
     struct kitsune__limits limits;
     uint64_t wait_ms;
     uint32_t is_rehearsal;

@@ -52,6 +52,8 @@ struct flight {
     /* Of a round. */
     enum step step;
     unsigned depth;
+    uint32_t forks; /* that it had begun when its children were looked for */
+    uint64_t first_asked;
     const char *word; /* its outcome, when it is OVER */
     uint32_t code;    /* why not, if it is the helper's to say */
 };
@@ -71,7 +73,8 @@ struct round {
     char reason[2048];
     char path[PATH_MAX];
     struct kitsune__limits limits;
-    uint64_t wait_ms, started, stable_since;
+    uint64_t wait_ms, started;
+    uint64_t forking_since; /* a fork under way is waited for; else 0 */
     struct kitsune__running release;
 };
 

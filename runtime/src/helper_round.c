@@ -189,9 +189,14 @@ static int gather_tree(struct helper *helper) {
 }
 
 /* The process may have ended since it was checked, and its place be another's. */
-static void ask_step(struct flight *flight) {
+static void ask_step(const struct helper *helper, struct flight *flight) {
     uint64_t now = kitsune__now_ns();
 
+    if (!flight->first_asked)
+        flight->first_asked = now;
+    flight->control->puts_off = 0;
+    flight->control->forks_known =
+        helper->round.children_first ? flight->forks : KITSUNE__ANY_FORKS;
     flight->step = ASKED;
     flight->started = now;
     flight->until = now + flight->wait_ms * 1000000u;
@@ -211,6 +216,26 @@ static void give_up_step(struct helper *helper, struct flight *flight) {
     kitsune__helper_describe(flight->owner, reason + used, sizeof reason - used);
     if (kitsune__helper_withdraw(flight->control, KITSUNE__NOT_REACHED, reason))
         fail_step(helper, flight, "withdrawn", KITSUNE__NOT_REACHED, reason);
+}
+
+/* The process has forked since its children were looked for: they come first, and then it is asked again. But
+ * it cannot do so for ever, while others stand and wait. */
+static void put_off_step(struct helper *helper, struct flight *flight) {
+    uint64_t waited = kitsune__now_ns() - flight->first_asked;
+    char reason[256];
+
+    if (waited < flight->wait_ms * 1000000u) {
+        flight->control->state = KITSUNE__CHECKING;
+        flight->step = CHECKED;
+        return;
+    }
+    kitsune__format(reason, sizeof reason,
+                    "process %d has forked again and again for %lu ms: its children are updated "
+                    "before it",
+                    flight->owner, (unsigned long)flight->wait_ms);
+    kitsune__helper_note_unheard(flight->control, KITSUNE__NOT_REACHED, reason);
+    fail_step(helper, flight, "withdrawn", KITSUNE__NOT_REACHED, reason);
+    flight->control->state = KITSUNE__IDLE;
 }
 
 static uint32_t number_of_code(const char *code) {
@@ -274,6 +299,8 @@ static void follow_step(struct helper *helper, struct flight *flight) {
     } else if (control->serial != flight->serial || state == KITSUNE__IDLE) {
         fail_step(helper, flight, "withdrawn", KITSUNE__WITHDRAWN,
                   "the program withdrew the request (kitsune_clear_request)");
+    } else if (state == KITSUNE__DONE && control->puts_off) {
+        put_off_step(helper, flight);
     } else if (state == KITSUNE__DONE) {
         finish_step(helper, flight);
     } else if (state == KITSUNE__READY && flight->step == ASKED) {
@@ -295,6 +322,29 @@ static uint32_t count_steps(const struct helper *helper, enum step step) {
     return count;
 }
 
+/* Non-zero if a child that was just forked has not taken its place yet, and may still do so. */
+static int awaits_forks(struct helper *helper) {
+    struct round *round = &helper->round;
+    uint64_t now = kitsune__now_ns();
+
+    if (helper->tree->forking <= 0) {
+        round->forking_since = 0;
+        return 0;
+    }
+    if (!round->forking_since)
+        round->forking_since = now;
+    return now - round->forking_since <= FORKING_LIMIT_NS;
+}
+
+/* Takes in the children that were forked since; a parent that is asked may then say whether it has forked more.
+ * Its count is read before it is looked who has a place. Non-zero if that is to be done again. */
+static int gather_children(struct helper *helper) {
+    for (uint32_t i = 0; i < kitsune__tree_capacity(); i++)
+        if (helper->flights[i].control && helper->flights[i].step == CHECKED)
+            helper->flights[i].forks = helper->flights[i].control->forks;
+    return awaits_forks(helper) || gather_tree(helper);
+}
+
 /* Asks those that are next in the order: all of one depth. */
 static void ask_next(struct helper *helper) {
     const struct round *round = &helper->round;
@@ -307,10 +357,11 @@ static void ask_next(struct helper *helper) {
             (round->children_first ? flight->depth > next : flight->depth < next))
             next = flight->depth;
     }
+    helper->round.forking_since = 0;
     for (uint32_t i = 0; i < kitsune__tree_capacity(); i++)
         if (helper->flights[i].control && helper->flights[i].step == CHECKED &&
             helper->flights[i].depth == next)
-            ask_step(&helper->flights[i]);
+            ask_step(helper, &helper->flights[i]);
 }
 
 static void refuse_incomplete(struct helper *helper, const char *format, uint32_t count,
@@ -325,14 +376,10 @@ static void refuse_incomplete(struct helper *helper, const char *format, uint32_
  * has taken its place, or does so soon; then all are known. */
 static void try_commit(struct helper *helper) {
     struct kitsune__tree *tree = helper->tree;
-    struct round *round = &helper->round;
-    uint64_t now = kitsune__now_ns();
     int32_t some;
     uint32_t left_out;
 
-    if (!round->stable_since)
-        round->stable_since = now;
-    if (tree->forking > 0 && now - round->stable_since <= FORKING_LIMIT_NS)
+    if (awaits_forks(helper))
         return;
     if (tree->forking > 0) {
         tree->forking = 0; /* its child was killed before it ran */
@@ -340,10 +387,8 @@ static void try_commit(struct helper *helper) {
                           helper->speaker->owner);
         return;
     }
-    if (gather_tree(helper)) {
-        round->stable_since = 0;
+    if (gather_tree(helper))
         return;
-    }
     left_out = kitsune__tree_left_out(tree, &some);
     if (left_out)
         refuse_incomplete(helper, "%u processes of the tree cannot be updated, one is %d", left_out,
@@ -447,10 +492,10 @@ void kitsune__helper_follow_round(struct helper *helper) {
                 call_off(helper, &helper->flights[i]);
         }
     if (!round->is_decided && !count_steps(helper, ASKED)) {
-        if (count_steps(helper, CHECKED))
-            ask_next(helper);
-        else
+        if (!count_steps(helper, CHECKED))
             try_commit(helper);
+        else if (!round->children_first || !gather_children(helper))
+            ask_next(helper);
     } else if (round->is_decided && !count_steps(helper, CHECKED) && !count_steps(helper, ASKED) &&
                !count_steps(helper, READY)) {
         end_round(helper);

@@ -361,6 +361,8 @@ int kitsune__helper_claim_request(struct kitsune__control *control, const struct
     control->round = wish->round;
     control->is_rehearsal = (uint32_t)wish->is_rehearsal;
     control->gave_up = 0;
+    control->puts_off = 0;
+    control->forks_known = KITSUNE__ANY_FORKS;
     control->limits = wish->limits;
     control->wait_ms = wish->wait_ms;
     memcpy(control->path, wish->path, strlen(wish->path) + 1);

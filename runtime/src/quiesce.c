@@ -658,6 +658,13 @@ static uint32_t make_rehearsal(uint64_t since_ns, struct kitsune__verdict *verdi
 
 /* ---- an update point --------------------------------------------------------------------------- */
 
+/* The request comes once more. */
+static void go_on_for_now(void) {
+    if (update.places != NULL)
+        kitsune__gather_undo();
+    close_copy();
+}
+
 /* Returns if the program stays what it is: a new version goes on at its own update point. */
 static void update_taken(const char *name) {
     struct kitsune__verdict verdict;
@@ -668,6 +675,10 @@ static void update_taken(const char *name) {
     finish_idle();
     verdict.code =
         kitsune__gather(wait_ns(), &update.places, verdict.reason, sizeof verdict.reason);
+    if (verdict.code == 0 && kitsune__request_put_off(&update.request)) {
+        go_on_for_now();
+        return;
+    }
     if (verdict.code == 0 && update.request.is_rehearsal) {
         verdict.code = make_rehearsal(since_ns, &verdict);
         if (verdict.code == 0)

@@ -377,6 +377,8 @@ static void before_fork(void) {
     settled = settled_of(forking.origin.parent);
     forking.settled = settled ? *settled : 0;
     tree->forking++;
+    if (!is_left_out) /* after it: who reads this number waits for the children that it counts */
+        control->forks++;
     errno = 0;
 }
 
@@ -791,6 +793,15 @@ int kitsune__request_take(struct kitsune__request *request) {
 }
 
 /* ---- a round -------------------------------------------------------------------------------- */
+
+int kitsune__request_put_off(const struct kitsune__request *request) {
+    if (!request->round || control->forks_known == KITSUNE__ANY_FORKS ||
+        control->forks == control->forks_known)
+        return 0;
+    control->puts_off = 1;
+    control->state = KITSUNE__DONE;
+    return 1;
+}
 
 /* Why this process does not wait any longer; NULL: it does. */
 static const char *patience_end(uint64_t now, uint64_t deadline, uint64_t beat_ns) {

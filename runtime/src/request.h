@@ -177,8 +177,13 @@ void kitsune__request_lower(uint32_t bits);
 void kitsune__request_service(void);
 
 /* On KITSUNE__PENDING_UPDATE: takes the request. Returns 1 if `request` is filled: then exactly one
- * kitsune__request_outcome must follow. 0 if it was withdrawn in the meantime (the bit is cleared). */
+ * kitsune__request_outcome must follow, or a kitsune__request_put_off that is not 0. 0 if it was withdrawn in the meantime (the bit is cleared). */
 int kitsune__request_take(struct kitsune__request *request);
+
+/* When all threads stand: non-zero if the request, which was taken, is put off, because it is of a round that
+ * takes children before their parents, and this process has forked since its children were looked for. Such a
+ * child may need it to come to its update point. The process goes on, and is asked again. */
+int kitsune__request_put_off(const struct kitsune__request *request);
 
 /* At the point of the commit, after all that can fail: waits until every process of the tree stands there,
  * at most for the time given. Returns 0 if all are to commit, at once for a request of one process alone;

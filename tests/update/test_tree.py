@@ -38,7 +38,15 @@ class Client:
 
     def ask(self, line: str) -> str:
         """Send a line and return the answer."""
+        self.tell(line)
+        return self.answer()
+
+    def tell(self, line: str) -> None:
+        """Send a line; its answer is left to be read."""
         self._socket.sendall(line.encode() + b"\n")
+
+    def answer(self) -> str:
+        """Return the next answer."""
         while b"\n" not in self._rest:
             got = self._socket.recv(4096)
             assert got, "the server closed the connection"
@@ -371,6 +379,86 @@ def test_a_child_that_runs_late_belongs_to_the_tree(tree: Callable[..., Tree]) -
         answer = channel.ask(who, words, PATIENCE_S, let_go)
     assert (answer["outcome"], running.versions()[child]) == ("updated", "2"), answer
     assert client.ask("version") == "2 session"
+
+
+def test_a_new_child_that_needs_its_parent_comes_before_it(tree: Callable[..., Tree]) -> None:
+    """Forked in the round, before its parent is asked: which answers it, and only then stands."""
+    running = tree()
+    parent, older = running.server.pid, running.client()
+    first = older.pid()
+    assert older.ask("stick") == "stuck"
+    assert running.server.ask("answer children") == "3"
+    who = channel.Channel(running.path.with_name("run"), parent)
+    words = ["update-tree", str(running.scenario.release("2")), "0", "60000", "children-first"]
+    younger: list[Client] = []
+    consulted: list[int] = []
+
+    def act(progress: dict[str, Any]) -> None:
+        if progress["event"] == "checked":
+            younger.append(running.client())
+            assert younger[0].ask("consult") == "waiting"
+            older.tell("")
+        elif progress["event"] == "ready" and not consulted:
+            consulted.append(consult_when_asked(who, younger[0], first))
+
+    answer = channel.ask(who, words, PATIENCE_S, act)
+    assert answer["outcome"] == "updated", answer
+    assert (older.answer(), younger[0].answer()) == ("free", "answered")
+    assert set(running.versions().values()) == {"2"}
+
+
+def consult_when_asked(who: channel.Channel, client: Client, older: int) -> int:
+    """Let the younger child, the client's, put its question once the round waits for it."""
+    child = next(pid for pid in states(who) if pid not in (older, who.pid))
+    until(lambda: states(who)[child] == "requested", "the child is asked")
+    client.tell("")
+    return child
+
+
+def states(who: channel.Channel) -> dict[int, str]:
+    """Return how far each process of a tree is."""
+    whole = channel.ask(who, ["status"], PATIENCE_S)
+    return {each["pid"]: each["state"] for each in (whole, *whole["children"])}
+
+
+def test_a_parent_that_forks_after_it_was_asked_comes_later(tree: Callable[..., Tree]) -> None:
+    """Its new child needs it: that it stands already would be the end of the round."""
+    running = tree()
+    parent, older = running.server.pid, running.client()
+    first = older.pid()
+    assert running.server.ask("answer children") == "3"
+    assert running.server.ask("accept late") == "0"
+    younger = running.connect()
+    who = channel.Channel(running.path.with_name("run"), parent)
+    words = ["update-tree", str(running.scenario.release("2")), "0", "60000", "children-first"]
+
+    def act(progress: dict[str, Any]) -> None:
+        if progress["event"] == "ready" and len(states(who)) == 2:
+            until(lambda: states(who)[parent] == "requested", "the parent is asked")
+            younger.tell("consult")
+            running.server.send("")
+            assert younger.answer() == "waiting"
+            consult_when_asked(who, younger, first)
+
+    answer = channel.ask(who, words, PATIENCE_S, act)
+    assert answer["outcome"] == "updated", answer
+    assert younger.answer() == "answered"
+    assert older.ask("version") == "2 session"
+    assert set(running.versions().values()) == {"2"}
+
+
+def test_a_parent_that_always_forks_is_not_waited_for_for_ever(tree: Callable[..., Tree]) -> None:
+    running = tree()
+    client = running.client()
+    assert running.server.ask("fork whenever woken") == "1"
+    options = ("--tree", "--order", "children-first")
+    status, answer = running.update(running.server.pid, "2", *options, "--wait-ms", "1000")
+    assert (status, answer["code"], answer["process"]) == (12, "K361", running.server.pid), answer
+    assert "has forked again and again for 1000 ms" in answer["reason"]
+    assert client.ask("version") == "1 session"
+    assert running.server.ask("fork whenever woken") == "0"
+    status, answer = running.update(running.server.pid, "2", *options)
+    assert (status, client.ask("version")) == (0, "2 session"), answer
 
 
 @pytest.mark.parametrize("order", ["parent-first", "children-first"])

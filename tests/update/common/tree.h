@@ -30,6 +30,9 @@ struct session {
 
 static int listener = -1, client = -1;
 static int keep_alive[2];
+static int forks_whenever_woken;
+static int input_count = 2; /* of the parent; more than it may have when it may open no files */
+static int questions[2]; /* of children to the parent, which answers each with a byte */
 static struct session *session;
 static char line[256];
 static char *asked_for; /* a release */
@@ -47,7 +50,8 @@ static void open_listener(void)
     snprintf(address.sun_path, sizeof address.sun_path, "%s", getenv("SOCKET"));
     listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
     if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) != 0 ||
-        listen(listener, 64) != 0 || pipe(keep_alive) != 0)
+        listen(listener, 64) != 0 || pipe(keep_alive) != 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET, 0, questions) != 0)
         exit(8);
 }
 
@@ -103,6 +107,21 @@ static void start_beside(void)
     dprintf(client, "%d\n", pthread_create(&thread, NULL, run_beside, NULL));
 }
 
+/* No update point here. */
+static void skip_line(int from)
+{
+    for (char byte; read(from, &byte, 1) == 1 && byte != '\n';)
+        ;
+}
+
+/* Nor here, until there is an answer. */
+static int ask_parent(void)
+{
+    char byte = '?';
+
+    return write(questions[0], &byte, 1) == 1 && recv(questions[0], &byte, 1, 0) == 1;
+}
+
 static void obey(char *command)
 {
     if (strncmp(command, "add ", 4) == 0) {
@@ -130,9 +149,12 @@ static void obey(char *command)
         dprintf(client, "noted\n");
     } else if (strcmp(command, "stick") == 0) {
         dprintf(client, "stuck\n");
-        for (char byte; read(client, &byte, 1) == 1 && byte != '\n';)
-            ; /* no update point here */
+        skip_line(client);
         dprintf(client, "free\n");
+    } else if (strcmp(command, "consult") == 0) {
+        dprintf(client, "waiting\n");
+        skip_line(client);
+        dprintf(client, "%s\n", ask_parent() ? "answered" : "no answer");
     } else {
         dprintf(client, "%d\n", give_up(command));
     }
@@ -192,23 +214,48 @@ static void accept_client(void)
 
 static void answer(char *command)
 {
+    int is_busy = strcmp(command, "accept late") == 0;
+
     if (strcmp(command, "version") == 0)
         printf("%d\n", VERSION);
+    else if (strcmp(command, "answer children") == 0)
+        printf("%d\n", input_count = 3);
+    else if (strcmp(command, "fork whenever woken") == 0)
+        printf("%d\n", forks_whenever_woken = !forks_whenever_woken);
     else
-        printf("%d\n", give_up(command));
+        printf("%d\n", is_busy ? 0 : give_up(command));
     printf(".\n");
     fflush(stdout);
+    if (is_busy) {
+        skip_line(0);
+        accept_client();
+    }
+}
+
+static void answer_child(void)
+{
+    char byte;
+
+    if (recv(questions[1], &byte, 1, 0) == 1 && send(questions[1], &byte, 1, 0) != 1)
+        exit(8);
 }
 
 static void serve(void)
 {
     for (;;) {
-        struct pollfd inputs[2] = {{.fd = 0, .events = POLLIN}, {.fd = listener, .events = POLLIN}};
+        struct pollfd inputs[3] = {{.fd = 0, .events = POLLIN},
+                                   {.fd = listener, .events = POLLIN},
+                                   {.fd = questions[1], .events = POLLIN}};
         int got = 1;
 
         kitsune_update("serve");
-        if (poll(inputs, 2, -1) < 1)
+        if (poll(inputs, (nfds_t)input_count, -1) < 1) {
+            if (forks_whenever_woken && fork() == 0)
+                _exit(0);
             continue;
+        }
+        if (input_count == 3 && inputs[2].revents)
+            answer_child();
         if (inputs[1].revents)
             accept_client();
         if (inputs[0].revents)
