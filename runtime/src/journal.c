@@ -64,6 +64,7 @@ struct journal {
     struct kitsune__verdict verdict;
     enum kitsune__phase phase;
     const char *what;
+    const char *thread; /* that starts, by its function; `what` is another while it migrates */
     uint64_t begin_ns, main_ns, abort_ns;
     /* What the kernel had before. */
     uint64_t mask, pending;
@@ -201,6 +202,8 @@ enum kitsune__phase kitsune__journal_phase(enum kitsune__phase phase, const char
     }
     journal->phase = phase;
     journal->what = what;
+    if (phase == KITSUNE__PHASE_THREAD && what != NULL)
+        journal->thread = what;
     if (left != entered && journal->has_phase_limits)
         set_limit(journal);
     return before;
@@ -224,7 +227,7 @@ static size_t describe_phase(const struct journal *of, char *buffer, size_t size
     case KITSUNE__PHASE_MAIN:
         return kitsune__format(buffer, size, " in the new main");
     case KITSUNE__PHASE_THREAD:
-        return kitsune__format(buffer, size, " in the new version's thread '%s'", of->what);
+        return kitsune__format(buffer, size, " in the new version's thread '%s'", of->thread);
     default:
         buffer[0] = '\0';
         return 0;

@@ -168,6 +168,7 @@ def test_threads_under_sanitizers(scenario: Any, start: Callable[..., Any], tmp_
 
 FAILURES = {
     "crash": ("K354", "SIGSEGV at address 0x10 in the new version's thread 'serve_worker'"),
+    "late crash": ("K354", "SIGSEGV at address 0x10 in the new version's thread 'serve_worker'"),
     "overflow": ("K355", "stack overflow in the new version's thread 'serve_worker'"),
     "abort": ("K354", "SIGABRT in the new version's thread 'serve_worker'"),
     "loop": ("K356", "the time limit ran out in the new version's thread 'serve_worker'"),

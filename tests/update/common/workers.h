@@ -280,7 +280,10 @@ static void fail_now(const char *how)
 {
     if (!strcmp(how, "crash"))
         *(volatile int *)16 = 1;
-    else if (!strcmp(how, "loop"))
+    else if (!strcmp(how, "late crash")) {
+        kitsune_do_automigrate();
+        *(volatile int *)16 = 1;
+    } else if (!strcmp(how, "loop"))
         for (volatile int forever = 1; forever;)
             continue;
     else if (!strcmp(how, "exit"))
