@@ -2,11 +2,13 @@
 #include "block.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -73,11 +75,20 @@ static int failed(long result) {
 
 /* ---- descriptors ---------------------------------------------------------------------------- */
 
-/* Something may be there for a call that comes again, or room: looks for a while, and tries if so. */
-static long try_again(const char *name, uint32_t bits, long number, const long arguments[6]) {
+/* Whether a call returns at once, whatever there is. The kernel never ends it, so no caller knows EINTR. */
+static int never_blocks(long number, const long arguments[6]) {
+    long flags = KITSUNE__SYSCALL(SYS_fcntl, arguments[0], F_GETFL);
+    int is_told = (number == SYS_recvfrom && (arguments[3] & MSG_DONTWAIT)) ||
+                  (number == SYS_recvmsg && (arguments[2] & MSG_DONTWAIT));
+    return is_told || (flags >= 0 && (flags & O_NONBLOCK));
+}
+
+/* Something may be there for the call, or room: looks for that long, and tries if so. */
+static long try_for(long patience_ns, const char *name, uint32_t bits, long number,
+                    const long arguments[6]) {
     short wanted = number == SYS_sendfile ? POLLOUT : POLLIN;
     struct pollfd place = {.fd = (int)arguments[0], .events = wanted};
-    struct timespec limit = {0, KITSUNE__PATIENCE_NS};
+    struct timespec limit = {0, patience_ns};
     const long look[6] = {(long)&place, 1, (long)&limit, 0, KERNEL_SIGSET_SIZE, 0};
     long ready = kitsune__wait_enter(name, &kitsune__no_gate, bits, SYS_ppoll, look);
     if (ready == 1)
@@ -96,7 +107,12 @@ static long enter(const char *name, long number, const long arguments[6]) {
             return result;
         if (!(kitsune__request_pending() & bits))
             continue; /* a kick that was not meant for it */
-        return kitsune__wait_has_ended() ? try_again(name, bits, number, arguments) : -EINTR;
+        if (never_blocks(number, arguments))
+            return KITSUNE__SYSCALL(number, arguments[0], arguments[1], arguments[2], arguments[3],
+                                    arguments[4], arguments[5]);
+        /* One that comes again gets some time, so that its caller does not spin. */
+        long patience_ns = kitsune__wait_has_ended() ? KITSUNE__PATIENCE_NS : 0;
+        return try_for(patience_ns, name, bits, number, arguments);
     }
 }
 
