@@ -12,6 +12,7 @@ import difflib
 import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -39,10 +40,15 @@ _EDIT_PLACES = {
     "update_point": ("function", "loop"),
     "guard": ("function", "to"),
     "insert": ("function", "at", "before", "after"),
+    "migrate": ("function", "at", "before", "after"),
     "declare": ("function",),
     "field": ("record",),
 }
 """For each action of an edit, the keys that say where."""
+_INSERTED = ("insert", "migrate")
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+_ONE_OF = re.compile(r"\{([^{}]*)\}")
+"""In a path: several names at one place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -500,7 +506,7 @@ def _section_of(fields: dict[str, Node], base: Path) -> Section:
         dropped_annotations=dropped,
         unions=tuple(_union(key, value) for key, value in unions if not value.is_null),
         dropped_unions=tuple(_squeezed(key) for key, value in unions if value.is_null),
-        edits=tuple(_edit(item) for item in edits),
+        edits=tuple(edit for item in edits for edit in _edits(item)),
         rules=tuple(rule for each in rules for rule in each.rules),
         preambles=(*own, *included),
     )
@@ -531,14 +537,27 @@ def _rule_file(name: Node, base: Path) -> RuleFile:
 
 def _annotations(node: Node | None) -> tuple[tuple[AnnotationSource, ...], tuple[str, ...]]:
     entries = list(node.entries()) if node else []
+    each = [(path, key, value) for key, value in entries for path in _paths(key)]
     return (
         tuple(
-            AnnotationSource(path=_squeezed(key), text=value.text(), at=key.at)
-            for key, value in entries
+            AnnotationSource(path=path, text=value.text(), at=key.at)
+            for path, key, value in each
             if not value.is_null
         ),
-        tuple(_squeezed(key) for key, value in entries if value.is_null),
+        tuple(path for path, _, value in each if value.is_null),
     )
+
+
+def _paths(key: Node) -> list[str]:
+    """Return the paths that `struct s.{a, b}` stands for."""
+    paths = [_squeezed(key)]
+    while group := _ONE_OF.search(paths[0]):
+        names = [name.strip() for name in group[1].split(",")]
+        if not all(names):
+            hint = "write {NAME, NAME}, as in struct s.{a, b}"
+            raise key.error("K206", f"'{{{group[1]}}}' names nothing", hint=hint)
+        paths = [_ONE_OF.sub(name, path, count=1) for path in paths for name in names]
+    return paths
 
 
 def _union(key: Node, value: Node) -> UnionSource:
@@ -557,19 +576,45 @@ def _union(key: Node, value: Node) -> UnionSource:
     return UnionSource(path, fields["by"].text() if "by" in fields else "", tuple(cases), key.at)
 
 
-def _edit(item: Node) -> EditSource:
+def _edits(item: Node) -> Iterator[EditSource]:
+    """Yield the edit of an item, once for each function that it names."""
     action = rulefile.action(item, tuple(_EDIT_PLACES), "an edit")
     places = _EDIT_PLACES[action]
     item = Node(item.document, item.node, f"an edit '{action}'")
     fields = item.fields((action, *places, "count"), required=(action, places[0]))
-    if action == "insert" and sum(key in fields for key in ("at", "before", "after")) != 1:
+    if action in _INSERTED and sum(key in fields for key in ("at", "before", "after")) != 1:
         hint = "write at: start, before: TEXT or after: TEXT"
-        raise item.error("K206", "an edit 'insert' needs exactly one place", hint=hint)
+        raise item.error("K206", f"an edit '{action}' needs exactly one place", hint=hint)
     if "at" in fields:
         fields["at"].choice(("start",))
+    target, *places = places
     place = tuple((key, fields[key].text()) for key in places if key in fields)
     count = fields["count"].number() if "count" in fields else 1
-    return EditSource(action, fields[action].text(), place, count, item.at)
+    if action == "migrate":
+        action, text = "insert", _migration(fields[action])
+    else:
+        text = fields[action].text()
+    for name in _texts(fields[target]):
+        yield EditSource(action, text, ((target, name), *place), count, item.at)
+
+
+def _migration(node: Node) -> str:
+    """Return the statement that migrates local variables, if the function runs in an update."""
+    for name in _texts(node):
+        if _IDENTIFIER.fullmatch(name) is None:
+            hint = "write names, as in [first, second]"
+            raise node.error("K205", f"{node.what} is '{name}', not a local variable", hint=hint)
+    calls = " ".join(f"MIGRATE_LOCAL({name});" for name in _texts(node))
+    return f"if (kitsune_is_updating()) {{ {calls} }}"
+
+
+def _texts(node: Node) -> list[str]:
+    """Return what is a list of texts, or one of them."""
+    if not node.is_list:
+        return [node.text()]
+    if not node.items():
+        raise node.error("K206", f"{node.what} is empty")
+    return [item.text() for item in node.items()]
 
 
 def _name(node: Node) -> str:

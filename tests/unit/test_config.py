@@ -1,6 +1,7 @@
 """What a manifest says, and what of it a build depends on."""
 
 import json
+import re
 import textwrap
 from pathlib import Path
 
@@ -159,6 +160,73 @@ def test_edits_are_the_standing_ones_and_the_version_s_own(manifest: config.Mani
         {"guard": "daemon(0, 0)", "function": "main", "count": 2},
     ]
     assert [edit.at.line for edit in edits] == [13, 27]
+
+
+def test_lists_of_names_stand_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of annotations, of edits' functions, and of local variables."""
+    monkeypatch.chdir(tmp_path)
+    text = FULL.replace("struct dict.n: ignore", "struct {dict, list}.{n,  m}: ignore")
+    text = text.replace(
+        """      loop: 1
+""",
+        """      loop: 1
+    - declare: int kt;
+      function: [one, b.c/two]
+    - {migrate: [left, fd], function: three, before: while (1)}
+    - {migrate: fd, function: four, at: start}
+""",
+    ).replace("struct dict.n: ~", "struct {dict, list}.m: ~")
+    manifest = load(tmp_path, text)
+    annotations = [each.path for each in manifest.standing.annotations]
+    assert annotations == [
+        "struct dict",
+        "struct dict.n",
+        "struct dict.m",
+        "struct list.n",
+        "struct list.m",
+    ]
+    left = manifest.annotations(manifest.version("1.10"))
+    assert [each.path for each in left] == [
+        "struct dict",
+        "struct dict.n",
+        "struct list.n",
+        "event_base",
+    ]
+    moved = "if (kitsune_is_updating()) { MIGRATE_LOCAL(left); MIGRATE_LOCAL(fd); }"
+    assert [each.to_json() for each in manifest.edits(manifest.version("1.0"))][1:] == [
+        {"declare": "int kt;", "function": "one", "count": 1},
+        {"declare": "int kt;", "function": "b.c/two", "count": 1},
+        {"insert": moved, "function": "three", "before": "while (1)", "count": 1},
+        {
+            "insert": "if (kitsune_is_updating()) { MIGRATE_LOCAL(fd); }",
+            "function": "four",
+            "at": "start",
+            "count": 1,
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("struct dict.n: ignore", "struct dict.{n, }: ignore", "K206.*'{n, }' names nothing"),
+        ("function: main\n      loop", "function: []\n      loop", "K206.*'function' is empty"),
+        ("update_point: main", "migrate: [a, b.c]", "K205.*'b.c', not a local variable"),
+        ("update_point: main", "migrate: fd", "K206.*'migrate' needs exactly one place"),
+    ],
+)
+def test_lists_that_are_none(
+    old: str, new: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = FULL.replace(old, new, 1)
+    if "[a, b.c]" in new:
+        text = text.replace("loop: 1", "at: start", 1)
+    elif "migrate" in new:
+        text = text.replace("      loop: 1\n", "", 1)
+    with pytest.raises(KitsuneError) as raised:
+        load(tmp_path, text)
+    assert re.search(message, raised.value.report())
 
 
 def test_rules_of_the_version_come_first(manifest: config.Manifest) -> None:
