@@ -20,6 +20,7 @@
 #include "platform.h"
 #include "thread.h"
 #include "wait.h"
+#include "wrap_clone.h"
 #include "wrap_signal.h"
 
 #define NS_PER_S 1000000000ull
@@ -376,6 +377,8 @@ long kitsune__call_syscall(long number, long a, long b, long c, long d, long e, 
         return change_mask((int)a, (const uint64_t *)b, (uint64_t *)c, (size_t)d);
     if (sets_filter(number, a))
         return set_filter(number, a, b, c, d, e, f);
+    if (kitsune__makes_process(number, a, b))
+        return kitsune__make_process(number, a, b, c, d, e, f);
     if (!is_futex_wait(number, b))
         return syscall(number, a, b, c, d, e, f);
     long result = enter_plainly("futex", interrupting(), number, (long[6]){a, b, c, d, e, f});

@@ -137,6 +137,7 @@ struct kitsune__control {
 /* A process that found no place. */
 struct kitsune__left_out {
     _Atomic int32_t pid;
+    uint32_t is_elsewhere; /* in namespaces of its own: see kitsune__request_cloned */
     uint64_t since;
 };
 

@@ -364,36 +364,43 @@ static void ask_next(struct helper *helper) {
             ask_step(helper, &helper->flights[i]);
 }
 
-static void refuse_incomplete(struct helper *helper, const char *format, uint32_t count,
-                              int32_t pid) {
+static void refuse_incomplete(struct helper *helper, int32_t pid, const char *reason) {
+    undo_round(helper, pid, "refused", KITSUNE__TREE_INCOMPLETE, reason);
+}
+
+/* If there are processes that have no place: non-zero. */
+static int refuse_left_out(struct helper *helper) {
+    struct kitsune__left_out some;
+    uint32_t count = kitsune__tree_left_out(helper->tree, &some);
     char reason[256];
 
-    kitsune__format(reason, sizeof reason, format, count, pid);
-    undo_round(helper, pid, "refused", KITSUNE__TREE_INCOMPLETE, reason);
+    if (!count)
+        return 0;
+    kitsune__format(reason, sizeof reason,
+                    "%u processes of the tree cannot be updated, one is %d%s", count, some.pid,
+                    some.is_elsewhere ? ": it was made by a bare clone, in a namespace of process "
+                                        "numbers, networks or users of its own"
+                                      : "");
+    refuse_incomplete(helper, some.pid, reason);
+    return 1;
 }
 
 /* Every process that is known stands at its commit: none of them can fork any more. What they forked before
  * has taken its place, or does so soon; then all are known. */
 static void try_commit(struct helper *helper) {
     struct kitsune__tree *tree = helper->tree;
-    int32_t some;
-    uint32_t left_out;
 
     if (awaits_forks(helper))
         return;
     if (tree->forking > 0) {
         tree->forking = 0; /* its child was killed before it ran */
-        refuse_incomplete(helper, "a process was forked (%u) that did not begin to run", 1,
-                          helper->speaker->owner);
+        refuse_incomplete(helper, helper->speaker->owner,
+                          "a process was forked that did not begin to run");
         return;
     }
     if (gather_tree(helper))
         return;
-    left_out = kitsune__tree_left_out(tree, &some);
-    if (left_out)
-        refuse_incomplete(helper, "%u processes of the tree cannot be updated, one is %d", left_out,
-                          some);
-    else
+    if (!refuse_left_out(helper))
         decide(helper, KITSUNE__COMMIT_ALL); /* else a process has just lost its patience */
 }
 
@@ -505,8 +512,6 @@ void kitsune__helper_follow_round(struct helper *helper) {
 void kitsune__helper_start_round(struct helper *helper, int index, const struct wish *wish,
                                  int children_first) {
     struct round *round = &helper->round;
-    uint32_t left_out;
-    int32_t some;
 
     if (!kitsune__helper_has_good_path(helper, index, wish))
         return;
@@ -527,10 +532,7 @@ void kitsune__helper_start_round(struct helper *helper, int index, const struct 
                     "another process of the tree gave the update up");
     helper->tree->verdict = open_verdict(helper);
     helper->clients[index].is_waiting = 1;
-    left_out = kitsune__tree_left_out(helper->tree, &some);
-    if (left_out)
-        refuse_incomplete(helper, "%u processes of the tree cannot be updated, one is %d", left_out,
-                          some);
+    refuse_left_out(helper);
     gather_tree(helper);
     if (!round->is_decided)
         kitsune__helper_tell_progress(helper, index, helper->speaker, "checked");

@@ -422,7 +422,7 @@ static void put_child(struct helper *helper, const struct kitsune__control *cont
 
 /* The other processes of the tree. */
 static void put_children(struct helper *helper) {
-    int32_t left_out;
+    struct kitsune__left_out left_out;
     uint32_t count = 0;
 
     kitsune__answer_name(&helper->answer, "children");

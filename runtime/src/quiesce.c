@@ -770,18 +770,19 @@ void kitsune__quiesce_drop_in_child(void) {
 }
 
 /* A child must not find the work of another thread half done, nor the linker's lock taken by it. */
-static void before_fork(void) {
+void kitsune__quiesce_before_fork(void) {
     begin_retiring();
 }
 
-static void note_child(void) {
+void kitsune__quiesce_note_child(void) {
     end_retiring();
     kitsune__journal_note("the new version started a process, which goes on");
 }
 
 void kitsune__quiesce_start(void) {
     kitsune__wait_set_idle_work(kitsune__quiesce_idle);
-    if (pthread_atfork(before_fork, note_child, kitsune__quiesce_drop_in_child) != 0)
+    if (pthread_atfork(kitsune__quiesce_before_fork, kitsune__quiesce_note_child,
+                       kitsune__quiesce_drop_in_child) != 0)
         kitsune__log("no memory to follow the program's children");
 }
 

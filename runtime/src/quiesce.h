@@ -25,6 +25,10 @@ int kitsune__quiesce_idle(void);
  * under way here and none comes; the child goes on in the code that forked. Async-signal-safe. */
 void kitsune__quiesce_drop_in_child(void);
 
+/* The same around a process that a system call makes: before it, and in the parent. */
+void kitsune__quiesce_before_fork(void);
+void kitsune__quiesce_note_child(void);
+
 /* Once, before the first release is loaded: hooks into fork. */
 void kitsune__quiesce_start(void);
 /* Where the first version's main was called: what lies below on the thread's own stack is given back

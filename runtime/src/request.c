@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +51,9 @@ static struct kitsune__kept kept;
 
 /* Non-zero in a forked child that found no place in the tree: it has no channel. */
 static int is_left_out;
+/* It is in other namespaces than its helper: process numbers mean something else here. */
+static int is_elsewhere;
+#define ELSEWHERE (CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUSER)
 /* The program has set a filter of its system calls, and has not said that it lets an update pass. */
 static int is_filtered;
 /* This process has forked since its last update point. */
@@ -173,7 +177,7 @@ int kitsune__request_is_filtered(void) {
 }
 
 int kitsune__request_is_root(void) {
-    return control && tree->root == (int32_t)getpid();
+    return control && !is_left_out && tree->root == (int32_t)getpid();
 }
 
 /* ---- the helper ---------------------------------------------------------------------------- */
@@ -335,6 +339,8 @@ static void settle_children(void) {
     int changed;
 
     has_forked = 0;
+    if (is_elsewhere)
+        return;
     if (settled)
         (*settled)++;
     do {
@@ -397,7 +403,7 @@ static void become_candidate(void) {
     struct kitsune__candidate *slot;
     _Atomic uint32_t *settled = settled_of(forking.origin.parent);
 
-    if (!settled)
+    if (!settled || is_elsewhere)
         return;
     slot = register_candidate((int32_t)getpid(), forking.origin.parent);
     if (slot && *settled != forking.settled)
@@ -407,7 +413,7 @@ static void become_candidate(void) {
 /* A child of one that has no place has none: what the parent runs is noted nowhere. Nor has a child that
  * a new version makes before its commit: it goes on in what may never be the program. */
 static struct kitsune__control *find_place(void) {
-    if (is_left_out || !tree->root || kitsune__under_valgrind() ||
+    if (is_left_out || is_elsewhere || !tree->root || kitsune__under_valgrind() ||
         (forking.pending & KITSUNE__PENDING_TRANSACTION))
         return NULL;
     return kitsune__tree_enter(tree, &forking.origin);
@@ -422,8 +428,8 @@ static void leave_out(void) {
     is_left_out = 1;
     mmap(kitsune__control_gate, page_size, PROT_READ | PROT_WRITE,
          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-    if (tree->root)
-        kitsune__tree_note_left_out(tree);
+    if (tree->root && !is_elsewhere)
+        kitsune__tree_note_left_out(tree, (int32_t)getpid(), 0);
 }
 
 /* Of a parent that filters its system calls the child keeps the gate: nobody asks either. */
@@ -448,6 +454,24 @@ static void after_fork_in_child(void) {
         map_gate(gates[i]);
     become_candidate();
     tree->forking--;
+}
+
+void kitsune__request_expect_clone(void) {
+    if (tree)
+        before_fork();
+}
+
+void kitsune__request_cloned(long result, unsigned long flags) {
+    if (!tree)
+        return;
+    if (result == 0) {
+        is_elsewhere |= (flags & ELSEWHERE) != 0;
+        after_fork_in_child();
+        return;
+    }
+    after_fork_in_parent();
+    if (result > 0 && (flags & ELSEWHERE) && !is_elsewhere && !is_filtered && tree->root)
+        kitsune__tree_note_left_out(tree, (int32_t)result, 1);
 }
 
 static struct kitsune__control *place_of(int32_t pid) {

@@ -176,6 +176,13 @@ void kitsune__request_lower(uint32_t bits);
  * helper anew if it died, takes the channel over after daemonising. Keeps errno. */
 void kitsune__request_service(void);
 
+/* Around a system call by number that makes a process as fork does (wrap_clone.c), of which libc calls no
+ * handlers: before it, and after it in parent and child, with its result and flags. A child in a namespace of
+ * its own, of process numbers, networks or users, has no place: it cannot name its relatives or reach the
+ * helper. It goes on by itself, and so do its children. */
+void kitsune__request_expect_clone(void);
+void kitsune__request_cloned(long result, unsigned long flags);
+
 /* On KITSUNE__PENDING_UPDATE: takes the request. Returns 1 if `request` is filled: then exactly one
  * kitsune__request_outcome must follow, or a kitsune__request_put_off that is not 0. 0 if it was withdrawn in the meantime (the bit is cleared). */
 int kitsune__request_take(struct kitsune__request *request);

@@ -136,8 +136,7 @@ struct kitsune__control *kitsune__tree_enter(struct kitsune__tree *tree,
     return place;
 }
 
-void kitsune__tree_note_left_out(struct kitsune__tree *tree) {
-    int32_t pid = (int32_t)KITSUNE__SYSCALL(SYS_getpid);
+void kitsune__tree_note_left_out(struct kitsune__tree *tree, int32_t pid, int is_elsewhere) {
     for (uint32_t index = 0; index < KITSUNE__LEFT_OUT; index++) {
         struct kitsune__left_out *note = &tree->left_out[index];
         int32_t owner = note->pid;
@@ -145,6 +144,7 @@ void kitsune__tree_note_left_out(struct kitsune__tree *tree) {
             !atomic_compare_exchange_strong(&note->pid, &owner, -pid))
             continue;
         note->since = boot_ns();
+        note->is_elsewhere = (uint32_t)is_elsewhere;
         note->pid = pid;
         return;
     }
@@ -204,14 +204,16 @@ int32_t kitsune__tree_owner(const struct kitsune__control *control) {
     return kitsune__tree_is_alive(owner, control->since) ? owner : 0;
 }
 
-uint32_t kitsune__tree_left_out(struct kitsune__tree *tree, int32_t *some) {
+uint32_t kitsune__tree_left_out(struct kitsune__tree *tree, struct kitsune__left_out *some) {
     uint32_t count = tree->unknown;
-    *some = 0;
+    memset(some, 0, sizeof *some);
     for (uint32_t index = 0; index < KITSUNE__LEFT_OUT; index++) {
-        int32_t pid = tree->left_out[index].pid;
-        if (!kitsune__tree_is_alive(pid, tree->left_out[index].since))
+        const struct kitsune__left_out *note = &tree->left_out[index];
+        int32_t pid = note->pid;
+        if (!kitsune__tree_is_alive(pid, note->since))
             continue;
-        *some = pid;
+        some->pid = pid;
+        some->is_elsewhere = note->is_elsewhere;
         count++;
     }
     return count;

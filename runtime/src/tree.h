@@ -46,15 +46,15 @@ struct kitsune__lineage {
  * there is none. */
 struct kitsune__control *kitsune__tree_enter(struct kitsune__tree *tree,
                                              const struct kitsune__lineage *origin);
-/* The calling process has no place: it is remembered by its number only. */
-void kitsune__tree_note_left_out(struct kitsune__tree *tree);
+/* A process has no place: it is remembered by its number only. */
+void kitsune__tree_note_left_out(struct kitsune__tree *tree, int32_t pid, int is_elsewhere);
 
 /* Whether a process that existed at the time `since` (CLOCK_BOOTTIME, ns) under this number lives and still
  * runs the launcher. What may not be known is taken for true. Only where /proc can be read. */
 int kitsune__tree_is_alive(int32_t pid, uint64_t since);
 /* The place's process, if it lives; else 0. */
 int32_t kitsune__tree_owner(const struct kitsune__control *control);
-/* How many processes live that have no place; `some` gets the number of one. */
-uint32_t kitsune__tree_left_out(struct kitsune__tree *tree, int32_t *some);
+/* How many processes live that have no place; `some` gets the note of one. */
+uint32_t kitsune__tree_left_out(struct kitsune__tree *tree, struct kitsune__left_out *some);
 
 #endif

@@ -461,6 +461,50 @@ def test_a_parent_that_always_forks_is_not_waited_for_for_ever(tree: Callable[..
     assert (status, client.ask("version")) == (0, "2 session"), answer
 
 
+def is_root() -> bool:
+    """Tell whether rights can be given up at all."""
+    return os.geteuid() == 0
+
+
+needs_root = pytest.mark.skipif("not is_root()", reason="only root has rights to give up")
+
+
+def test_a_child_of_a_bare_clone_belongs_to_the_tree(tree: Callable[..., Tree]) -> None:
+    """Made by `syscall(SYS_clone)`, of which libc tells nobody; and its own child."""
+    running = tree()
+    client = running.client()
+    cloned = int(client.ask("clone"))
+    until(lambda: len(running.versions()) == 3, "the places of both")
+    parents = {each["pid"]: each["parent"] for each in running.status()["children"]}
+    assert parents[cloned] == client.pid()
+    assert cloned in parents.values()
+    assert running.update(cloned, "2")[0] == 0
+    status, answer = running.update(running.server.pid, "2", "--tree")
+    assert (status, set(running.versions().values())) == (0, {"2"}), answer
+
+
+@needs_root
+@pytest.mark.parametrize("order", ["parent-first", "children-first"])
+def test_a_child_in_namespaces_of_its_own_is_told_of(order: str, tree: Callable[..., Tree]) -> None:
+    """It and its child cannot be updated: nor is the tree, until they have ended."""
+    running = tree()
+    parent, client, other = running.server.pid, running.client(), running.client()
+    cloned = int(client.ask("clone elsewhere"))
+    if cloned == -1:
+        pytest.skip("this machine gives no namespaces")
+    assert running.status()["left_out"] == 1
+    assert set(running.versions()) == {client.pid(), other.pid()}
+    assert running.update(cloned, "2")[1]["code"] == "K302"
+    status, answer = running.update(parent, "2", "--tree", "--order", order)
+    assert (status, answer["code"], answer["process"]) == (16, "K370", cloned), answer
+    assert "made by a bare clone, in a namespace" in answer["reason"]
+    assert (client.ask("version"), running.server.ask("version")) == ("1 session", "1")
+    client.close()
+    until(lambda: running.status()["left_out"] == 0, "the end of the namespace")
+    status, answer = running.update(parent, "2", "--tree", "--order", order)
+    assert (status, other.ask("version")) == (0, "2 session"), answer
+
+
 @pytest.mark.parametrize("order", ["parent-first", "children-first"])
 @pytest.mark.parametrize("place", ["serve", "session", "nested"])
 def test_the_first_failure_undoes_the_whole_tree(
@@ -610,13 +654,6 @@ def test_a_tree_is_updated_by_one_at_a_time(tree: Callable[..., Tree]) -> None:
     status, answer = running.update(pids["child"], "2", "--tree")
     assert (status, answer["code"]) == (13, "K368"), answer
 
-
-def is_root() -> bool:
-    """Tell whether rights can be given up at all."""
-    return os.geteuid() == 0
-
-
-needs_root = pytest.mark.skipif("not is_root()", reason="only root has rights to give up")
 
 LIMITS = {"files": "Max open files", "processes": "Max processes"}
 RIGHTS = {

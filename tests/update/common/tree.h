@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <kitsune.h>
+#include <linux/sched.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -56,6 +58,28 @@ static void open_listener(void)
 }
 
 /* Ends when the process that forked it has ended. */
+static void serve_nested(void);
+
+/* A process by a bare system call, and another one by fork in that. */
+static void start_cloned(long flags)
+{
+    int own[2];
+    pid_t child;
+
+    if (pipe(own) != 0)
+        exit(8);
+    child = (pid_t)syscall(SYS_clone, SIGCHLD | flags, 0, 0, 0, 0);
+    if (child == 0) {
+        close(own[1]);
+        keep_alive[0] = own[0];
+        if (fork() == 0)
+            close(client);
+        serve_nested();
+    }
+    close(own[0]);
+    dprintf(client, "%d\n", (int)child);
+}
+
 static void serve_nested(void)
 {
     struct pollfd parent = {.fd = keep_alive[0], .events = POLLIN};
@@ -139,6 +163,10 @@ static void obey(char *command)
         dprintf(client, "%d\n", (int)getpid());
     } else if (strcmp(command, "nest") == 0) {
         start_nested();
+    } else if (strcmp(command, "clone") == 0) {
+        start_cloned(0);
+    } else if (strcmp(command, "clone elsewhere") == 0) {
+        start_cloned(CLONE_NEWPID | CLONE_NEWNET);
     } else if (strcmp(command, "thread") == 0) {
         start_beside();
     } else if (strncmp(command, "become ", 7) == 0) {
