@@ -587,15 +587,15 @@ def _edits(item: Node) -> Iterator[EditSource]:
         raise item.error("K206", f"an edit '{action}' needs exactly one place", hint=hint)
     if "at" in fields:
         fields["at"].choice(("start",))
-    target, *places = places
-    place = tuple((key, fields[key].text()) for key in places if key in fields)
+    target = fields[places[0]]
+    place = tuple((key, fields[key].text()) for key in places[1:] if key in fields)
     count = fields["count"].number() if "count" in fields else 1
     if action == "migrate":
         action, text = "insert", _migration(fields[action])
     else:
         text = fields[action].text()
-    for name in _texts(fields[target]):
-        yield EditSource(action, text, ((target, name), *place), count, item.at)
+    for name in _texts(target):
+        yield EditSource(action, text, ((places[0], name), *place), count, item.at)
 
 
 def _migration(node: Node) -> str:
