@@ -4,8 +4,9 @@ Fetches and builds 3.0.5 and variants of it with SCons, and starts it in namespa
 where it has two users. Clients of ftplib and curl are connected, half way through a login, idle in
 some directory, between two commands that belong together, half way through a line, in transfer in
 each direction, at full speed, stalled, and in text mode; others come and go all the time. Then the
-whole tree of processes is updated, and each client goes on. Exit status: 0 done, 1 something was
-lost, 3 it cannot be done here at the moment (no source, not root, no namespaces).
+whole tree of processes is updated, and each client goes on. At last it is tried with sessions that
+cannot be updated: they go on in the old version. Exit status: 0 done, 1 something was lost, 3 it
+cannot be done here at the moment (no source, not root, no namespaces).
 """
 
 from __future__ import annotations
@@ -13,13 +14,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
-import fcntl
 import json
 import os
 import shutil
 import signal
-import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -32,10 +30,11 @@ import ftp_clients
 from ftp_clients import USER
 
 HERE = Path(__file__).resolve().parent
-STORE = HERE / "build/releases/vsftpd"
-NOT_HERE = 3
+sys.path.insert(0, str(HERE.parent))
+import scenarios  # noqa: E402 - it lies beside the examples
+from scenarios import KITSUNE, NOT_HERE, Figures, ask, release  # noqa: E402
+
 BASE, SAME, FIELD = "3.0.5", "3.0.5+same", "3.0.5+field"
-KITSUNE = [sys.executable, "-m", "kitsune_tool.cli"]
 TIMEOUT_S = 60
 TRIES = 20
 WAIT = ("--wait-ms", "3000")
@@ -60,10 +59,14 @@ setproctitle_enable=YES
 xferlog_enable=YES
 vsftpd_log_file={directory}/log
 max_per_ip=200
-isolate=NO
-isolate_network=NO
-seccomp_sandbox=NO
 """
+OPEN = {"isolate": "NO", "isolate_network": "NO", "seccomp_sandbox": "NO"}
+"""Sessions that an update can reach; as vsftpd is without a word, each of them is YES."""
+CLOSED = {
+    "sessions in namespaces of their own": ({"isolate": "YES", "isolate_network": "YES"}, "K370"),
+    "sessions whose system calls are filtered": ({"seccomp_sandbox": "YES"}, "K371"),
+}
+"""What it is then, and why the tree is not updated."""
 
 
 @dataclass(slots=True)
@@ -83,9 +86,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--megabytes", type=int, default=16, help="size of the files")
     parser.add_argument("--rounds", type=int, default=25, help="there and back again, at the end")
     parser.add_argument("--idle", type=int, default=6, help="idle sessions during the rounds")
-    parser.add_argument("--cflags", default="-O2 -g", help="vsftpd is compiled with")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
+    options = scenarios.arguments_of(parser, arguments)
     if options.inside:
         return serve(options)
     namespace = ["unshare", "--net", "--mount"]
@@ -98,12 +100,9 @@ def main(arguments: Sequence[str]) -> int:
     if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode != 0:
         print("vsftpd: this machine gives no namespaces (unshare --net --mount)", file=sys.stderr)
         return NOT_HERE
-    shutil.rmtree(STORE, ignore_errors=True)  # nobody runs what an earlier scenario released
-    build = [sys.executable, "-m", "SCons", "-C", str(HERE), "-Q", "-s", "-j2", "release-chain"]
-    print("== fetching and building vsftpd 3.0.5", flush=True)
-    status = subprocess.run([*build, f"CFLAGS={options.cflags}"], check=False).returncode
+    status = scenarios.build_chain(HERE, [BASE], options.cflags)
     if status != 0:
-        return status if status == NOT_HERE else 1
+        return status
     inside = [sys.executable, "-W", "ignore", __file__, "--inside", *arguments]
     return subprocess.run([*namespace, *inside], check=False).returncode
 
@@ -118,43 +117,55 @@ class Server:
     pid: int
     world: ftp_clients.World
 
-    def ask(self, *words: str) -> dict[str, Any]:
-        """Run a command of kitsune; return the last line of its answer."""
-        command = [*KITSUNE, *words, "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-        try:
-            answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        except (ValueError, IndexError):
-            raise SystemExit(f"no answer to {words}:\n{done.stdout}{done.stderr}") from None
-        return answer
-
     def update(self, version: str, *options: str) -> dict[str, Any]:
         """Ask the whole tree to become a version."""
         words = ("update", "--tree", "--order", "children-first", *WAIT, *options)
-        return self.ask(*words, str(self.pid), str(STORE / version / "vsftpd.so"))
+        return ask(*words, str(self.pid), str(release(HERE, version)))
+
+    def update_alone(self, version: str) -> dict[str, Any]:
+        """Ask the listener alone to become a version."""
+        return ask("update", str(self.pid), str(release(HERE, version)))
 
     def back(self) -> dict[str, Any]:
         """Ask the whole tree to become the version before."""
         words = ("rollback", "--tree", "--order", "children-first", *WAIT)
-        return self.ask(*words, "--store", str(STORE.parent), str(self.pid))
+        return ask(*words, "--store", str(HERE / "build/releases"), str(self.pid))
+
+    def status(self) -> dict[str, Any]:
+        """Return what is told of the listener, and below it of all that it forked."""
+        (program,) = ask("status", str(self.pid))["programs"]
+        found: dict[str, Any] = program
+        return found
+
+    def pids(self) -> list[int]:
+        """Return all processes."""
+        return [self.pid, *(each["pid"] for each in self.status()["children"])]
 
     def broker(self) -> int:
         """Return the process of a session that has privileges.
 
         The other one must not be stopped by anybody: at SIGCHLD vsftpd waits for its end.
         """
-        (program,) = self.ask("status", str(self.pid))["programs"]
-        return int(next(p["pid"] for p in program["children"] if p["parent"] == self.pid))
+        children = self.status()["children"]
+        return int(next(each["pid"] for each in children if each["parent"] == self.pid))
 
     def versions(self) -> set[str]:
         """Return what runs in the tree."""
-        (program,) = self.ask("status", str(self.pid))["programs"]
+        program = self.status()
         return {program["version"], *(each["version"] for each in program["children"])}
 
     def own_kb(self) -> int:
         """Return the memory that the listener has for itself."""
-        (program,) = self.ask("status", str(self.pid))["programs"]
-        return int(program["memory"]["own_kb"])
+        return int(self.status()["memory"]["own_kb"])
+
+
+def total_kb(pids: Sequence[int], of: Callable[[int], int]) -> int:
+    """Return how much memory processes have together; some may have ended."""
+    found = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            found += of(pid)
+    return found
 
 
 def prepare(directory: Path, megabytes: int) -> None:
@@ -191,23 +202,17 @@ def encrypted(password: str) -> str:
     return result.decode()
 
 
-def bring_loopback_up() -> None:
-    """Set the one interface of a new network namespace up."""
-    with socket.socket() as any_socket:
-        request = struct.pack("16sH14x", b"lo", 0x1 | 0x40)  # IFF_UP, IFF_RUNNING
-        fcntl.ioctl(any_socket, 0x8914, request)  # SIOCSIFFLAGS
-
-
 @contextlib.contextmanager
-def server(directory: Path) -> Iterator[Server]:
+def server(directory: Path, settings: dict[str, str]) -> Iterator[Server]:
     """Run the base version."""
-    (directory / "run").mkdir(mode=0o700)
+    (directory / "run").mkdir(mode=0o700, exist_ok=True)
     os.environ["KITSUNE_RUNTIME_DIR"] = str(directory / "run")
     os.environ["KITSUNE_LOG"] = str(directory / "updates")
     config = directory / "vsftpd.conf"
     text = CONFIGURATION.format(directory=directory, port=ftp_clients.PORT)
+    text += "".join(f"{name}={value}\n" for name, value in (OPEN | settings).items())
     config.write_text(text, encoding="ascii")
-    command = [*KITSUNE, "run", str(STORE / BASE / "vsftpd.so"), str(config)]
+    command = [*KITSUNE, "run", str(release(HERE, BASE)), str(config)]
     running = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     try:
         ftp_clients.wait_for_port(TIMEOUT_S)
@@ -231,14 +236,16 @@ def repeat(request: Callable[[], dict[str, Any]], wanted: str) -> tuple[dict[str
     raise SystemExit(f"not {wanted}, but: {json.dumps(answer)}")
 
 
-def update_amid(server: Server, version: str) -> Result:
+def update_amid(server: Server, version: str, figures: Figures) -> Result:
     """Update the whole tree with sessions in every state, and let each of them go on."""
     print(f"== {BASE} to {version}", flush=True)
     with contextlib.ExitStack() as stack:
         sessions = [stack.enter_context(kind(server.world)) for kind in ftp_clients.KINDS]
         traffic = stack.enter_context(ftp_clients.Traffic(server.world))
         traffic.wait_for(10, TIMEOUT_S)
+        pids = begin(server, figures)
         answer, tries = repeat(lambda: server.update(version), "updated")
+        end(pids, figures, f"{BASE} to {version}", answer)
         traffic.wait_for(10, TIMEOUT_S)
         result = Result(f"{BASE} to {version}", answer, [], tries, len(sessions))
         for session in sessions:
@@ -250,7 +257,55 @@ def update_amid(server: Server, version: str) -> Result:
         traffic.wait_for(10, TIMEOUT_S)
         traffic.stop()
         result.lost += traffic.complaints
+        note_traffic(figures, traffic)
         print(f"   and back: {back['outcome']}; meanwhile {traffic.served} sessions of others")
+    return result
+
+
+def begin(server: Server, figures: Figures) -> list[int]:
+    """Note what memory there is before an update; return whose."""
+    pids = server.pids()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            scenarios.forget_peak(pid)
+    figures.memory_before_kb = figures.memory_before_kb or total_kb(pids, scenarios.resident_kb)
+    return pids
+
+
+def end(pids: list[int], figures: Figures, versions: str, answer: dict[str, Any]) -> None:
+    """Note what the update of a tree did, and what memory it needed."""
+    updated = [each for each in answer["processes"] if "pause_ns" in each]
+    figures.pauses_ms += [each["pause_ns"] / 1e6 for each in updated]
+    figures.objects[versions] = sum(each["objects"] for each in updated)
+    figures.memory_peak_kb = max(figures.memory_peak_kb, total_kb(pids, scenarios.peak_kb))
+    figures.memory_after_kb = total_kb(pids, scenarios.resident_kb)
+
+
+def note_traffic(figures: Figures, traffic: ftp_clients.Traffic) -> None:
+    """Note the sessions of others that came and went beside updates."""
+    figures.requests += traffic.served
+    figures.failed += len(traffic.complaints)
+
+
+def leave_out(directory: Path, what: str) -> Result:
+    """Try a server whose sessions cannot be updated: the tree is refused, the listener is not."""
+    print(f"== {what}", flush=True)
+    settings, code = CLOSED[what]
+    with contextlib.ExitStack() as stack:
+        apart = stack.enter_context(server(directory, settings))
+        kinds = (ftp_clients.Connected, ftp_clients.Idle, ftp_clients.Download)
+        sessions = [stack.enter_context(kind(apart.world)) for kind in kinds]
+        answer = apart.update(FIELD)
+        result = Result(what, answer, [], 1, len(sessions))
+        if answer.get("code") != code:
+            result.lost.append(f"the update of the tree ended as {answer['outcome']}")
+        alone = apart.update_alone(FIELD)
+        if alone["outcome"] != "updated":
+            result.lost.append(f"the update of the listener ended as {json.dumps(alone)}")
+        newcomer = stack.enter_context(ftp_clients.Idle(apart.world))
+        for session in (*sessions, newcomer):
+            if complaint := session.finish(session is newcomer):
+                result.lost.append(f"{type(session).__name__}: {complaint}")
     return result
 
 
@@ -277,7 +332,9 @@ def refuse(server: Server, what: str, version: str, *options: str) -> Result:
     return result
 
 
-def go_back_and_forth(server: Server, rounds: int, idle: int) -> tuple[list[str], list[str]]:
+def go_back_and_forth(
+    server: Server, rounds: int, idle: int, figures: Figures
+) -> tuple[list[str], list[str]]:
     """Update there and back many times, under load; return what was seen, and what was lost."""
     print(f"== {rounds} times there and back", flush=True)
     lost: list[str] = []
@@ -294,10 +351,13 @@ def go_back_and_forth(server: Server, rounds: int, idle: int) -> tuple[list[str]
             memory.append(server.own_kb())
         traffic.stop()
         lost += traffic.complaints
+        note_traffic(figures, traffic)
         for session in (*sessions, slow):
             if complaint := session.finish(False):
                 lost.append(f"{type(session).__name__}: {complaint}")
     pauses.sort()
+    if scenarios.grows(memory):
+        lost.append(f"the listener's memory grows: {memory} kB")
     seen = [
         f"{2 * rounds} updates of the tree in {tries} tries, {traffic.served} sessions of others",
         f"memory of the listener: {memory[0]} kB after the first, {memory[len(memory) // 2]} kB "
@@ -310,24 +370,28 @@ def go_back_and_forth(server: Server, rounds: int, idle: int) -> tuple[list[str]
 
 def serve(options: argparse.Namespace) -> int:
     """Run the server and update it; return the exit status."""
-    bring_loopback_up()
+    scenarios.bring_loopback_up()
+    figures = Figures(f"{len(ftp_clients.KINDS)} sessions in every state")
     with tempfile.TemporaryDirectory(prefix="vsftpd-") as place:
         directory = Path(place)
         prepare(directory, options.megabytes)
-        with server(directory) as running:
-            results = [update_amid(running, version) for version in (SAME, FIELD)]
+        with server(directory, {}) as running:
+            results = [update_amid(running, version, figures) for version in (SAME, FIELD)]
             results += [
                 refuse(running, "a rule that is wrong for some", "3.0.5+wrong"),
                 refuse(running, "a rule that crashes in the middle", "3.0.5+crash"),
                 refuse(running, "a rule that never ends", "3.0.5+stuck", "--limit-ms", "2000"),
                 refuse(running, "a process that is stopped", SAME, "--wait-ms", "1500"),
             ]
-            seen, lost = go_back_and_forth(running, options.rounds, options.idle)
+            seen, lost = go_back_and_forth(running, options.rounds, options.idle, figures)
+        results += [leave_out(directory, what) for what in CLOSED]
     print_results(results)
     for line in seen:
         print(line)
     for line in lost:
         print(f"  LOST: {line}")
+    print(scenarios.manifest_of(HERE))
+    figures.write(options.figures)
     return 1 if lost or any(result.lost for result in results) else 0
 
 

@@ -447,6 +447,29 @@ def test_a_parent_that_forks_after_it_was_asked_comes_later(tree: Callable[..., 
     assert set(running.versions().values()) == {"2"}
 
 
+def test_a_parent_with_threads_that_forks_comes_later(tree: Callable[..., Tree]) -> None:
+    """Its threads stood with it when it put the update off, and go on."""
+    running = tree()
+    client = running.client()
+    child = client.pid()
+    assert client.ask("thread") == "0"
+    assert client.ask("nest late") == "waiting"
+    who = channel.Channel(running.path.with_name("run"), running.server.pid)
+    words = ["update-tree", str(running.scenario.release("2")), "0", "60000", "children-first"]
+
+    def act(progress: dict[str, Any]) -> None:
+        if progress["event"] == "checked":
+            until(lambda: states(who)[child] == "requested", "the child is asked")
+            client.tell("")
+
+    answer = channel.ask(who, words, PATIENCE_S, act)
+    nested = int(client.answer())
+    assert answer["outcome"] == "updated", answer
+    assert (running.versions()[child], running.versions()[nested]) == ("2", "2")
+    assert client.ask(f"become {running.scenario.release('3')}") == "noted"
+    until(lambda: running.versions()[child] == "3", "the thread asks for another update")
+
+
 def test_a_parent_that_always_forks_is_not_waited_for_for_ever(tree: Callable[..., Tree]) -> None:
     running = tree()
     client = running.client()

@@ -163,6 +163,10 @@ static void obey(char *command)
         dprintf(client, "%d\n", (int)getpid());
     } else if (strcmp(command, "nest") == 0) {
         start_nested();
+    } else if (strcmp(command, "nest late") == 0) {
+        dprintf(client, "waiting\n");
+        skip_line(client);
+        start_nested();
     } else if (strcmp(command, "clone") == 0) {
         start_cloned(0);
     } else if (strcmp(command, "clone elsewhere") == 0) {
