@@ -19,9 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RUNTIME = ROOT / "runtime"
 UNITS = (
-    *("registry", "blocks", "linkmap", "mappings", "pages", "seek", "side", "claims", "texts"),
-    "transform",
-    "frames",
+    *("registry", "beside", "blocks", "linkmap", "mappings", "pages", "seek", "side", "claims"),
+    *("texts", "transform", "frames"),
     "machine_x86_64",
     "switch",
     "platform",

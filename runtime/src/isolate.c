@@ -17,6 +17,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "beside.h"
 #include "mappings.h"
 #include "platform.h"
 #include "rehearsal.h"
@@ -300,6 +301,7 @@ int kitsune__isolate(const struct kitsune__range *kept, pid_t program, pid_t par
         return fail(reason, size, "memory that is shared");
     const struct kitsune__shared shared = {notes->file_count, notes->stand_in_count, notes->files,
                                            notes->stand_ins};
+    kitsune__share_alone();
     if (kitsune__withhold(program, parent, &shared) != 0)
         return fail(reason, size, "the world: the kernel takes no filter (seccomp)");
     return 0;

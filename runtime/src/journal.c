@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "beside.h"
 #include "machine.h"
 #include "park.h"
 #include "platform.h"
@@ -754,6 +755,7 @@ static void add_reason(struct journal *of, const char *text) {
 static void give_up(struct journal *of, uint32_t code) {
     uint64_t all = ~0ull;
     kernel_mask(SIG_SETMASK, &all, NULL);
+    kitsune__share_end();
     of->verdict.code = code;
     if (is_out_of_memory())
         add_reason(of, "; the process was out of memory");

@@ -382,6 +382,13 @@ static void look_at_handlers(struct copy *copy) {
     }
 }
 
+static int has_found(const struct kitsune__scan *scan) {
+    for (uint32_t i = 0; i < scan->image_count; i++)
+        if (scan->images[i].words)
+            return 1;
+    return 0;
+}
+
 static void note_hull(struct copy *copy) {
     for (uint32_t i = 0; i < copy->scan->image_count; i++) {
         struct kitsune__range range = copy->scan->images[i].range;
@@ -414,7 +421,7 @@ static void copy_main(struct kitsune__scan *scan, struct kitsune__retired *objec
         for (uint32_t i = 0; i < copy->part_count; i++)
             look_at_part(copy, &copy->parts[i]);
         look_at_handlers(copy);
-        if (copy->scan->blocks_proven)
+        if (copy->scan->blocks_proven && has_found(scan))
             kitsune__blocks_walk(name_block, copy);
     }
     scan->done = listed;

@@ -4,22 +4,43 @@
 
 #include <link.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 
+#include "beside.h"
 #include "blocks.h"
 #include "linkmap.h"
 #include "mappings.h"
 #include "pages.h"
+#include "side.h"
 
 #define AT_ONCE 8u /* words: a line of the cache */
 #define HEADER_BYTES 16u
 #define PAGE 4096u
+#define PART_BYTES (1ul << 20)
+#define SHARED_BYTES_MIN (16ul << 20) /* less is soon done alone */
+
+/* Memory to look at, and the place in `words` for what is found there. */
+struct part {
+    uintptr_t start, end;
+    uint64_t first, count;
+};
 
 struct look {
     const struct kitsune__seek *seek;
     uintptr_t heap_start, heap_end;
-    uintptr_t mapping_end, chunk_end; /* of what is looked at */
+    uintptr_t mapping_end, chunk_end; /* of what is noted */
     int pages;                        /* for pages.h */
+    int has_failed;
+    uint64_t bytes;
+    uintptr_t **words;         /* as many as there may be: mapped, hardly ever touched */
+    struct kitsune__log parts; /* struct part */
 };
+
+static void *map_memory(uint64_t bytes) {
+    void *start = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return start == MAP_FAILED ? NULL : start;
+}
 
 /* Two words, as halves: their upper ones are those of odd numbers. */
 typedef uint32_t pair_t __attribute__((vector_size(16), may_alias));
@@ -55,6 +76,21 @@ __attribute__((no_sanitize("address"))) void kitsune__seek_in(const struct kitsu
     look_exactly(seek, at, last);
 }
 
+/* ---- what there is to look at --------------------------------------------------------------- */
+
+static void note_memory(struct look *look, uintptr_t start, uintptr_t end) {
+    for (uintptr_t stop; start < end; start = stop) {
+        stop = end - start > PART_BYTES ? start + PART_BYTES : end;
+        struct part *part = kitsune__log_push(&look->parts);
+        if (part == NULL) {
+            look->has_failed = 1;
+            return;
+        }
+        *part = (struct part){start, stop, look->bytes / sizeof(uintptr_t), 0};
+        look->bytes += stop - start;
+    }
+}
+
 /* The bytes of the chunk that begins here, header and all; 0: none does. */
 static uint64_t whole_chunk(const struct look *look, uintptr_t at) {
     if (at % PAGE != 0)
@@ -63,22 +99,22 @@ static uint64_t whole_chunk(const struct look *look, uintptr_t at) {
     return bytes && bytes <= look->mapping_end - at - HEADER_BYTES ? bytes + HEADER_BYTES : 0;
 }
 
-/* Looks at chunks that were mapped alone: each begins with a page. The kernel may have joined them to one
- * mapping, with memory that is none of the allocator's before and between them. */
-static void look_at_pages(void *context, uintptr_t start, uintptr_t end) {
+/* Chunks that were mapped alone: each begins with a page. The kernel may have joined them to one mapping, with
+ * memory that is none of the allocator's before and between them. */
+static void note_pages(void *context, uintptr_t start, uintptr_t end) {
     struct look *look = context;
     for (uintptr_t at = start, stop; at < end; at = stop) {
         if (at >= look->chunk_end)
             look->chunk_end = at + whole_chunk(look, at);
         stop = look->chunk_end < end ? look->chunk_end : end;
         if (stop > at)
-            kitsune__seek_in(look->seek, at, stop);
+            note_memory(look, at, stop);
         else
             stop = at + PAGE;
     }
 }
 
-static int look_at_mapping(void *context, const struct kitsune__mapping *mapping) {
+static int note_mapping(void *context, const struct kitsune__mapping *mapping) {
     struct look *look = context;
     int anonymous = mapping->inode == 0 && mapping->name[0] == '\0' &&
                     mapping->permissions[0] == 'r' && mapping->permissions[1] == 'w' &&
@@ -87,25 +123,87 @@ static int look_at_mapping(void *context, const struct kitsune__mapping *mapping
         return 0;
     look->mapping_end = mapping->end;
     look->chunk_end = mapping->start;
-    kitsune__pages_each(look->pages, mapping->start, mapping->end, look_at_pages, look);
-    return 0;
+    kitsune__pages_each(look->pages, mapping->start, mapping->end, note_pages, look);
+    return look->has_failed;
+}
+
+static int note_heap(struct look *look) {
+    for (uintptr_t at = look->heap_start; at < look->heap_end;) {
+        struct kitsune__range map = kitsune__next_link_map(at, look->heap_end);
+        note_memory(look, at, map.start);
+        at = map.end;
+    }
+    look->pages = kitsune__pages_open();
+    int result = kitsune__mappings(note_mapping, look);
+    kitsune__pages_close(look->pages);
+    return result == 0 && !look->has_failed ? 0 : -1;
+}
+
+/* ---- the look ------------------------------------------------------------------------------- */
+
+struct finds {
+    uintptr_t **words;
+    uint64_t count;
+};
+
+static void note_word(void *context, uintptr_t *where) {
+    struct finds *finds = context;
+    finds->words[finds->count++] = where;
+}
+
+static void look_at_part(void *context, uint64_t number) {
+    const struct look *look = context;
+    struct part *part = kitsune__log_at(&look->parts, number);
+    struct finds finds = {look->words + part->first, 0};
+    struct kitsune__seek seek = {look->seek->low, look->seek->high, note_word, NULL, &finds};
+    kitsune__seek_in(&seek, part->start, part->end);
+    part->count = finds.count;
+}
+
+/* Who is told may do what nobody may do beside the thread. */
+static void tell_finds(const struct look *look) {
+    for (uint64_t i = 0; i < look->parts.count; i++) {
+        const struct part *part = kitsune__log_at(&look->parts, i);
+        for (uint64_t word = part->first; word < part->first + part->count; word++)
+            look->seek->found(look->seek->context, look->words[word]);
+    }
+}
+
+static void look_alone(const struct look *look) {
+    for (uint64_t i = 0; i < look->parts.count; i++) {
+        const struct part *part = kitsune__log_at(&look->parts, i);
+        kitsune__seek_in(look->seek, part->start, part->end);
+    }
+}
+
+static void look_at_all(struct look *look) {
+    if (look->bytes >= SHARED_BYTES_MIN)
+        look->words = map_memory(look->bytes);
+    if (look->words == NULL) {
+        look_alone(look);
+        return;
+    }
+    kitsune__share(look_at_part, look, look->parts.count);
+    tell_finds(look);
+    munmap(look->words, look->bytes);
 }
 
 int kitsune__seek_in_heap(const struct kitsune__seek *seek) {
-    struct look look = {.seek = seek};
-    kitsune__blocks_heap(&look.heap_start, &look.heap_end);
-    if (!look.heap_start)
+    struct look *look = map_memory(sizeof *look);
+    if (look == NULL)
         return -1;
-    for (uintptr_t at = look.heap_start; at < look.heap_end;) {
-        struct kitsune__range map = kitsune__next_link_map(at, look.heap_end);
-        kitsune__seek_in(seek, at, map.start);
-        at = map.end;
-    }
-    look.pages = kitsune__pages_open();
-    int result = kitsune__mappings(look_at_mapping, &look);
-    kitsune__pages_close(look.pages);
-    return result == 0 ? 0 : -1;
+    look->seek = seek;
+    kitsune__log_start(&look->parts, sizeof(struct part));
+    kitsune__blocks_heap(&look->heap_start, &look->heap_end);
+    int result = look->heap_start ? note_heap(look) : -1;
+    if (result == 0)
+        look_at_all(look);
+    kitsune__log_release(&look->parts);
+    munmap(look, sizeof *look);
+    return result;
 }
+
+/* ---- libraries ------------------------------------------------------------------------------ */
 
 /* What was relocated is read-only since, and at the start of what can be written. */
 static uintptr_t writable_start(const struct dl_phdr_info *object, const ElfW(Phdr) * segment) {

@@ -28,7 +28,8 @@ struct kitsune__seek {
 
 /* Looks at [start, end). */
 void kitsune__seek_in(const struct kitsune__seek *seek, uintptr_t start, uintptr_t end);
-/* Looks at the heap. Returns 0, or -1 if the allocator is none whose memory can be told. */
+/* Looks at the heap, on all processors that there are. Returns 0, or -1 if the allocator is none whose memory can
+ * be told, or there is no memory for the look. */
 int kitsune__seek_in_heap(const struct kitsune__seek *seek);
 /* Looks at the variables of shared objects. */
 void kitsune__seek_in_libraries(const struct kitsune__seek *seek);

@@ -1347,7 +1347,9 @@ static void seek_in_heap(struct kitsune_xf *xf) {
     struct kitsune__seek seek = what_is_sought(xf);
     xf->sought = 1;
     if (kitsune__seek_in_heap(&seek) != 0)
-        fail(xf, "the program's allocator is none whose memory can be looked through (seek)");
+        fail(xf, xf->blocks_known
+                     ? "no memory to look through the heap (seek)"
+                     : "the program's allocator is none whose memory can be looked through (seek)");
     kitsune__seek_in_libraries(&seek);
 }
 

@@ -13,9 +13,8 @@ import pytest
 HERE = Path(__file__).parent
 RUNTIME = HERE.parents[1] / "runtime"
 ENGINE = (
-    *("registry", "blocks", "linkmap", "mappings", "pages", "seek", "side", "claims", "texts"),
-    "transform",
-    "frames",
+    *("registry", "beside", "blocks", "linkmap", "mappings", "pages", "seek", "side", "claims"),
+    *("texts", "transform", "frames"),
     "switch",
     "platform",
 )

@@ -41,6 +41,10 @@ static struct box *known;
 static int ruined;
 
 #define LARGE (1 << 20)
+#define MANY 400
+#define MEDIUM (1 << 16) /* so many of them are looked through on several processors */
+
+static void *many[MANY];
 
 static void fill(void)
 {
@@ -52,12 +56,24 @@ static void fill(void)
     memset(words, 0, LARGE);
     words[LARGE / sizeof *words - 1] = (void *)next;
     large = words;
+    for (int i = 0; i < MANY; i++) {
+        many[i] = memset(malloc(MEDIUM), 0, MEDIUM);
+        ((void **)many[i])[i] = (void *)next;
+    }
     error_print_progname = tell; /* a variable of a library */
     /* As an address that the linker computes with may: it lies in the program's image by chance. The linker
      * itself looks at this member only while it loads. */
     box->map = dlopen("libm.so.6", RTLD_NOW);
     box->map->l_ld = (void *)&slots[1];
     box->in_map = ~(unsigned long)&slots[1];
+}
+
+static int all_agree(const struct box *box, void **words)
+{
+    for (int i = 0; i < MANY; i++)
+        if (((void **)many[i])[i] != box->function)
+            return 0;
+    return box->function == words[LARGE / sizeof *words - 1] && known == hidden;
 }
 
 static void answer(const char *word, const char *rest)
@@ -69,7 +85,7 @@ static void answer(const char *word, const char *rest)
     error_print_progname();
     printf("2 %c %c %s %d %s %c %d\n", ((int (*)(int))box->function)(*word), each->apply(*word), each->label,
            *(int *)box->inside, (const char *)box->text, ((int (*)(int))box->library)(*word),
-           box->function == words[LARGE / sizeof *words - 1] && known == hidden);
+           all_agree(box, words));
     printf("%c %ld %s\n", ((int (*)(int))box->last)(*word), box->looks_like_none,
            ~(unsigned long)box->map->l_ld == box->in_map ? "linker's own" : "changed");
 }
