@@ -12,16 +12,20 @@ import base64
 import contextlib
 import hashlib
 import json
+import re
 import socket
 import struct
 import threading
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 TIMEOUT_S = 120
 TICK_S = 0.05
+RELAYED = "/relayed.mp3"
 PASSWORD = "hackme"
 """Of the source, and of the administrator `admin`."""
 
@@ -29,11 +33,14 @@ PASSWORD = "hackme"
 class Mpeg:
     """What looks like MPEG audio to Icecast, which passes it on as it comes."""
 
-    mount = "/stream.mp3"
     content_type = "audio/mpeg"
     opening = b""
     size = 512
     mark = b"\xff\xfb\x90\x64"
+
+    def __init__(self, mount: str) -> None:
+        """Say where it is to be heard."""
+        self.mount = mount
 
     def block(self, number: int) -> bytes:
         """Return a block of the stream."""
@@ -47,13 +54,13 @@ class Mpeg:
 class Opus:
     """A stream of Ogg pages, which Icecast takes apart; it does not look into the packets."""
 
-    mount = "/stream.ogg"
     content_type = "application/ogg"
     mark = b"OggS\0\0"
     _payload = 400
 
-    def __init__(self) -> None:
+    def __init__(self, mount: str) -> None:
         """Make the pages with which the stream, and each listener's, begins."""
+        self.mount = mount
         head = b"OpusHead" + struct.pack("<BBHIhB", 1, 2, 0, 48000, 0, 0)
         tags = b"OpusTags" + struct.pack("<I", 7) + b"kitsune" + struct.pack("<I", 0)
         self.opening = _ogg_page(0, 2, head, 0) + _ogg_page(1, 0, tags, 0)
@@ -95,7 +102,9 @@ def _ogg_table() -> list[int]:
 
 
 _OGG_TABLE = _ogg_table()
+_YP_ANSWER = b"YPResponse: 1\r\nSID: 1\r\nTouchFreq: 30"
 Stream = Mpeg | Opus
+Made = TypeVar("Made")
 
 
 class Checker:
@@ -150,24 +159,38 @@ class Listener:
 
 
 class Radio:
-    """Sources, listeners and readers at a running Icecast."""
+    """Sources, listeners and readers at a running Icecast, and the servers that it asks."""
 
-    def __init__(self, port: int, listeners: int, bytes_per_s: int) -> None:
+    def __init__(self, listeners: int, bytes_per_s: int) -> None:
         """Say how many listen to each of the streams."""
-        self._port = port
+        self._port = 0
         self._rate = bytes_per_s
-        self._streams: tuple[Stream, ...] = (Mpeg(), Opus())
+        self._sources: tuple[Stream, ...] = (Mpeg("/stream.mp3"), Opus("/stream.ogg"))
+        self._streams: tuple[Stream, ...] = (*self._sources, Mpeg(RELAYED))
         self.listeners = [Listener(stream) for stream in self._streams for _ in range(listeners)]
         self.complaints: list[str] = []
         self.requests = 0
+        self.asked: Counter[str] = Counter()
+        """What Icecast has asked of others: `/master` to relay, `/auth` of who may listen, …"""
+        self.events = 0
+        """Of the statistics, as a client of `STATS` gets them."""
         self._wanted: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     def __enter__(self) -> Radio:
-        """Begin to stream and to listen."""
+        """Begin to serve what Icecast will ask for."""
         self._thread.start()
-        for stream in self._streams:
+        return self
+
+    def serve_others(self) -> int:
+        """Serve what Icecast asks for; return the port."""
+        return self._run(self._serve_others())
+
+    def begin(self, port: int) -> None:
+        """Begin to stream to an Icecast, and to listen."""
+        self._port = port
+        for stream in self._sources:
             self._run(self._begin(stream))
         self._run(self._known())
         for listener in self.listeners:
@@ -176,7 +199,7 @@ class Radio:
             self._go_on(self._come_and_go, stream)
         for page in (self._status_page, self._status_json, self._admin_stats):
             self._go_on(self._read_again_and_again, page)
-        return self
+        self._go_on(self._told_of_changes)
 
     def __exit__(
         self,
@@ -192,14 +215,14 @@ class Radio:
     def wait_for(self, blocks: int) -> None:
         """Wait until every listener has got that many blocks more, and some pages were read."""
         targets = [listener.checker.blocks + blocks for listener in self.listeners]
-        requests = self.requests + 10
+        requests, events = self.requests + 10, self.events + 1
         deadline = time.monotonic() + TIMEOUT_S
         while not self.complaints:
             late = sum(
                 listener.checker.blocks < target
                 for listener, target in zip(self.listeners, targets, strict=True)
             )
-            if late == 0 and self.requests >= requests:
+            if late == 0 and self.requests >= requests and self.events >= events:
                 return
             if time.monotonic() > deadline:
                 self.complaints.append(f"{late} listeners wait, {self.requests} requests answered")
@@ -219,9 +242,28 @@ class Radio:
 
     # ---- in the event loop
 
-    def _run(self, what: Coroutine[None, None, None]) -> None:
+    def _run(self, what: Coroutine[None, None, Made]) -> Made:
         """Have something done in the event loop, and wait until it is."""
-        asyncio.run_coroutine_threadsafe(what, self._loop).result(TIMEOUT_S)
+        return asyncio.run_coroutine_threadsafe(what, self._loop).result(TIMEOUT_S)
+
+    async def _serve_others(self) -> int:
+        server = await asyncio.start_server(self._other, "127.0.0.1", 0)
+        return int(server.sockets[0].getsockname()[1])
+
+    async def _other(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Be the server that is relayed, the one that knows who may listen, or a directory."""
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                path = head.split()[1]
+                self.asked[path] += 1
+                length = re.search(r"(?i)^content-length: (\d+)", head, re.MULTILINE)
+                await reader.readexactly(int(length[1]) if length else 0)
+                if path == "/master":
+                    writer.write(b"HTTP/1.0 200 OK\r\nContent-Type: audio/mpeg\r\n\r\n")
+                    await self._stream_to(writer, Mpeg(RELAYED))
+                said = b"icecast-auth-user: 1" if path == "/auth" else _YP_ANSWER
+                writer.write(b"HTTP/1.1 200 OK\r\n%s\r\nContent-Length: 0\r\n\r\n" % said)
 
     async def _begin(self, stream: Stream) -> None:
         begun = asyncio.Event()
@@ -259,14 +301,19 @@ class Radio:
         return reader, writer
 
     async def _source(self, stream: Stream, begun: asyncio.Event) -> None:
-        """Stream at a steady rate; behind time, as after a pause, catch up."""
+        """Log in as a source, and stream."""
         _, writer = await self._ask(
             f"PUT {stream.mount} HTTP/1.0",
             authorization("source"),
             f"Content-Type: {stream.content_type}",
+            "Ice-Public: 1",
         )
         writer.write(stream.opening)
         begun.set()
+        await self._stream_to(writer, stream)
+
+    async def _stream_to(self, writer: asyncio.StreamWriter, stream: Stream) -> None:
+        """Stream at a steady rate; behind time, as after a pause, catch up."""
         start, sent = time.monotonic(), 0
         while True:
             while sent < (time.monotonic() - start) * self._rate / stream.size:
@@ -320,7 +367,7 @@ class Radio:
 
     async def _status_page(self) -> None:
         """Read the page that a style sheet makes."""
-        if Mpeg.mount not in (text := await self._page("/status.xsl")) or "</html>" not in text:
+        if RELAYED not in (text := await self._page("/status.xsl")) or "</html>" not in text:
             raise ValueError(f"the status page is {text!r}")
 
     async def _status_json(self) -> None:
@@ -328,9 +375,21 @@ class Radio:
         if len(stats["icestats"]["source"]) != len(self._streams):
             raise ValueError(f"the status is {stats}")
 
+    async def _told_of_changes(self) -> None:
+        """Be told of each change of the statistics; none may be missing."""
+        reader, _ = await self._ask("STATS / HTTP/1.0", _ADMIN)
+        last = None
+        while line := (await reader.readline()).decode():
+            self.events += 1
+            if found := re.match(r"EVENT global client_connections (\d+)$", line):
+                if last not in (None, int(found[1]) - 1):
+                    raise ValueError(f"connection {found[1]} is told of after {last}")
+                last = int(found[1])
+        raise EOFError("the statistics ended")
+
     async def _admin_stats(self) -> None:
         text = await self._page("/admin/stats", _ADMIN)
-        if text.count("<source mount=") != len(self._streams):
+        if not all(f'<source mount="{stream.mount}"' in text for stream in self._streams):
             raise ValueError(f"the statistics are {text!r}")
 
 
@@ -340,6 +399,15 @@ def authorization(user: str) -> str:
 
 
 _ADMIN = authorization("admin")
+
+
+def updated_listeners(port: int, mount: str) -> tuple[int, int]:
+    """Return how many listen, and how many of them the variant with the fields has taken over."""
+    with socket.create_connection(("127.0.0.1", port), TIMEOUT_S) as connection:
+        request = f"GET /admin/listclients?mount={mount} HTTP/1.0\r\n{_ADMIN}\r\n\r\n"
+        connection.sendall(request.encode())
+        answer = _read_to_end(connection)
+    return answer.count(b"<listener>"), answer.count(b"<Updated>1</Updated>")
 
 
 class HalfSent:

@@ -1,9 +1,10 @@
-"""Icecast is updated while it streams: to itself and back, with its sources and listeners.
+"""Icecast is updated while it streams: to itself, to a field more, with sources and listeners.
 
-Fetches and builds 2.4.4 with SCons and starts it. Two sources stream numbered blocks, as MPEG and
-as Ogg; many listen and check every byte, others come and go, read its pages, have sent half a
-request or read half a file. Exit status: 0 done, 1 something was lost, 3 it cannot be done here
-at the moment (no source, no headers).
+Fetches and builds 2.4.4 and variants of it with SCons and starts it. Two sources stream numbered
+blocks, as MPEG and as Ogg, a third stream is relayed, and who hears that is asked of an
+authenticator; many listen and check every byte, others come and go, read its pages, are told of
+each change of its statistics, have sent half a request or read half a file. Exit status: 0 done,
+1 something was lost, 3 it cannot be done here at the moment (no source, no headers).
 """
 
 from __future__ import annotations
@@ -31,8 +32,11 @@ from scenarios import NOT_HERE, Figures, Result, release  # noqa: E402
 
 SOURCE = HERE / "build/source/icecast2_2.4.4"
 BASE = "2.4.4"
-SAME = f"{BASE}+same"
+SAME, FIELD = f"{BASE}+same", f"{BASE}+field"
+BROKEN = {f"{BASE}+wrong": "K353", f"{BASE}+crash": "K354", f"{BASE}+stuck": "K356"}
 TIMEOUT_S = 120
+LIMIT_MS = 3000
+"""For the release that hangs; others have the default."""
 HEADERS = {
     "libxml/parser.h": "libxml2-dev",
     "libxslt/xslt.h": "libxslt1-dev",
@@ -51,6 +55,20 @@ CONFIGURATION = """
   </authentication>
   <hostname>127.0.0.1</hostname>
   <listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address></listen-socket>
+  <directory><yp-url>http://127.0.0.1:{other}/yp</yp-url></directory>
+  <relay>
+    <server>127.0.0.1</server><port>{other}</port><mount>/master</mount>
+    <local-mount>/relayed.mp3</local-mount><on-demand>0</on-demand>
+  </relay>
+  <mount>
+    <mount-name>/relayed.mp3</mount-name>
+    <authentication type="url">
+      <option name="listener_add" value="http://127.0.0.1:{other}/auth"/>
+    </authentication>
+  </mount>
+  <mount>
+    <mount-name>/stream.mp3</mount-name><fallback-mount>/fallback.mp3</fallback-mount>
+  </mount>
   <fileserve>1</fileserve>
   <paths>
     <logdir>{directory}/log</logdir><webroot>{directory}/web</webroot><adminroot>{directory}/admin</adminroot>
@@ -76,8 +94,14 @@ def main(arguments: Sequence[str]) -> int:
         return status
     with tempfile.TemporaryDirectory(prefix="icecast-") as place:
         os.environ["KITSUNE_RUNTIME_DIR"] = f"{place}/run"
-        with server(Path(place)) as (pid, port):
-            return serve(pid, port, Path(place), options)
+        with (
+            clients.Radio(options.listeners, options.rate) as radio,
+            server(Path(place), radio.serve_others()) as (pid, port),
+        ):
+            print(f"== three streams, {options.listeners} listeners to each", flush=True)
+            radio.begin(port)
+            figures = Figures(f"{3 * options.listeners} listeners")
+            return serve(World(pid, port, Path(place), radio, figures), options)
 
 
 def missing_packages() -> list[str]:
@@ -91,8 +115,8 @@ def missing_packages() -> list[str]:
 
 
 @contextlib.contextmanager
-def server(directory: Path) -> Iterator[tuple[int, int]]:
-    """Run the first version; yield its process id and port."""
+def server(directory: Path, other: int) -> Iterator[tuple[int, int]]:
+    """Run the first version, which asks at a port; yield its process id and port."""
     directory.chmod(0o755)
     (directory / "run").mkdir(mode=0o700)
     (directory / "log").mkdir()
@@ -100,8 +124,11 @@ def server(directory: Path) -> Iterator[tuple[int, int]]:
     for part in ("web", "admin"):
         shutil.copytree(SOURCE / part, directory / part)
     (directory / "web/large.bin").write_bytes(os.urandom(4 << 20))
+    (directory / "web/fallback.mp3").write_bytes(bytes(1 << 20))
     port = scenarios.free_port()
-    configuration = CONFIGURATION.format(password=clients.PASSWORD, port=port, directory=directory)
+    configuration = CONFIGURATION.format(
+        password=clients.PASSWORD, port=port, other=other, directory=directory
+    )
     if os.geteuid() != 0:
         configuration = re.sub(r"<security>.*</security>", "", configuration)
     (directory / "icecast.xml").write_text(configuration, encoding="utf-8")
@@ -122,25 +149,26 @@ def server(directory: Path) -> Iterator[tuple[int, int]]:
         process.wait(TIMEOUT_S)
 
 
-def serve(pid: int, port: int, directory: Path, options: argparse.Namespace) -> int:
+def serve(world: World, options: argparse.Namespace) -> int:
     """Update the server again and again amid all that it does; return the exit status."""
-    print(f"== two streams, {options.listeners} listeners to each", flush=True)
-    results: list[Result] = []
-    figures = Figures(f"{2 * options.listeners} listeners")
-    with clients.Radio(port, options.listeners, options.rate) as radio:
-        radio.wait_for(20)
-        world = World(pid, port, directory, radio, figures)
-        results.append(world.update(BASE, SAME))
+    radio = world.radio
+    radio.wait_for(20)
+    results = [world.update(BASE, SAME), world.go_back(SAME)]
+    results += [world.refuse(version, code) for version, code in BROKEN.items()]
+    results += [world.update(BASE, FIELD), world.go_back(FIELD)]
+    for variant in (SAME, FIELD):
         if options.again:
-            results.append(world.go_back_and_forth(options.again))
-        radio.wait_for(20)
-        complaints = list(radio.complaints)
+            results.append(world.go_there_and_back(variant, options.again))
+    radio.wait_for(20)
+    complaints = list(radio.complaints)
     scenarios.print_results(results)
     print(f"\nblocks: {radio.blocks()} received by {len(radio.listeners)} listeners, none missing")
+    print("asked of others: " + ", ".join(f"{n} {path}" for path, n in sorted(radio.asked.items())))
+    print(f"changes of statistics told: {radio.events}")
     scenarios.print_requests("requests", radio.requests, complaints)
     print(scenarios.manifest_of(HERE))
-    figures.requests, figures.failed = radio.requests, len(complaints)
-    figures.write(options.figures)
+    world.figures.requests, world.figures.failed = radio.requests, len(complaints)
+    world.figures.write(options.figures)
     return 1 if complaints or any(result.lost for result in results) else 0
 
 
@@ -156,25 +184,41 @@ class World:
 
     def update(self, old: str, new: str) -> Result:
         """Update the server, and look whether all goes on."""
-        print(f"== {old} to {new}", flush=True)
-        result = Result(f"{old} to {new}")
-        with self._around(result):
-            memory = self.figures.begin(self.pid)
-            result.answer = self._request("update", new)
-            if result.answer["outcome"] != "updated":
-                raise SystemExit(f"the update failed: {result.answer}")
-        self.figures.end(self.pid, result)
-        result.checks["memory"] = f"{memory} kB before, {scenarios.resident_kb(self.pid)} kB after"
+        result = self._changed(f"{old} to {new}", "update", new)
+        if new == FIELD:
+            for stream in ("/stream.mp3", "/stream.ogg"):
+                there, updated = clients.updated_listeners(self.port, stream)
+                result.checks[f"listeners of {stream} with the new field set"] = str(updated)
+                if not 0 < updated <= there:
+                    result.lost.append(f"{updated} of {there} listeners have the new field")
         return result
 
-    def go_back_and_forth(self, times: int) -> Result:
-        """Update to the same version and back, again and again."""
-        print(f"== {BASE} to itself and back, {times} updates", flush=True)
-        result = Result(f"{BASE} to itself and back, {times} updates")
+    def go_back(self, new: str) -> Result:
+        """Go back to the version before."""
+        return self._changed(f"{new} back to {BASE}", "rollback")
+
+    def refuse(self, version: str, code: str) -> Result:
+        """Try a release that fails on its way; the server must go on."""
+        print(f"== {BASE} to {version}", flush=True)
+        result = Result(f"{BASE} to {version}, undone ({code})")
+        with self._around(result):
+            result.answer = self._request("update", version, f"--limit-ms={LIMIT_MS}")
+            if (result.answer["outcome"], result.answer.get("code")) != ("rolled-back", code):
+                raise SystemExit(f"the release was to be undone with {code}: {result.answer}")
+        result.checks["reason"] = str(result.answer.get("reason"))
+        return result
+
+    def go_there_and_back(self, variant: str, times: int) -> Result:
+        """Update to a variant and back, again and again."""
+        what = f"{BASE} to {variant} and back, {times} updates"
+        print(f"== {what}", flush=True)
+        result = Result(what)
         pauses, memory = [], []
         with self._around(result):
             for number in range(times):
-                answer = self._request("update", SAME) if number % 2 else self._request("rollback")
+                answer = (
+                    self._request("rollback") if number % 2 else self._request("update", variant)
+                )
                 if answer["outcome"] != "updated":
                     raise SystemExit(f"update {number} failed: {answer}")
                 result.answer = answer
@@ -186,6 +230,18 @@ class World:
         result.checks["memory"] = f"{early} kB after the first ten, {memory[-1]} kB at the end"
         if scenarios.grows(memory):
             result.lost.append(f"memory grows: {memory}")
+        return result
+
+    def _changed(self, what: str, request: str, version: str = "") -> Result:
+        print(f"== {what}", flush=True)
+        result = Result(what)
+        with self._around(result):
+            memory = self.figures.begin(self.pid)
+            result.answer = self._request(request, version)
+            if result.answer["outcome"] != "updated":
+                raise SystemExit(f"the update failed: {result.answer}")
+        self.figures.end(self.pid, result)
+        result.checks["memory"] = f"{memory} kB before, {scenarios.resident_kb(self.pid)} kB after"
         return result
 
     @contextlib.contextmanager

@@ -10,12 +10,23 @@ import pytest
 
 @pytest.mark.fetch
 @pytest.mark.slow
-def test_icecast_becomes_itself(
+def test_icecast_becomes_itself_and_variants(
     output_of: Callable[..., str], moved: Callable[[str], set[str]]
 ) -> None:
     out = output_of("icecast", "--cflags=-O1", "--listeners=20", "--again=12")
     assert re.search(r"requests: [1-9]\d* sent, 0 failed\n", out), out
-    first, again = re.split(r"\n\n", out)[1:3]
-    assert first.startswith("2.4.4 to 2.4.4+same: "), out
-    assert again.startswith("2.4.4 to itself and back, 12 updates: "), out
-    assert not moved(first) | moved(again), out
+    parts = re.split(r"\n\n", out)[1:10]
+    same, same_back, wrong, crash, stuck, field, field_back, same_often, field_often = parts
+    assert same.startswith("2.4.4 to 2.4.4+same: "), out
+    assert same_back.startswith("2.4.4+same back to 2.4.4: "), out
+    assert not moved(same) | moved(same_back) | moved(same_often), out
+    for update, name in (
+        (wrong, "2.4.4 to 2.4.4+wrong, undone (K353): "),
+        (crash, "2.4.4 to 2.4.4+crash, undone (K354): "),
+        (stuck, "2.4.4 to 2.4.4+stuck, undone (K356): "),
+    ):
+        assert update.startswith(name), out
+    changed = {"struct _client_tag", "struct connection_tag", "struct source_tag"}
+    for update in (field, field_back, field_often):
+        assert moved(update) >= changed | {"struct _refbuf_tag"}, out
+    assert "listeners of /stream.mp3 with the new field set: 20\n" in field, out
