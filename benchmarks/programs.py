@@ -134,6 +134,14 @@ PROGRAMS: dict[str, Program] = {
         configure="",
         original_lines=150,
     ),
+    "icecast": Program(
+        versions=("2.4.4", "2.4.4+field"),
+        sizes=tuple((f"--listeners={count}", "--again=10") for count in (10, 100, 300)),
+        binary="src/icecast",
+        configure="./configure --quiet --without-theora --without-speex",
+        package="icecast2",
+        original_lines=780,
+    ),
 }  # fmt: skip
 
 
