@@ -394,15 +394,39 @@ int kitsune__call_prctl(int option, unsigned long a, unsigned long b, unsigned l
 
 /* ---- waits inside libc ---------------------------------------------------------------------- */
 
-/* What the calling thread waits for; read by its own signal handler. */
+/* What the calling thread waits for, and whether that was ended; for its own signal handler. */
 static _Thread_local pthread_cond_t *volatile condition_waited_for;
+static _Thread_local volatile int condition_ended;
 static _Thread_local volatile uint32_t semaphore_bits;
 
+/* Whether the call that comes, or comes again, is the wait of a group of waiters: libc also waits for locks. */
+static int waits_for_condition(const void *context, pthread_cond_t *condition) {
+    const void *word = (const void *)kitsune__interrupted_argument(context, 0);
+    long operation = kitsune__interrupted_argument(context, 1);
+    return is_futex_wait(SYS_futex, operation) &&
+           (word == &condition->__data.__g_signals[0] || word == &condition->__data.__g_signals[1]);
+}
+
 /*
- * Only where the thread waits in the kernel, or has just been woken by the kick: in none of these
- * places does libc hold the condition's own lock, so that a broadcast cannot wait for the code that it
- * interrupts; and a semaphore's wait then looks as if the kernel had said EINTR.
+ * The thread's wait for a condition ends as if its time were over, and so leaves it as libc does it. It
+ * cannot broadcast to itself: to take in those that came later libc waits until everybody has gone whom it
+ * has told before, which may be this thread. What was about to be made again has no time limit; a wait that
+ * has one has ended with EINTR, which none of libc's other waits there does.
  */
+static void end_condition_wait(void *context, int is_before) {
+    if (!(kitsune__request_pending() & waking()))
+        return;
+    if (is_before && waits_for_condition(context, condition_waited_for))
+        kitsune__interrupted_skip_call(context, -ETIMEDOUT);
+    else if (!is_before)
+        kitsune__interrupted_return(context, -ETIMEDOUT);
+    else
+        return;
+    condition_ended = 1;
+}
+
+/* Only where the thread waits in the kernel, or has just been woken by the kick: a semaphore's wait then
+ * looks as if the kernel had said EINTR. */
 void kitsune__block_interrupt(void *context) {
     if (condition_waited_for == NULL && semaphore_bits == 0)
         return;
@@ -413,8 +437,7 @@ void kitsune__block_interrupt(void *context) {
         return;
     int is_meant = (kitsune__request_pending() & semaphore_bits) != 0;
     if (condition_waited_for != NULL) {
-        if (kitsune__request_pending() & (KITSUNE__PENDING_UPDATE | KITSUNE__PENDING_GATHER))
-            pthread_cond_broadcast(condition_waited_for);
+        end_condition_wait(context, is_before);
     } else if (is_before && is_meant) {
         kitsune__interrupted_skip_call(context, -EINTR);
     } else if (is_behind && !is_meant) { /* its time limit is absolute */
@@ -448,11 +471,12 @@ static void note_condition_end(void *ignored) {
 static int wait_noted(const struct condition_wait *wait, const struct timespec *until) {
     int result;
     kitsune__note_call("pthread_cond_wait", (long)wait->condition);
+    condition_ended = 0;
     condition_waited_for = wait->condition;
     pthread_cleanup_push(note_condition_end, NULL);
     result = wait_once(wait, until);
     pthread_cleanup_pop(1);
-    return result;
+    return result == ETIMEDOUT && condition_ended ? 0 : result;
 }
 
 /* A request that is there ends the first wait at once; later ones are ended by the kicks. */
