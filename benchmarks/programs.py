@@ -40,6 +40,7 @@ FIRST, COUNTED = 300, 2000
 """Requests that warm a server up, and those that are counted behind them."""
 _BUILD_TIMEOUT_S = 7200
 
+NO = (b"", b"")
 Talk = Callable[[int, Callable[[], None]], None]
 """Makes all requests to a port; calls its second argument when it begins to count."""
 
@@ -51,6 +52,8 @@ class Steady:
     arguments: tuple[str, ...]
     """`{port}` and `{directory}` are replaced."""
     talk: Talk
+    configuration: str = ""
+    """What the file `{directory}/configuration` says; the same is replaced in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +75,20 @@ class Program:
     """Annotations, calls and rules that the original system's version of the program needed."""
 
 
-def _lines(request: Callable[[int], bytes], answer: bytes, more: int = 0) -> Talk:
-    """Return what makes one request after the other; each has `1 + more` lines of answer."""
+def _lines(
+    request: Callable[[int], bytes], answer: bytes, more: int = 0, hello: tuple[bytes, bytes] = NO
+) -> Talk:
+    """Return what makes one request after the other; each has `1 + more` lines of answer.
+
+    First it says `hello`'s first part, if any, and waits for a line that has the second in it.
+    """
 
     def talk(port: int, begin: Callable[[], None]) -> None:
         with socket.create_connection(("127.0.0.1", port), callgrind.TIMEOUT_S) as connection:
             answers = connection.makefile("rb")
+            connection.sendall(hello[0])
+            while hello[0] and hello[1] not in answers.readline():
+                pass
             for number in range(FIRST + COUNTED):
                 if number == FIRST:
                     begin()
@@ -92,6 +103,13 @@ def _lines(request: Callable[[int], bytes], answer: bytes, more: int = 0) -> Tal
 def _memcached(number: int) -> bytes:
     key, value = b"key:%d" % (number % 100), b"value-%08d" % number
     return b"set %s 0 0 %d\r\n%s\r\nget %s\r\n" % (key, len(value), value, key)
+
+
+HELLO = b"NICK counted\r\nUSER counted 0 * :counted\r\n"
+
+
+def _ngircd(number: int) -> bytes:
+    return b"PING :%d\r\n" % number
 
 
 def _redis(number: int) -> bytes:
@@ -142,6 +160,24 @@ PROGRAMS: dict[str, Program] = {
         package="icecast2",
         original_lines=780,
     ),
+    "ngircd": Program(
+        versions=("27", "28"),
+        sizes=(("--clients=10",), ("--clients=50",), ("--clients=100",)),
+        binary="src/ngircd/ngircd",
+        configure="./configure --quiet --without-zlib",
+        steady=Steady(
+            ("-n", "-f", "{directory}/configuration"),
+            _lines(_ngircd, b":irc.example.net PONG", hello=(HELLO, b" 422 ")),
+            "[Global]\nName = irc.example.net\nListen = 127.0.0.1\nPorts = {port}\n"
+            "[Limits]\nMaxPenaltyTime = 0\nMaxConnectionsIP = 0\n[Options]\nDNS = no\nIdent = no\n",
+        ),
+    ),
+    "dnsmasq": Program(
+        versions=("2.90", "2.91", "2.93"),
+        sizes=(("--names=10",), ("--names=100",), ("--names=400",)),
+        binary="src/dnsmasq",
+        configure="",
+    ),
 }  # fmt: skip
 
 
@@ -174,14 +210,15 @@ def measure(name: str, program: Program) -> Measured:
          EXAMPLES / name)  # fmt: skip
     alike = f"{sys.executable} -m kitsune_tool.cc --kitsune-config={settings} gcc"
     _, alike_s = _build(name, program, place / "alike", alike)
-    sources = list(_sources(plain))
+    release = scenarios.release(EXAMPLES / name, program.versions[0])
+    # Who builds without debugging information by default has it in the example's build.
+    sources = list(_sources(plain)) or list(_sources(release))
     measured = Measured(name, program.versions, len(sources), sum(map(_length, sources)), heaps)
     measured.build_ratio = alike_s / plain_s
     if program.steady is not None:
-        release = str(scenarios.release(EXAMPLES / name, program.versions[0]))
         counts = [
             _instructions(command, program.steady, place)
-            for command in ([str(plain)], [str(launcher.launcher_path()), release])
+            for command in ([str(plain)], [str(launcher.launcher_path()), str(release)])
         ]
         measured.steady_percent = 100 * (counts[1] / counts[0] - 1)
     return measured
@@ -223,11 +260,12 @@ def _run(command: Sequence[str], where: Path) -> None:
 
 def _sources(executable: Path) -> Iterator[Path]:
     """Yield the C sources of which an executable was made, as its debugging information says."""
+    where = executable.parents[4]  # paths in a release are relative to the example
     command = ["readelf", "--wide", "--debug-dump=info", "--dwarf-depth=1", str(executable)]
     shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     for unit in shown.split("(DW_TAG_compile_unit)")[1:]:
         said = dict(re.findall(r"DW_AT_(name|comp_dir) *:.*?([^ :]+)\s*$", unit, re.MULTILINE))
-        source = Path(said.get("comp_dir", "/")) / said.get("name", "")
+        source = where / said.get("comp_dir", "") / said.get("name", "")
         if source.suffix == ".c" and source.is_file():
             yield source
 
@@ -239,6 +277,8 @@ def _length(source: Path) -> int:
 def _instructions(command: Sequence[str], steady: Steady, place: Path) -> int:
     port = scenarios.free_port()
     words = [each.format(port=port, directory=place) for each in steady.arguments]
+    configuration = steady.configuration.format(port=port, directory=place)
+    (place / "configuration").write_text(configuration, encoding="utf-8")
     with callgrind.counting([*command, *words], place) as counted:
         scenarios.wait_for_port(port)
         steady.talk(port, counted.zero)
@@ -275,9 +315,10 @@ def page(measured: Sequence[Measured], left_out: Sequence[str]) -> str:
     return "\n".join(parts)
 
 
-_HEAPS_ABOVE = """Objects are those transformed by an update, of the largest heap. Pauses are of all
-updates of a run that came about; requests are those of clients during the whole run; memory is the
-server's resident memory before the first update, at most during one, and after the last.
+_HEAPS_ABOVE = """Objects are those that an update has transformed, moved or in place, for each
+update between the versions above and to a variant; pauses are of these updates. Requests are those
+of clients during the whole run. Memory is the server's resident memory before the first update, at
+most during one, and after the last.
 """
 _COSTS_ABOVE = f"""Instructions are those of the server for {COUNTED:,} requests on one connection,
 counted by callgrind: a release against the plain build. Build time is CPU time of upstream's own
@@ -307,6 +348,8 @@ def _said_table(measured: Sequence[Measured]) -> str:
 
 def _said_sum(measured: Sequence[Measured]) -> str:
     known = [each.name for each in measured if PROGRAMS[each.name].original_lines]
+    if not known:
+        return ""
     ours = sum(scenarios.manifest_of(EXAMPLES / name).lines for name in known)
     original = sum(PROGRAMS[name].original_lines for name in known)
     return (
@@ -317,8 +360,8 @@ def _said_sum(measured: Sequence[Measured]) -> str:
 
 
 def _heap_table(measured: Sequence[Measured]) -> str:
-    head = ("program", "heap", "objects", "pause, median", "pause, worst", "requests", "failed",
-            "memory before", "at peak", "after")  # fmt: skip
+    head = ("program", "heap", "objects by update", "pause, median", "pause, worst",
+            "requests", "failed", "memory before", "at peak", "after")  # fmt: skip
     rows = []
     for each in measured:
         for heap in each.heaps:

@@ -48,6 +48,9 @@ Modes = +tn
 class Client:
     """An IRC client of the library `irc`; its reactor is shared, lines are kept as they come."""
 
+    sent = 0
+    """Lines that all clients have sent."""
+
     def __init__(self, reactor: irc.client.Reactor, port: int, nick: str) -> None:
         self.nick = nick
         self._reactor = reactor
@@ -64,6 +67,7 @@ class Client:
     def send(self, line: str) -> None:
         """Send a raw line."""
         self._connection.send_raw(line)
+        Client.sent += 1
 
     def wait_for(self, pattern: str) -> str:
         """Return the next line that matches; those before it are dropped."""
@@ -105,6 +109,7 @@ def main(arguments: Sequence[str]) -> int:
     results = [run_update(old, new, options.clients, figures) for old, new in UPDATES]
     scenarios.print_results(results)
     print(scenarios.manifest_of(HERE))
+    figures.requests = Client.sent
     figures.write(options.figures)
     return 1 if any(result.lost for result in results) else 0
 
