@@ -60,13 +60,10 @@ xferlog_enable=YES
 vsftpd_log_file={directory}/log
 max_per_ip=200
 """
-OPEN = {"isolate": "NO", "isolate_network": "NO", "seccomp_sandbox": "NO"}
-"""Sessions that an update can reach; as vsftpd is without a word, each of them is YES."""
-CLOSED = {
-    "sessions in namespaces of their own": ({"isolate": "YES", "isolate_network": "YES"}, "K370"),
-    "sessions whose system calls are filtered": ({"seccomp_sandbox": "YES"}, "K371"),
-}
-"""What it is then, and why the tree is not updated."""
+ISOLATED = {"isolate": "YES", "isolate_network": "YES", "seccomp_sandbox": "NO"}
+"""Each session in namespaces of its own, as vsftpd is without a word; but for the filters."""
+TOGETHER = ISOLATED | {"isolate": "NO", "isolate_network": "NO"}
+FILTERED = ISOLATED | {"seccomp_sandbox": "YES"}
 
 
 @dataclass(slots=True)
@@ -203,14 +200,14 @@ def encrypted(password: str) -> str:
 
 
 @contextlib.contextmanager
-def server(directory: Path, settings: dict[str, str]) -> Iterator[Server]:
+def server(directory: Path, settings: dict[str, str] = ISOLATED) -> Iterator[Server]:
     """Run the base version."""
     (directory / "run").mkdir(mode=0o700, exist_ok=True)
     os.environ["KITSUNE_RUNTIME_DIR"] = str(directory / "run")
     os.environ["KITSUNE_LOG"] = str(directory / "updates")
     config = directory / "vsftpd.conf"
     text = CONFIGURATION.format(directory=directory, port=ftp_clients.PORT)
-    text += "".join(f"{name}={value}\n" for name, value in (OPEN | settings).items())
+    text += "".join(f"{name}={value}\n" for name, value in settings.items())
     config.write_text(text, encoding="ascii")
     command = [*KITSUNE, "run", str(release(HERE, BASE)), str(config)]
     running = subprocess.Popen(command, stdin=subprocess.DEVNULL)
@@ -236,18 +233,19 @@ def repeat(request: Callable[[], dict[str, Any]], wanted: str) -> tuple[dict[str
     raise SystemExit(f"not {wanted}, but: {json.dumps(answer)}")
 
 
-def update_amid(server: Server, version: str, figures: Figures) -> Result:
+def update_amid(server: Server, version: str, figures: Figures, how: str = "") -> Result:
     """Update the whole tree with sessions in every state, and let each of them go on."""
-    print(f"== {BASE} to {version}", flush=True)
+    what = f"{BASE} to {version}{how and ', '}{how}"
+    print(f"== {what}", flush=True)
     with contextlib.ExitStack() as stack:
         sessions = [stack.enter_context(kind(server.world)) for kind in ftp_clients.KINDS]
         traffic = stack.enter_context(ftp_clients.Traffic(server.world))
         traffic.wait_for(10, TIMEOUT_S)
         pids = begin(server, figures)
         answer, tries = repeat(lambda: server.update(version), "updated")
-        end(pids, figures, f"{BASE} to {version}", answer)
+        end(pids, figures, what, answer)
         traffic.wait_for(10, TIMEOUT_S)
-        result = Result(f"{BASE} to {version}", answer, [], tries, len(sessions))
+        result = Result(what, answer, [], tries, len(sessions))
         for session in sessions:
             if complaint := session.finish(version == FIELD):
                 result.lost.append(f"{type(session).__name__}: {complaint}")
@@ -287,17 +285,17 @@ def note_traffic(figures: Figures, traffic: ftp_clients.Traffic) -> None:
     figures.failed += len(traffic.complaints)
 
 
-def leave_out(directory: Path, what: str) -> Result:
+def leave_out(directory: Path) -> Result:
     """Try a server whose sessions cannot be updated: the tree is refused, the listener is not."""
+    what = "sessions whose system calls are filtered"
     print(f"== {what}", flush=True)
-    settings, code = CLOSED[what]
     with contextlib.ExitStack() as stack:
-        apart = stack.enter_context(server(directory, settings))
+        apart = stack.enter_context(server(directory, FILTERED))
         kinds = (ftp_clients.Connected, ftp_clients.Idle, ftp_clients.Download)
         sessions = [stack.enter_context(kind(apart.world)) for kind in kinds]
         answer = apart.update(FIELD)
         result = Result(what, answer, [], 1, len(sessions))
-        if answer.get("code") != code:
+        if answer.get("code") != "K371":
             result.lost.append(f"the update of the tree ended as {answer['outcome']}")
         alone = apart.update_alone(FIELD)
         if alone["outcome"] != "updated":
@@ -375,8 +373,10 @@ def serve(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="vsftpd-") as place:
         directory = Path(place)
         prepare(directory, options.megabytes)
-        with server(directory, {}) as running:
-            results = [update_amid(running, version, figures) for version in (SAME, FIELD)]
+        with server(directory, TOGETHER) as running:
+            results = [update_amid(running, FIELD, figures, "in one namespace")]
+        with server(directory) as running:
+            results += [update_amid(running, version, figures) for version in (SAME, FIELD)]
             results += [
                 refuse(running, "a rule that is wrong for some", "3.0.5+wrong"),
                 refuse(running, "a rule that crashes in the middle", "3.0.5+crash"),
@@ -384,7 +384,7 @@ def serve(options: argparse.Namespace) -> int:
                 refuse(running, "a process that is stopped", SAME, "--wait-ms", "1500"),
             ]
             seen, lost = go_back_and_forth(running, options.rounds, options.idle, figures)
-        results += [leave_out(directory, what) for what in CLOSED]
+        results.append(leave_out(directory))
     print_results(results)
     for line in seen:
         print(line)

@@ -104,6 +104,9 @@ struct kitsune__control {
      * them the round knows the children of (else KITSUNE__ANY_FORKS). */
     _Atomic uint32_t forks;
     uint32_t forks_known;
+    /* Of the first process of a namespace of process numbers: forks begun in it whose child has not taken its
+     * place yet. They end with that process, which a count of the tree's would not notice. */
+    _Atomic int32_t forking;
     uint32_t puts_off; /* it is DONE without an outcome: the children come first */
     struct kitsune__limits limits;
     uint64_t wait_ms;
@@ -187,9 +190,10 @@ struct kitsune__tree {
     /* Daemonising. */
     struct kitsune__candidate candidates[KITSUNE__CANDIDATES];
     _Atomic uint32_t settled; /* as of a candidate, of the root */
-    _Atomic int32_t forking;  /* forks begun whose child has not taken its place yet */
-    _Atomic int32_t heir;     /* the child that is asked to take over */
-    _Atomic int32_t adopted;  /* the child that did */
+    _Atomic int32_t
+        forking;          /* forks begun whose child has not taken its place yet; but see above */
+    _Atomic int32_t heir; /* the child that is asked to take over */
+    _Atomic int32_t adopted; /* the child that did */
 };
 
 /* What the helper keeps mapped: all that was mapped before the first release was loaded. */

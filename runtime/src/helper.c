@@ -307,54 +307,6 @@ static void accept_client(struct helper *helper) {
     }
 }
 
-/* ---- the program's own connection ---------------------------------------------------------- */
-
-/* The update of the process that connects; NULL if it has taken none. */
-static struct flight *flight_of_peer(struct helper *helper, int fd) {
-    struct ucred peer;
-    socklen_t size = sizeof peer;
-
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-        return NULL;
-    for (uint32_t i = 0; i < kitsune__tree_capacity(); i++) {
-        struct flight *flight = &helper->flights[i];
-
-        if (flight->control && flight->owner == peer.pid &&
-            flight->control->state == KITSUNE__TAKEN)
-            return flight;
-    }
-    return NULL;
-}
-
-static void send_descriptor(int connection, int fd) {
-    union {
-        struct cmsghdr header;
-        char space[CMSG_SPACE(sizeof(int))];
-    } extra;
-    char byte = 0;
-    struct iovec part = {&byte, 1};
-    struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &extra, .msg_controllen = sizeof extra};
-
-    memset(&extra, 0, sizeof extra);
-    extra.header.cmsg_level = SOL_SOCKET;
-    extra.header.cmsg_type = SCM_RIGHTS;
-    extra.header.cmsg_len = CMSG_LEN(sizeof fd);
-    memcpy(CMSG_DATA(&extra.header), &fd, sizeof fd);
-    sendmsg(connection, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-/* The program has taken the request and wants the copy. */
-static void serve_fetch(struct helper *helper) {
-    int fd = accept4(helper->fetcher, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    struct flight *flight = fd < 0 ? NULL : flight_of_peer(helper, fd);
-
-    if (flight)
-        send_descriptor(fd, flight->step == ALONE ? flight->copy : helper->round.copy);
-    if (fd >= 0)
-        close(fd);
-}
-
 /* ---- the socket ---------------------------------------------------------------------------- */
 
 /* Opens a directory that is ours alone, after making it. Returns -1 with the reason. */
@@ -439,32 +391,6 @@ static int listen_anywhere(struct helper *helper) {
         return 1;
     kitsune__format(path, sizeof path, "/tmp/kitsune-%u", helper->user);
     return listen_in(helper, path, why, size);
-}
-
-/* An abstract socket of a name that nobody can guess; see fetch_copy of request.c. */
-static int listen_for_fetch(struct helper *helper) {
-    static const char digits[] = "0123456789abcdef";
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct kitsune__tree *tree = helper->tree;
-    unsigned char token[16];
-    size_t length;
-
-    if (getrandom(token, sizeof token, GRND_NONBLOCK) != (ssize_t)sizeof token)
-        return -1;
-    length = kitsune__format(tree->fetch_name, sizeof tree->fetch_name, "kitsune-");
-    for (size_t i = 0; i < sizeof token; i++) {
-        tree->fetch_name[length++] = digits[token[i] >> 4];
-        tree->fetch_name[length++] = digits[token[i] & 15];
-    }
-    tree->fetch_name[length] = '\0';
-    memcpy(address.sun_path + 1, tree->fetch_name, length);
-    helper->fetcher = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (helper->fetcher < 0)
-        return -1;
-    if (bind(helper->fetcher, (struct sockaddr *)&address,
-             (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length)) < 0)
-        return -1;
-    return listen(helper->fetcher, 4);
 }
 
 /* Takes the name away, if it is still our socket's. */
@@ -605,23 +531,28 @@ static int64_t next_wait(struct helper *helper, uint64_t now) {
     return until > now ? (int64_t)(until - now) : 0;
 }
 
+/* What is polled for beside clients, and behind them what kitsune__helper_poll_fetchers adds. */
+#define FIXED 2
+
 static void wait_for_events(struct helper *helper, struct pollfd *fds) {
     int64_t wait = next_wait(helper, kitsune__now_ns());
     struct timespec limit = {wait / (int64_t)SECOND, wait % (int64_t)SECOND};
+    unsigned count;
 
     /* Without a free place clients wait in the queue until an idle one has been sent away. */
     fds[0] = (struct pollfd){free_place(helper) < 0 ? -1 : helper->listener, POLLIN, 0};
-    fds[1] = (struct pollfd){helper->fetcher, POLLIN, 0};
-    fds[2] = (struct pollfd){helper->orphan_since ? -1 : helper->speaker_fd, POLLIN, 0};
+    fds[1] = (struct pollfd){helper->orphan_since ? -1 : helper->speaker_fd, POLLIN, 0};
     for (int i = 0; i < MAX_CLIENTS; i++) {
         struct client *client = &helper->clients[i];
         /* Nothing is read that cannot be used: POLLHUP is reported anyway. */
         short wanted = client->used < sizeof client->line ? POLLIN | POLLRDHUP : POLLRDHUP;
 
-        fds[3 + i] = (struct pollfd){client->closing ? -1 : client->fd, wanted, 0};
+        fds[FIXED + i] = (struct pollfd){client->closing ? -1 : client->fd, wanted, 0};
     }
-    if (ppoll(fds, 3 + MAX_CLIENTS, wait < 0 ? NULL : &limit, NULL) < 0)
-        for (int i = 0; i < 3 + MAX_CLIENTS; i++)
+    count = FIXED + MAX_CLIENTS;
+    count += kitsune__helper_poll_fetchers(helper, fds + count);
+    if (ppoll(fds, count, wait < 0 ? NULL : &limit, NULL) < 0)
+        for (unsigned i = 0; i < count; i++)
             fds[i].revents = 0;
 }
 
@@ -633,7 +564,7 @@ static void serve_clients(struct helper *helper, const struct pollfd *fds) {
 
         if (client->fd < 0)
             continue;
-        if (fds[3 + i].fd == client->fd && fds[3 + i].revents)
+        if (fds[FIXED + i].fd == client->fd && fds[FIXED + i].revents)
             read_client(helper, i);
         serve_lines(helper, i);
         if (now >= client->until && !client->is_waiting)
@@ -646,15 +577,14 @@ static void serve_clients(struct helper *helper, const struct pollfd *fds) {
 static void serve(struct helper *helper) __attribute__((noreturn));
 
 static void serve(struct helper *helper) {
-    struct pollfd fds[3 + MAX_CLIENTS];
+    static struct pollfd fds[FIXED + MAX_CLIENTS + 1 + KITSUNE__PLACES];
 
     for (;;) {
         wait_for_events(helper, fds);
-        if (!helper->orphan_since && speaker_has_ended(helper, fds[2].revents))
+        if (!helper->orphan_since && speaker_has_ended(helper, fds[1].revents))
             become_orphan(helper);
         kitsune__helper_end_noting(helper);
-        if (fds[1].revents)
-            serve_fetch(helper);
+        kitsune__helper_serve_fetches(helper);
         kitsune__helper_follow_flights(helper);
         kitsune__helper_follow_round(helper);
         if (helper->orphan_since) {
@@ -814,7 +744,7 @@ static void start_serving(struct helper *helper) {
         report_ready(tree, KITSUNE__FAILED);
         end();
     }
-    if (listen_for_fetch(helper) < 0) {
+    if (kitsune__helper_listen_for_fetch(helper) < 0) {
         kitsune__format(tree->failure, sizeof tree->failure, "no abstract socket: %s",
                         strerrordesc_np(errno));
         remove_socket(helper);

@@ -7,6 +7,7 @@
 #define KITSUNE_HELPER_H
 
 #include <limits.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -44,6 +45,7 @@ struct flight {
     struct kitsune__control *control; /* NULL: none under way */
     int client;                       /* index */
     int copy;
+    int fetcher; /* where the process asks for the copy, in a namespace of networks of its own; else -1 */
     int32_t owner;
     uint64_t serial, started, until, next_kick, kick_wait, next_look;
     uint64_t wait_ms;
@@ -82,6 +84,7 @@ struct helper {
     struct kitsune__tree *tree;
     struct kitsune__control *speaker; /* the process that the socket is named after */
     int listener, fetcher, directory, speaker_fd;
+    char fetch_name[48]; /* as the tree has it, where others could change it */
     uid_t user;
     char socket_name[24];
     ino_t socket_inode;
@@ -148,6 +151,18 @@ void kitsune__helper_answer_status(struct helper *helper, int index,
                                    struct kitsune__control *control);
 /* What the process reported of its failure, as members of the answer. */
 void kitsune__helper_put_report(struct helper *helper, const struct kitsune__control *control);
+
+/* ---- How a process gets the copy (helper_fetch.c). */
+
+/* Listens at a name that nobody can guess; see fetch_copy of request.c. Returns -1 if that is not possible. */
+int kitsune__helper_listen_for_fetch(struct helper *helper);
+/* The process is about to be asked: it can get the copy from now on, also where it has other networks. */
+void kitsune__helper_reach(struct helper *helper, struct flight *flight);
+void kitsune__helper_forget_fetcher(struct flight *flight);
+/* Adds what is to be polled for; returns the number. */
+unsigned kitsune__helper_poll_fetchers(const struct helper *helper, struct pollfd *fds);
+/* Gives the copy to whoever has asked. */
+void kitsune__helper_serve_fetches(struct helper *helper);
 
 /* ---- The update of one process (helper_update.c). */
 

@@ -47,6 +47,7 @@ static void undo_round(struct helper *helper, int32_t culprit, const char *word,
 }
 
 static void end_step(struct flight *flight, const char *word, uint32_t code) {
+    kitsune__helper_forget_fetcher(flight);
     flight->step = OVER;
     flight->word = word;
     flight->code = code;
@@ -143,6 +144,7 @@ static void join_round(struct helper *helper, struct flight *flight,
     *flight = (struct flight){.control = control,
                               .client = round->client,
                               .copy = -1,
+                              .fetcher = -1,
                               .owner = control->owner,
                               .started = round->started,
                               .wait_ms = round->wait_ms,
@@ -189,7 +191,7 @@ static int gather_tree(struct helper *helper) {
 }
 
 /* The process may have ended since it was checked, and its place be another's. */
-static void ask_step(const struct helper *helper, struct flight *flight) {
+static void ask_step(struct helper *helper, struct flight *flight) {
     uint64_t now = kitsune__now_ns();
 
     if (!flight->first_asked)
@@ -201,6 +203,7 @@ static void ask_step(const struct helper *helper, struct flight *flight) {
     flight->started = now;
     flight->until = now + flight->wait_ms * 1000000u;
     flight->kick_wait = FIRST_KICK_NS;
+    kitsune__helper_reach(helper, flight);
     if (flight->control->owner == flight->owner &&
         kitsune__helper_move_state(flight->control, KITSUNE__CHECKING, KITSUNE__PENDING))
         kitsune__helper_kick_again(flight, now);
@@ -305,6 +308,7 @@ static void follow_step(struct helper *helper, struct flight *flight) {
         finish_step(helper, flight);
     } else if (state == KITSUNE__READY && flight->step == ASKED) {
         flight->step = READY;
+        kitsune__helper_forget_fetcher(flight);
         kitsune__helper_tell_progress(helper, helper->round.client, control, "ready");
     } else if (state == KITSUNE__PENDING && now >= flight->until) {
         give_up_step(helper, flight);
@@ -322,12 +326,32 @@ static uint32_t count_steps(const struct helper *helper, enum step step) {
     return count;
 }
 
+/* Children that were forked and have no place yet; those of a namespace that has ended are none. */
+static int count_forks(struct helper *helper) {
+    int count = helper->tree->forking > 0 ? helper->tree->forking : 0;
+
+    for (uint32_t i = 0; i < kitsune__tree_used(helper->tree); i++) {
+        struct kitsune__control *place = kitsune__tree_place(helper->tree, i);
+
+        if (place->forking > 0 && kitsune__tree_owner(place))
+            count += place->forking;
+    }
+    return count;
+}
+
+/* They were killed before they ran. */
+static void forget_forks(struct helper *helper) {
+    helper->tree->forking = 0;
+    for (uint32_t i = 0; i < kitsune__tree_used(helper->tree); i++)
+        kitsune__tree_place(helper->tree, i)->forking = 0;
+}
+
 /* Non-zero if a child that was just forked has not taken its place yet, and may still do so. */
 static int awaits_forks(struct helper *helper) {
     struct round *round = &helper->round;
     uint64_t now = kitsune__now_ns();
 
-    if (helper->tree->forking <= 0) {
+    if (!count_forks(helper)) {
         round->forking_since = 0;
         return 0;
     }
@@ -378,8 +402,8 @@ static int refuse_left_out(struct helper *helper) {
         return 0;
     kitsune__format(reason, sizeof reason,
                     "%u processes of the tree cannot be updated, one is %d%s", count, some.pid,
-                    some.is_elsewhere ? ": it was made by a bare clone, in a namespace of process "
-                                        "numbers, networks or users of its own"
+                    some.is_elsewhere ? ": it was made by a bare clone, in a namespace of users "
+                                        "or process numbers of its own"
                                       : "");
     refuse_incomplete(helper, some.pid, reason);
     return 1;
@@ -388,12 +412,10 @@ static int refuse_left_out(struct helper *helper) {
 /* Every process that is known stands at its commit: none of them can fork any more. What they forked before
  * has taken its place, or does so soon; then all are known. */
 static void try_commit(struct helper *helper) {
-    struct kitsune__tree *tree = helper->tree;
-
     if (awaits_forks(helper))
         return;
-    if (tree->forking > 0) {
-        tree->forking = 0; /* its child was killed before it ran */
+    if (count_forks(helper)) {
+        forget_forks(helper);
         refuse_incomplete(helper, helper->speaker->owner,
                           "a process was forked that did not begin to run");
         return;

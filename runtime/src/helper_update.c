@@ -34,6 +34,7 @@ static struct flight *flight_of(struct helper *helper, const struct kitsune__con
 
 static void end_flight(struct helper *helper, struct flight *flight) {
     close(flight->copy);
+    kitsune__helper_forget_fetcher(flight);
     flight->control = NULL;
     helper->flight_count--;
     helper->clients[flight->client].is_waiting = 0;
@@ -323,6 +324,7 @@ static void ask_program(struct helper *helper, int index, struct kitsune__contro
     *flight = (struct flight){.control = control,
                               .client = index,
                               .copy = copy,
+                              .fetcher = -1,
                               .owner = control->owner,
                               .serial = control->serial,
                               .started = now,
@@ -331,6 +333,7 @@ static void ask_program(struct helper *helper, int index, struct kitsune__contro
                               .wait_ms = wait_ms};
     helper->flight_count++;
     helper->clients[index].is_waiting = 1;
+    kitsune__helper_reach(helper, flight);
     control->state = KITSUNE__PENDING;
     kitsune__helper_kick_again(flight, now);
     kitsune__helper_tell_progress(helper, index, control, "requested");

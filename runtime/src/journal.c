@@ -896,8 +896,7 @@ void kitsune__journal_run(void (*body)(void *), void *argument, struct kitsune__
                           const struct kitsune__limits *limits, struct kitsune__verdict *verdict) {
     struct journal *of = NULL;
     memset(verdict, 0, sizeof *verdict);
-    if (dead_clone != 0 && kitsune__snapshot_reap(dead_clone, 1))
-        dead_clone = 0;
+    kitsune__journal_reap_last();
     if (prepare(&of, verdict) != 0)
         return;
     of->body = body;
@@ -1030,6 +1029,11 @@ int kitsune__journal_reap(void) {
     if (dead_clone != 0 && kitsune__snapshot_reap(dead_clone, 0))
         dead_clone = 0;
     return dead_clone == 0;
+}
+
+void kitsune__journal_reap_last(void) {
+    if (dead_clone != 0 && kitsune__snapshot_reap(dead_clone, 1))
+        dead_clone = 0;
 }
 
 int kitsune__journal_drop_in_child(void) {

@@ -118,6 +118,8 @@ void kitsune__journal_note(const char *format, ...) __attribute__((format(printf
 
 /* Reaps a dead snapshot clone without waiting. Returns non-zero if none is left. */
 int kitsune__journal_reap(void);
+/* The same, and waits for it: before the process ends. */
+void kitsune__journal_reap_last(void);
 
 /* In a child process after fork: forgets the transaction, whose state is the parent's. Returns
  * non-zero if there was one. Async-signal-safe. */

@@ -202,6 +202,17 @@ int kitsune__proc_descriptor(void) {
     return is_proc_directory(proc_directory) ? proc_directory : -1;
 }
 
+int kitsune__own_number(void) {
+    char text[24];
+    int number = 0;
+    if (!is_proc_directory(proc_directory))
+        return -1;
+    long length = KITSUNE__SYSCALL(SYS_readlinkat, proc_directory, "self", text, sizeof text);
+    for (long at = 0; at < length; at++)
+        number = number * 10 + (text[at] - '0');
+    return number > 0 ? number : -1;
+}
+
 int kitsune__open_proc(const char *name, int flags) {
     if (!is_emulated && is_proc_directory(proc_directory))
         return (int)KITSUNE__SYSCALL(SYS_openat, proc_directory, name, flags | O_CLOEXEC, 0);
@@ -269,15 +280,33 @@ static int each_number(const char *name, int is_of_descriptors,
 struct visit {
     int (*visit)(void *context, int tid);
     void *context;
+    int is_renumbered;
 };
+
+/* The number that the thread has in its own namespace: the last one of a list, from the outermost. */
+static int own_tid(int tid) {
+    char name[48], text[2048];
+    kitsune__format(name, sizeof name, "self/task/%d/status", tid);
+    int file = kitsune__open_proc(name, O_RDONLY), number = 0;
+    long length = file < 0 ? 0 : KITSUNE__SYSCALL(SYS_read, file, text, sizeof text - 1);
+    if (file >= 0)
+        KITSUNE__SYSCALL(SYS_close, file);
+    text[length > 0 ? length : 0] = '\0';
+    const char *at = strstr(text, "\nNSpid:");
+    for (at = at != NULL ? at + 1 : ""; *at != '\0' && *at != '\n'; at++)
+        number = *at >= '0' && *at <= '9' ? number * 10 + (*at - '0') : 0;
+    return number > 0 ? number : tid;
+}
 
 static int visit_thread(void *context, int tid) {
     const struct visit *of = context;
+    if (of->is_renumbered)
+        tid = own_tid(tid);
     return kitsune__is_of_emulator(tid) ? 0 : of->visit(of->context, tid);
 }
 
 int kitsune__each_thread(int (*visit)(void *context, int tid), void *context) {
-    struct visit of = {visit, context};
+    struct visit of = {visit, context, kitsune__own_number() != KITSUNE__SYSCALL(SYS_getpid)};
     return each_number("self/task", 0, visit_thread, &of);
 }
 

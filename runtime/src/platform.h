@@ -61,6 +61,9 @@ void kitsune__close_all_but(int kept);
 void kitsune__await_word(int child, const volatile uint32_t *word);
 /* The descriptor of /proc that kitsune__open_proc uses; -1 if it is not there any more. */
 int kitsune__proc_descriptor(void);
+/* The number that this process has for /proc as it was mounted at the start: not its own in a namespace of
+ * process numbers that was made since. -1 if that cannot be known. */
+int kitsune__own_number(void);
 /* Opens a file below /proc also after chroot, as long as the descriptor kept for it is there.
  * Negative errno on failure. */
 int kitsune__open_proc(const char *name, int flags);

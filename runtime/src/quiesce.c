@@ -588,6 +588,15 @@ int kitsune__quiesce_idle(void) {
     return has_more;
 }
 
+void kitsune__quiesce_end_copies(void) {
+    if (kitsune__journal_active() || !kitsune__request_is_owner() ||
+        kitsune__request_is_filtered() || __atomic_exchange_n(&is_retiring, 1u, __ATOMIC_ACQUIRE))
+        return;
+    kitsune__retire_end();
+    kitsune__journal_reap_last();
+    end_retiring();
+}
+
 /* What former updates left behind is done as far as it can be, before other threads are stopped. */
 static void finish_idle(void) {
     begin_retiring();

@@ -21,6 +21,10 @@
  * at it. Non-zero if more is left. Any tracked thread. For kitsune__wait_set_idle_work. */
 int kitsune__quiesce_idle(void);
 
+/* The process is about to end: its copies end before it. Else they would be children of whoever takes over its
+ * own, the first process of a namespace, say, which may wait for any child. Async-signal-safe. */
+void kitsune__quiesce_end_copies(void);
+
 /* In a child process after fork, also one that the new version makes before the commit: no update is
  * under way here and none comes; the child goes on in the code that forked. Async-signal-safe. */
 void kitsune__quiesce_drop_in_child(void);

@@ -51,9 +51,14 @@ static struct kitsune__kept kept;
 
 /* Non-zero in a forked child that found no place in the tree: it has no channel. */
 static int is_left_out;
-/* It is in other namespaces than its helper: process numbers mean something else here. */
+/* What this process has a place under, and what it is to itself: another number in a namespace of process
+ * numbers of its own. */
+static int32_t own_pid, local_pid;
+static int is_renumbered;
+/* If it is: of the first process of its namespace; NULL if that has none. */
+static struct kitsune__control *namespace_place;
+/* It, or whom it comes from, is in a namespace where it cannot be in the tree, as was noted for it. */
 static int is_elsewhere;
-#define ELSEWHERE (CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWUSER)
 /* The program has set a filter of its system calls, and has not said that it lets an update pass. */
 static int is_filtered;
 /* This process has forked since its last update point. */
@@ -160,7 +165,8 @@ void kitsune__request_gate_remove(struct kitsune_gate *gate) {
 /* Whether this process has a place. A child made by a bare clone system call runs no handler of fork: it
  * still has its parent's pages, and must leave them alone. */
 int kitsune__request_is_owner(void) {
-    return control && tree->root && !is_left_out && control->owner == (int32_t)getpid();
+    return control && tree->root && !is_left_out && control->owner == own_pid &&
+           local_pid == (int32_t)getpid();
 }
 
 void kitsune__request_expect_filter(void) {
@@ -177,7 +183,7 @@ int kitsune__request_is_filtered(void) {
 }
 
 int kitsune__request_is_root(void) {
-    return control && !is_left_out && tree->root == (int32_t)getpid();
+    return control && !is_left_out && tree->root == own_pid && local_pid == (int32_t)getpid();
 }
 
 /* ---- the helper ---------------------------------------------------------------------------- */
@@ -334,12 +340,12 @@ static struct kitsune__candidate *register_candidate(int32_t pid, int32_t parent
  * the slots are looked at, and a child looks at it after it took its slot.
  */
 static void settle_children(void) {
-    int32_t self = (int32_t)getpid();
+    int32_t self = own_pid;
     _Atomic uint32_t *settled = settled_of(self);
     int changed;
 
     has_forked = 0;
-    if (is_elsewhere)
+    if (is_elsewhere || is_renumbered)
         return;
     if (settled)
         (*settled)++;
@@ -366,7 +372,20 @@ static struct {
     uint32_t pending;
     uint32_t settled; /* the parent's count */
     int saved_errno;
+    int is_unreachable; /* the child will be */
 } forking;
+
+/* Where forks under way are counted, if they are. */
+static _Atomic int32_t *forks_under_way(void) {
+    if (!is_renumbered)
+        return &tree->forking;
+    return namespace_place ? &namespace_place->forking : NULL;
+}
+
+static void count_fork(_Atomic int32_t *count, int more) {
+    if (count)
+        *count += more;
+}
 
 /* The last thing before the fork: errno tells its outcome to after_fork_in_parent. */
 static void before_fork(void) {
@@ -375,14 +394,14 @@ static void before_fork(void) {
     if (is_filtered) /* nor is anything done after the fork */
         return;
     forking.saved_errno = errno;
-    forking.origin = (struct kitsune__lineage){.parent = (int32_t)getpid(),
+    forking.origin = (struct kitsune__lineage){.parent = own_pid,
                                                .serial = control->serial,
                                                .running = control->running,
                                                .running_since = control->running_since};
     forking.pending = kitsune__request_pending();
     settled = settled_of(forking.origin.parent);
     forking.settled = settled ? *settled : 0;
-    tree->forking++;
+    count_fork(forks_under_way(), 1);
     if (!is_left_out) /* after it: who reads this number waits for the children that it counts */
         control->forks++;
     errno = 0;
@@ -393,7 +412,7 @@ static void after_fork_in_parent(void) {
     if (is_filtered)
         return;
     if (errno != 0) /* there is no child that could do it */
-        tree->forking--;
+        count_fork(forks_under_way(), -1);
     errno = forking.saved_errno;
     has_forked = 1;
     kitsune__request_raise(KITSUNE__PENDING_SERVICE);
@@ -403,9 +422,9 @@ static void become_candidate(void) {
     struct kitsune__candidate *slot;
     _Atomic uint32_t *settled = settled_of(forking.origin.parent);
 
-    if (!settled || is_elsewhere)
+    if (!settled || is_elsewhere || is_renumbered)
         return;
-    slot = register_candidate((int32_t)getpid(), forking.origin.parent);
+    slot = register_candidate(local_pid, forking.origin.parent);
     if (slot && *settled != forking.settled)
         slot->pid = 0;
 }
@@ -413,10 +432,12 @@ static void become_candidate(void) {
 /* A child of one that has no place has none: what the parent runs is noted nowhere. Nor has a child that
  * a new version makes before its commit: it goes on in what may never be the program. */
 static struct kitsune__control *find_place(void) {
+    local_pid = (int32_t)getpid();
+    own_pid = is_renumbered ? kitsune__own_number() : local_pid;
     if (is_left_out || is_elsewhere || !tree->root || kitsune__under_valgrind() ||
-        (forking.pending & KITSUNE__PENDING_TRANSACTION))
+        (forking.pending & KITSUNE__PENDING_TRANSACTION) || own_pid < 0)
         return NULL;
-    return kitsune__tree_enter(tree, &forking.origin);
+    return kitsune__tree_enter(tree, own_pid, &forking.origin);
 }
 
 static void wait_on(struct kitsune__control *place) {
@@ -428,20 +449,30 @@ static void leave_out(void) {
     is_left_out = 1;
     mmap(kitsune__control_gate, page_size, PROT_READ | PROT_WRITE,
          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-    if (tree->root && !is_elsewhere)
-        kitsune__tree_note_left_out(tree, (int32_t)getpid(), 0);
+    if (!tree->root || is_elsewhere)
+        return;
+    if (own_pid > 0)
+        kitsune__tree_note_left_out(tree, own_pid, 0);
+    else
+        tree->unknown++;
 }
 
 /* Of a parent that filters its system calls the child keeps the gate: nobody asks either. */
-static void after_fork_in_child(void) {
+static void after_fork_in_child(unsigned long flags) {
+    _Atomic int32_t *counted = forks_under_way();
     struct kitsune__control *place;
 
     kitsune__platform_forked();
+    if ((flags & CLONE_NEWPID) && !is_renumbered)
+        kitsune__tree_renumber(tree);
+    is_renumbered |= (flags & CLONE_NEWPID) != 0;
     if (is_filtered) {
         is_left_out = 1;
         return;
     }
     place = find_place();
+    if (flags & CLONE_NEWPID)
+        namespace_place = place;
     errno = forking.saved_errno;
     has_forked = 0;
     if (place) {
@@ -453,24 +484,35 @@ static void after_fork_in_child(void) {
     for (unsigned i = 0; i < gate_count; i++)
         map_gate(gates[i]);
     become_candidate();
-    tree->forking--;
+    count_fork(counted, -1);
 }
 
-void kitsune__request_expect_clone(void) {
-    if (tree)
-        before_fork();
+static void after_plain_fork_in_child(void) {
+    after_fork_in_child(0);
+}
+
+void kitsune__request_expect_clone(unsigned long flags) {
+    if (!tree)
+        return;
+    forking.is_unreachable =
+        (flags & CLONE_NEWUSER) || ((flags & CLONE_NEWPID) && kitsune__own_number() != own_pid);
+    before_fork();
 }
 
 void kitsune__request_cloned(long result, unsigned long flags) {
     if (!tree)
         return;
     if (result == 0) {
-        is_elsewhere |= (flags & ELSEWHERE) != 0;
-        after_fork_in_child();
+        is_elsewhere |= forking.is_unreachable;
+        after_fork_in_child(flags);
         return;
     }
     after_fork_in_parent();
-    if (result > 0 && (flags & ELSEWHERE) && !is_elsewhere && !is_filtered && tree->root)
+    if (result < 0 || !forking.is_unreachable || is_elsewhere || is_filtered || !tree->root)
+        return;
+    if (is_renumbered)
+        tree->unknown++;
+    else
         kitsune__tree_note_left_out(tree, (int32_t)result, 1);
 }
 
@@ -499,13 +541,13 @@ static void take_over(void) {
     former_helper = tree->helper;
     for (unsigned i = 0; i < KITSUNE__CANDIDATES; i++)
         tree->candidates[i].pid = 0;
-    tree->root = (int32_t)getpid();
-    tree->adopted = (int32_t)getpid();
+    tree->root = own_pid;
+    tree->adopted = own_pid;
     spawn_another_helper();
 }
 
 static int is_heir(void) {
-    return !is_left_out && tree->heir == (int32_t)getpid() && !kitsune__request_is_root();
+    return !is_left_out && tree->heir == own_pid && !kitsune__request_is_root();
 }
 
 void kitsune__request_service(void) {
@@ -595,8 +637,10 @@ static void call_program_handler(int number, siginfo_t *info, void *context) {
         action.sa_handler(number);
 }
 
+/* Who has no number in this process' own namespace is outside it, where the helper is. */
 static int is_helper(int32_t pid) {
-    return pid != 0 && control && (pid == tree->helper || pid == former_helper);
+    return pid == 0 ? is_renumbered
+                    : control && (pid == tree->helper || pid == former_helper) && !is_renumbered;
 }
 
 /* The helper is about to give a request up. */
@@ -653,14 +697,15 @@ int kitsune__request_prepare(void) {
     tree = kitsune__tree_map();
     if (!tree || note_mappings() < 0 || take_sigurg() < 0)
         return -1;
-    control = kitsune__tree_enter(tree, NULL);
+    own_pid = local_pid = (int32_t)getpid();
+    control = kitsune__tree_enter(tree, own_pid, NULL);
     wait_on(control);
     has_no_second_mapping = !can_map_twice();
     copy_setting(tree->runtime_directory, sizeof tree->runtime_directory, "KITSUNE_RUNTIME_DIR");
     copy_setting(allows, sizeof allows, "KITSUNE_SECCOMP");
     tree->may_be_filtered = strcmp(allows, "allow") == 0;
     copy_setting(tree->user_directory, sizeof tree->user_directory, "XDG_RUNTIME_DIR");
-    errno = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    errno = pthread_atfork(before_fork, after_fork_in_parent, after_plain_fork_in_child);
     return errno ? -1 : 0;
 }
 
@@ -671,7 +716,7 @@ int kitsune__request_start(const struct kitsune__running *running, char *why, si
     }
     control->running_since = control->started;
     control->running = *running;
-    tree->root = (int32_t)getpid();
+    tree->root = own_pid;
     if (kitsune__under_valgrind()) {
         kitsune__format(why, why_size, "valgrind cannot run the helper process");
         return -1;
@@ -903,7 +948,7 @@ static struct kitsune__seen *claim_slot(int32_t tid) {
         struct kitsune__seen *slot = &control->seen[i];
         int32_t held = slot->tid;
 
-        if (held != 0 && KITSUNE__SYSCALL(SYS_tgkill, control->owner, held, 0) == 0)
+        if (held != 0 && KITSUNE__SYSCALL(SYS_tgkill, local_pid, held, 0) == 0)
             continue;
         if (atomic_compare_exchange_strong(&slot->tid, &held, tid))
             return slot;
@@ -998,7 +1043,7 @@ void kitsune__request_rehearsed_by(int32_t copy, uint64_t clone_ns, uint64_t sto
 }
 
 int kitsune__request_enter_copy(struct kitsune__range *shared) {
-    control->copy = (int32_t)KITSUNE__SYSCALL(SYS_getpid);
+    control->copy = is_renumbered ? kitsune__own_number() : (int32_t)KITSUNE__SYSCALL(SYS_getpid);
     is_left_out = 1;
     has_forked = 0;
     for (unsigned i = 0; i < gate_count; i++)
@@ -1027,7 +1072,7 @@ void kitsune__request_rehearsal_ends(void) {
     const struct timespec nap = {0, 50000};
 
     while (control->stopped_ns == 0 && control->state == KITSUNE__REHEARSING &&
-           KITSUNE__SYSCALL(SYS_getppid) == control->owner)
+           KITSUNE__SYSCALL(SYS_getppid) == local_pid)
         KITSUNE__SYSCALL(SYS_nanosleep, &nap, 0);
     move_state(KITSUNE__REHEARSING, KITSUNE__DONE);
 }

@@ -178,9 +178,9 @@ void kitsune__request_service(void);
 
 /* Around a system call by number that makes a process as fork does (wrap_clone.c), of which libc calls no
  * handlers: before it, and after it in parent and child, with its result and flags. A child in a namespace of
- * its own, of process numbers, networks or users, has no place: it cannot name its relatives or reach the
- * helper. It goes on by itself, and so do its children. */
-void kitsune__request_expect_clone(void);
+ * users of its own has no place, nor one that has process numbers of its own and cannot know what number it has
+ * for the helper: it goes on by itself, and so do its children. */
+void kitsune__request_expect_clone(unsigned long flags);
 void kitsune__request_cloned(long result, unsigned long flags);
 
 /* On KITSUNE__PENDING_UPDATE: takes the request. Returns 1 if `request` is filled: then exactly one

@@ -418,11 +418,21 @@ void kitsune__retire_begin(struct kitsune__retired *objects, struct kitsune__ima
         retire.stage = SCAN;
 }
 
-void kitsune__retire_drop_in_child(void) {
-    if (retire.scan)
-        kitsune__scan_forget(retire.scan);
+static void drop_all(void) {
     retire.scan = NULL;
     retire.waiting_count = 0;
     retire.again = 0;
     retire.stage = IDLE;
+}
+
+void kitsune__retire_drop_in_child(void) {
+    if (retire.scan)
+        kitsune__scan_forget(retire.scan);
+    drop_all();
+}
+
+void kitsune__retire_end(void) {
+    if (retire.scan)
+        kitsune__scan_end(retire.scan);
+    drop_all();
 }

@@ -52,6 +52,8 @@ void kitsune__retire_ignore(const void *start, const void *end);
 
 /* In a child process after fork: forgets the scan; nothing is freed there. */
 void kitsune__retire_drop_in_child(void);
+/* The process ends: with it what it would still have freed. */
+void kitsune__retire_end(void);
 
 struct kitsune__retire_state {
     uint32_t images;       /* retired but still mapped */

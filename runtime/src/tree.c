@@ -78,8 +78,24 @@ static uint64_t boot_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* The program's first process, in a process that has other numbers; else 0. */
+static int32_t witness;
+
+void kitsune__tree_renumber(const struct kitsune__tree *tree) {
+    witness = tree->root;
+}
+
+static int is_in_proc(int32_t pid) {
+    char name[16];
+    kitsune__format(name, sizeof name, "%d", pid);
+    return KITSUNE__SYSCALL(SYS_faccessat, kitsune__proc_descriptor(), name, F_OK) == 0;
+}
+
+/* A process may not see all others in /proc: only if it sees the first one it can say who is gone. */
 static int is_gone(int32_t pid) {
-    return KITSUNE__SYSCALL(SYS_kill, pid < 0 ? -pid : pid, 0) == -ESRCH;
+    pid = pid < 0 ? -pid : pid;
+    return witness != 0 ? is_in_proc(witness) && !is_in_proc(pid)
+                        : KITSUNE__SYSCALL(SYS_kill, pid, 0) == -ESRCH;
 }
 
 static int take(struct kitsune__control *place, int32_t pid) {
@@ -111,9 +127,8 @@ static struct kitsune__control *take_any(struct kitsune__tree *tree, int32_t pid
     return NULL;
 }
 
-struct kitsune__control *kitsune__tree_enter(struct kitsune__tree *tree,
+struct kitsune__control *kitsune__tree_enter(struct kitsune__tree *tree, int32_t pid,
                                              const struct kitsune__lineage *origin) {
-    int32_t pid = (int32_t)KITSUNE__SYSCALL(SYS_getpid);
     struct kitsune__control *place = take_any(tree, pid);
     struct timespec now;
     if (place == NULL)
@@ -123,6 +138,7 @@ struct kitsune__control *kitsune__tree_enter(struct kitsune__tree *tree,
     place->look = KITSUNE__LOOK_NONE;
     place->past_count = 0;
     place->image_count = 0;
+    place->forking = 0;
     place->parent = origin != NULL ? origin->parent : 0;
     place->started = now.tv_sec;
     place->since = boot_ns();

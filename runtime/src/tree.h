@@ -42,10 +42,13 @@ struct kitsune__lineage {
     int64_t running_since;
 };
 
-/* Takes a place for the calling process, a child that came from there (NULL: the first process); NULL if
- * there is none. */
-struct kitsune__control *kitsune__tree_enter(struct kitsune__tree *tree,
+/* Takes a place for the calling process, which has this number for the helper, a child that came from there
+ * (NULL: the first process); NULL if there is none. */
+struct kitsune__control *kitsune__tree_enter(struct kitsune__tree *tree, int32_t pid,
                                              const struct kitsune__lineage *origin);
+/* From now on this process, and what it forks, has numbers of its own: those that stand in the tree are looked
+ * up in /proc. */
+void kitsune__tree_renumber(const struct kitsune__tree *tree);
 /* A process has no place: it is remembered by its number only. */
 void kitsune__tree_note_left_out(struct kitsune__tree *tree, int32_t pid, int is_elsewhere);
 

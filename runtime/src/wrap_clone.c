@@ -44,7 +44,7 @@ int kitsune__makes_process(long number, long a, long b) {
 long kitsune__make_process(long number, long a, long b, long c, long d, long e, long f) {
     unsigned long flags = flags_of(number, a);
     kitsune__quiesce_before_fork();
-    kitsune__request_expect_clone();
+    kitsune__request_expect_clone(flags);
     long result = syscall(number, a, b, c, d, e, f);
     int error = errno;
     kitsune__request_cloned(result, flags);

@@ -10,6 +10,7 @@
 #include "calls.h"
 #include "journal.h"
 #include "log.h"
+#include "quiesce.h"
 
 enum kind { AT_EXIT, ON_EXIT, CXA_AT_EXIT };
 
@@ -84,6 +85,7 @@ static void on_process_exit(int status, void *argument) {
         kitsune__journal_abort(KITSUNE__EXITED, "a library called exit(%d) in the new version",
                                status);
     work_off(&at_exit, status);
+    kitsune__quiesce_end_copies();
 }
 
 static void on_process_quick_exit(void) {
@@ -139,28 +141,30 @@ void kitsune__exit_carry_over(const struct kitsune__image *old,
 
 /* ---- the calls ------------------------------------------------------------------------------ */
 
-static void refuse_end(const char *name, int status) {
+/* Not in a transaction; else the copies end first. */
+static void prepare_end(const char *name, int status) {
     if (kitsune__journal_active())
         kitsune__journal_abort(KITSUNE__EXITED, "the new version called %s(%d)", name, status);
+    kitsune__quiesce_end_copies();
 }
 
 void kitsune__call_exit(int status) {
-    refuse_end("exit", status);
+    prepare_end("exit", status);
     exit(status);
 }
 
 void kitsune__call__exit(int status) {
-    refuse_end("_exit", status);
+    prepare_end("_exit", status);
     _exit(status);
 }
 
 void kitsune__call__Exit(int status) {
-    refuse_end("_Exit", status);
+    prepare_end("_Exit", status);
     _Exit(status);
 }
 
 void kitsune__call_quick_exit(int status) {
-    refuse_end("quick_exit", status);
+    prepare_end("quick_exit", status);
     quick_exit(status);
 }
 

@@ -42,7 +42,10 @@ class HeldChild(threading.Thread):
             _request(_DETACH, self._parent)
             self._caught.set()
             self._freed.wait()
-            _request(_DETACH, self._child)
+            try:
+                _request(_DETACH, self._child)
+            except ProcessLookupError:  # it was killed, which its tracer is told first
+                os.waitpid(self._child, _ANY_KIND)
 
     def _look(self) -> None:
         found, status = os.waitpid(self._parent, os.WNOHANG | _ANY_KIND)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -217,6 +218,16 @@ def test_each_child_is_updated_by_itself(
     assert first.ask("add 2") == "22"
     history = [update["to"] for update in running.status(child)["updates"]]
     assert history == ["2", "2", "3"]
+
+
+def test_a_child_that_ends_leaves_no_copy_of_itself_behind(tree: Callable[..., Tree]) -> None:
+    """Whoever takes over the children of others would see it end, and may take it for its own."""
+    running = tree()
+    client = running.client()
+    leaver = int(client.ask("nest leaver"))
+    until(lambda: leaver in running.versions(), "its place")
+    status, answer = running.update(leaver, "2")
+    assert (status, client.ask("await leaver")) == (0, "alone"), answer
 
 
 def test_a_child_has_threads_of_its_own(tree: Callable[..., Tree]) -> None:
@@ -508,23 +519,77 @@ def test_a_child_of_a_bare_clone_belongs_to_the_tree(tree: Callable[..., Tree]) 
 
 @needs_root
 @pytest.mark.parametrize("order", ["parent-first", "children-first"])
-def test_a_child_in_namespaces_of_its_own_is_told_of(order: str, tree: Callable[..., Tree]) -> None:
+def test_children_in_namespaces_of_their_own_belong_to_the_tree(
+    order: str, tree: Callable[..., Tree]
+) -> None:
+    """To themselves they are processes 1 and 2, in a network where the helper does not listen."""
+    running = tree()
+    client = running.client()
+    cloned = int(client.ask("clone elsewhere"))
+    if cloned == -1:
+        pytest.skip("this machine gives no namespaces")
+    until(lambda: len(running.versions()) == 3, "the places of both")
+    parents = {each["pid"]: each["parent"] for each in running.status()["children"]}
+    (nested,) = (pid for pid, parent in parents.items() if parent == cloned)
+    assert parents[cloned] == client.pid()
+    numbers = re.findall(r"NSpid:\s+(\d+)\s+(\d+)", proc_status(cloned) + proc_status(nested))
+    assert numbers == [(str(cloned), "1"), (str(nested), "2")]
+    assert running.update(nested, "2", "--rehearse")[1]["outcome"] == "rehearsed"
+    for pid in (nested, cloned):
+        status, answer = running.update(pid, "2")
+        assert (status, answer["pid"]) == (0, pid), answer
+    for version in ("2", "3"):
+        whole = ("--tree", "--order", order)
+        status, answer = running.update(running.server.pid, version, *whole)
+        assert (status, set(running.versions().values())) == (0, {version}), answer
+    client.close()
+    until(lambda: not running.versions(), "the end of the namespace")
+
+
+def proc_status(pid: int) -> str:
+    """Return what the kernel tells of a process."""
+    return Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+
+
+@needs_root
+def test_a_child_that_ends_with_its_namespace_before_it_runs_is_not_waited_for(
+    tree: Callable[..., Tree],
+) -> None:
+    """Its parent was the first process there, and is killed after the fork."""
+    running = tree()
+    client = running.client()
+    cloned = int(client.ask("clone and fork later"))
+    if cloned == -1:
+        pytest.skip("this machine gives no namespaces")
+    until(lambda: cloned in running.versions(), "its place")
+    with held_child(cloned) as held:
+        assert client.ask("fork now") == "1"
+        child = held.pid(PATIENCE_S)
+        os.kill(cloned, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{child}").exists(), "the end of the child that never ran")
+    until(lambda: cloned not in running.versions(), "the end of the namespace")
+    status, answer = running.update(running.server.pid, "2", "--tree")
+    assert (status, client.ask("version")) == (0, "2 session"), answer
+
+
+@needs_root
+def test_a_child_that_has_other_users_is_told_of(tree: Callable[..., Tree]) -> None:
     """It and its child cannot be updated: nor is the tree, until they have ended."""
     running = tree()
     parent, client, other = running.server.pid, running.client(), running.client()
-    cloned = int(client.ask("clone elsewhere"))
+    cloned = int(client.ask("clone stranger"))
     if cloned == -1:
         pytest.skip("this machine gives no namespaces")
     assert running.status()["left_out"] == 1
     assert set(running.versions()) == {client.pid(), other.pid()}
     assert running.update(cloned, "2")[1]["code"] == "K302"
-    status, answer = running.update(parent, "2", "--tree", "--order", order)
+    status, answer = running.update(parent, "2", "--tree")
     assert (status, answer["code"], answer["process"]) == (16, "K370", cloned), answer
     assert "made by a bare clone, in a namespace" in answer["reason"]
     assert (client.ask("version"), running.server.ask("version")) == ("1 session", "1")
     client.close()
     until(lambda: running.status()["left_out"] == 0, "the end of the namespace")
-    status, answer = running.update(parent, "2", "--tree", "--order", order)
+    status, answer = running.update(parent, "2", "--tree")
     assert (status, other.ask("version")) == (0, "2 session"), answer
 
 
@@ -685,6 +750,7 @@ RIGHTS = {
     "capabilities": ("capabilities",),
     "new privileges": ("new privileges",),
     "files": ("files",),
+    "networks": ("networks",),
     "processes": ("processes", "user 65534"),
     "all of these": ("files", "processes", "new privileges", "chroot {empty}", "user 65534"),
 }

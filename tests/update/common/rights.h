@@ -175,6 +175,8 @@ static int give_up(const char *what)
         return drop_capabilities();
     if (strcmp(what, "new privileges") == 0)
         return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    if (strcmp(what, "networks") == 0)
+        return (int)syscall(SYS_unshare, 0x40000000 /* CLONE_NEWNET */);
     if (strcmp(what, "files") == 0)
         return limit_to_none(RLIMIT_NOFILE, 0);
     if (strcmp(what, "files for ever") == 0)

@@ -33,6 +33,8 @@ struct session {
 static int listener = -1, client = -1;
 static int keep_alive[2];
 static int forks_whenever_woken;
+static pid_t leaver;
+static int cloned = -1; /* where it is told to fork */
 static int input_count = 2; /* of the parent; more than it may have when it may open no files */
 static int questions[2]; /* of children to the parent, which answers each with a byte */
 static struct session *session;
@@ -60,9 +62,43 @@ static void open_listener(void)
 /* Ends when the process that forked it has ended. */
 static void serve_nested(void);
 
-/* A process by a bare system call, and another one by fork in that. */
-static void start_cloned(long flags)
+/* Ends as soon as it is updated. */
+static void serve_leaver(void)
 {
+    struct pollfd parent = {.fd = keep_alive[0], .events = POLLIN};
+
+    do {
+        kitsune_update("leaving");
+        if (VERSION == 2)
+            _exit(0);
+    } while (poll(&parent, 1, -1) != 1);
+    _exit(0);
+}
+
+/* What it leaves behind becomes this process' own. */
+static pid_t start_leaver(void)
+{
+    pid_t child;
+
+    signal(SIGCHLD, SIG_DFL);
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+    child = fork();
+    if (child == 0)
+        serve_leaver();
+    return child;
+}
+
+static const char *await_leaver(pid_t child)
+{
+    return waitpid(child, NULL, 0) != child ? "it did not end"
+           : waitpid(-1, NULL, WNOHANG) < 0 ? "alone"
+                                            : "with another child";
+}
+
+/* A process by a bare system call, and another one by fork in that, at once or when it is told to. */
+static void start_cloned(long flags, int later)
+{
+    char byte;
     int own[2];
     pid_t child;
 
@@ -72,11 +108,14 @@ static void start_cloned(long flags)
     if (child == 0) {
         close(own[1]);
         keep_alive[0] = own[0];
+        if (later && read(own[0], &byte, 1) != 1)
+            _exit(8);
         if (fork() == 0)
             close(client);
         serve_nested();
     }
     close(own[0]);
+    cloned = own[1];
     dprintf(client, "%d\n", (int)child);
 }
 
@@ -163,14 +202,24 @@ static void obey(char *command)
         dprintf(client, "%d\n", (int)getpid());
     } else if (strcmp(command, "nest") == 0) {
         start_nested();
+    } else if (strcmp(command, "nest leaver") == 0) {
+        dprintf(client, "%d\n", (int)(leaver = start_leaver()));
+    } else if (strcmp(command, "await leaver") == 0) {
+        dprintf(client, "%s\n", await_leaver(leaver));
     } else if (strcmp(command, "nest late") == 0) {
         dprintf(client, "waiting\n");
         skip_line(client);
         start_nested();
     } else if (strcmp(command, "clone") == 0) {
-        start_cloned(0);
+        start_cloned(0, 0);
     } else if (strcmp(command, "clone elsewhere") == 0) {
-        start_cloned(CLONE_NEWPID | CLONE_NEWNET);
+        start_cloned(CLONE_NEWPID | CLONE_NEWNET, 0);
+    } else if (strcmp(command, "clone and fork later") == 0) {
+        start_cloned(CLONE_NEWPID, 1);
+    } else if (strcmp(command, "fork now") == 0) {
+        dprintf(client, "%d\n", (int)write(cloned, "", 1));
+    } else if (strcmp(command, "clone stranger") == 0) {
+        start_cloned(CLONE_NEWUSER | CLONE_NEWPID, 0);
     } else if (strcmp(command, "thread") == 0) {
         start_beside();
     } else if (strncmp(command, "become ", 7) == 0) {
@@ -310,6 +359,8 @@ int main(void)
         fail_at("session");
         serve_session();
     }
+    if (kitsune_is_updating_from("leaving"))
+        serve_leaver();
     if (kitsune_is_updating_from("nested")) {
         fail_at("nested");
         serve_nested();
