@@ -40,7 +40,6 @@ FIRST, COUNTED = 300, 2000
 """Requests that warm a server up, and those that are counted behind them."""
 _BUILD_TIMEOUT_S = 7200
 
-NO = (b"", b"")
 Talk = Callable[[int, Callable[[], None]], None]
 """Makes all requests to a port; calls its second argument when it begins to count."""
 
@@ -52,8 +51,6 @@ class Steady:
     arguments: tuple[str, ...]
     """`{port}` and `{directory}` are replaced."""
     talk: Talk
-    configuration: str = ""
-    """What the file `{directory}/configuration` says; the same is replaced in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +72,12 @@ class Program:
     """Annotations, calls and rules that the original system's version of the program needed."""
 
 
-def _lines(
-    request: Callable[[int], bytes], answer: bytes, more: int = 0, hello: tuple[bytes, bytes] = NO
-) -> Talk:
-    """Return what makes one request after the other; each has `1 + more` lines of answer.
-
-    First it says `hello`'s first part, if any, and waits for a line that has the second in it.
-    """
+def _lines(request: Callable[[int], bytes], answer: bytes, more: int = 0) -> Talk:
+    """Return what makes one request after the other; each has `1 + more` lines of answer."""
 
     def talk(port: int, begin: Callable[[], None]) -> None:
         with socket.create_connection(("127.0.0.1", port), callgrind.TIMEOUT_S) as connection:
             answers = connection.makefile("rb")
-            connection.sendall(hello[0])
-            while hello[0] and hello[1] not in answers.readline():
-                pass
             for number in range(FIRST + COUNTED):
                 if number == FIRST:
                     begin()
@@ -103,13 +92,6 @@ def _lines(
 def _memcached(number: int) -> bytes:
     key, value = b"key:%d" % (number % 100), b"value-%08d" % number
     return b"set %s 0 0 %d\r\n%s\r\nget %s\r\n" % (key, len(value), value, key)
-
-
-HELLO = b"NICK counted\r\nUSER counted 0 * :counted\r\n"
-
-
-def _ngircd(number: int) -> bytes:
-    return b"PING :%d\r\n" % number
 
 
 def _redis(number: int) -> bytes:
@@ -165,12 +147,6 @@ PROGRAMS: dict[str, Program] = {
         sizes=(("--clients=10",), ("--clients=50",), ("--clients=100",)),
         binary="src/ngircd/ngircd",
         configure="./configure --quiet --without-zlib",
-        steady=Steady(
-            ("-n", "-f", "{directory}/configuration"),
-            _lines(_ngircd, b":irc.example.net PONG", hello=(HELLO, b" 422 ")),
-            "[Global]\nName = irc.example.net\nListen = 127.0.0.1\nPorts = {port}\n"
-            "[Limits]\nMaxPenaltyTime = 0\nMaxConnectionsIP = 0\n[Options]\nDNS = no\nIdent = no\n",
-        ),
     ),
     "dnsmasq": Program(
         versions=("2.90", "2.91", "2.93"),
@@ -277,8 +253,6 @@ def _length(source: Path) -> int:
 def _instructions(command: Sequence[str], steady: Steady, place: Path) -> int:
     port = scenarios.free_port()
     words = [each.format(port=port, directory=place) for each in steady.arguments]
-    configuration = steady.configuration.format(port=port, directory=place)
-    (place / "configuration").write_text(configuration, encoding="utf-8")
     with callgrind.counting([*command, *words], place) as counted:
         scenarios.wait_for_port(port)
         steady.talk(port, counted.zero)
