@@ -142,6 +142,16 @@ PROGRAMS: dict[str, Program] = {
         package="icecast2",
         original_lines=780,
     ),
+    "tor": Program(
+        versions=("0.4.9.11", "0.4.9.11+field"),
+        sizes=tuple((f"--streams={count}", "--rounds=5") for count in (1, 5, 20)),
+        binary="src/app/tor",
+        make=("make", "src/app/tor"),
+        configure="./configure --quiet --disable-unittests --disable-asciidoc --disable-manpage "
+        "--disable-html-manual --disable-seccomp --disable-systemd --disable-lzma --disable-zstd "
+        "--disable-libscrypt --disable-tool-name-check --disable-dependency-tracking",
+        original_lines=250,
+    ),
     "ngircd": Program(
         versions=("27", "28"),
         sizes=(("--clients=10",), ("--clients=50",), ("--clients=100",)),

@@ -171,7 +171,8 @@ class World:
             self._figures.begin(self._pid)
             self._request(result, FIELD)
         self._figures.end(self._pid, result)
-        result.check("histories that got a field", result.answer.get("objects", 0), HISTORIES)
+        moved = sum(each["moved"] for each in result.answer.get("types", ()))
+        result.check("histories that got a field", moved, HISTORIES)
         self._check(result)
         return result
 
