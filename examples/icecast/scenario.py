@@ -47,18 +47,7 @@ HEADERS = {
     "curl/curl.h": "libcurl4-openssl-dev",
     "openssl/ssl.h": "libssl-dev",
 }
-CONFIGURATION = """
-<icecast>
-  <limits><clients>2000</clients><sources>10</sources><burst-size>4096</burst-size>
-    <header-timeout>3600</header-timeout><source-timeout>600</source-timeout>
-    <queue-size>4000000</queue-size></limits>
-  <authentication>
-    <source-password>{password}</source-password>
-    <admin-user>admin</admin-user><admin-password>{password}</admin-password>
-  </authentication>
-  <hostname>127.0.0.1</hostname>
-  <listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address></listen-socket>
-  <directory><yp-url>http://127.0.0.1:{other}/yp</yp-url></directory>
+MORE = """
   <relay>
     <server>127.0.0.1</server><port>{other}</port><mount>/master</mount>
     <local-mount>/relayed.mp3</local-mount><on-demand>0</on-demand>
@@ -72,6 +61,21 @@ CONFIGURATION = """
   <mount>
     <mount-name>/stream.mp3</mount-name><fallback-mount>/fallback.mp3</fallback-mount>
   </mount>
+"""
+"""Comes when all threads are there: 2.4.4 may crash if one counts before that of the statistics."""
+CONFIGURATION = """
+<icecast>
+  <limits><clients>2000</clients><sources>10</sources><burst-size>4096</burst-size>
+    <header-timeout>3600</header-timeout><source-timeout>600</source-timeout>
+    <queue-size>4000000</queue-size></limits>
+  <authentication>
+    <source-password>{password}</source-password>
+    <admin-user>admin</admin-user><admin-password>{password}</admin-password>
+  </authentication>
+  <hostname>127.0.0.1</hostname>
+  <listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address></listen-socket>
+  <directory><yp-url>http://127.0.0.1:{other}/yp</yp-url></directory>
+  {more}
   <fileserve>1</fileserve>
   <paths>
     <logdir>{directory}/log</logdir><webroot>{directory}/web</webroot><adminroot>{directory}/admin</adminroot>
@@ -129,19 +133,18 @@ def server(directory: Path, other: int) -> Iterator[tuple[int, int]]:
     (directory / "web/large.bin").write_bytes(os.urandom(4 << 20))
     (directory / "web/fallback.mp3").write_bytes(bytes(1 << 20))
     port = scenarios.free_port()
-    configuration = CONFIGURATION.format(
-        password=clients.PASSWORD, port=port, other=other, directory=directory
-    )
-    if os.geteuid() != 0:
-        configuration = re.sub(r"<security>.*</security>", "", configuration)
-    (directory / "icecast.xml").write_text(configuration, encoding="utf-8")
+    configure(directory, port, other, "")
     command = [*scenarios.KITSUNE, "run", str(release(HERE, BASE))]
     with (directory / "output").open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             [*command, "-c", str(directory / "icecast.xml")], stdout=output, stderr=output
         )
     try:
-        scenarios.wait_for_port(port)
+        wait_for_log(directory, "server started")
+        scenarios.wait_until(lambda: all_wait(process.pid), "Icecast's threads do not come to rest")
+        configure(directory, port, other, MORE.format(other=other))
+        process.send_signal(signal.SIGHUP)
+        wait_for_log(directory, "mountpoint /fallback.mp3 is reserved")
         yield process.pid, port
     except BaseException:
         for log in (directory / "output", *(directory / "log").iterdir()):
@@ -150,6 +153,32 @@ def server(directory: Path, other: int) -> Iterator[tuple[int, int]]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(TIMEOUT_S)
+
+
+def configure(directory: Path, port: int, other: int, more: str) -> None:
+    """Write the configuration."""
+    text = CONFIGURATION.format(
+        password=clients.PASSWORD, port=port, other=other, directory=directory, more=more
+    )
+    if os.geteuid() != 0:
+        text = re.sub(r"<security>.*</security>", "", text)
+    (directory / "icecast.xml").write_text(text, encoding="utf-8")
+
+
+def wait_for_log(directory: Path, line: str, times: int = 1) -> None:
+    """Wait until the server has said something so often."""
+    log = directory / "log/error.log"
+    scenarios.wait_until(
+        lambda: log.exists() and log.read_text(encoding="utf-8").count(line) >= times,
+        f"Icecast does not say {line!r}",
+    )
+
+
+def all_wait(pid: int) -> bool:
+    """Whether each thread of a process waits for something."""
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    states = [(each / "stat").read_text(encoding="ascii").rpartition(")")[2] for each in threads]
+    return all(state.split()[0] == "S" for state in states)
 
 
 def serve(world: World, options: argparse.Namespace) -> int:
@@ -240,10 +269,7 @@ class World:
         result = Result("the configuration is read again")
         with self._around(result):
             os.kill(self.pid, signal.SIGHUP)
-            log = self.directory / "log/error.log"
-            scenarios.wait_until(
-                lambda: "re-reading config" in log.read_text(encoding="utf-8"), "SIGHUP did nothing"
-            )
+            wait_for_log(self.directory, "re-reading config", 2)
         return result
 
     def _changed(self, what: str, request: str, version: str = "") -> Result:
