@@ -18,7 +18,7 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -174,12 +174,14 @@ class Radio:
         """What Icecast has asked of others: `/master` to relay, `/auth` of who may listen, …"""
         self.events = 0
         """Of the statistics, as a client of `STATS` gets them."""
+        self._may_answer = asyncio.Event()
         self._wanted: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
     def __enter__(self) -> Radio:
         """Begin to serve what Icecast will ask for."""
+        self._may_answer.set()
         self._thread.start()
         return self
 
@@ -229,6 +231,18 @@ class Radio:
                 return
             time.sleep(0.01)
 
+    @contextlib.contextmanager
+    def silent_authenticator(self) -> Iterator[None]:
+        """Have Icecast wait for an answer about a listener meanwhile."""
+        answered = self._run(self._answer_no_more())
+        deadline = time.monotonic() + TIMEOUT_S
+        while self.asked["/auth"] == answered:
+            if time.monotonic() > deadline:
+                raise SystemExit("nobody is asked about a listener")
+            time.sleep(0.01)
+        yield
+        self._loop.call_soon_threadsafe(self._may_answer.set)
+
     def blocks(self) -> int:
         """Return how many blocks all listeners together have got."""
         return sum(listener.checker.blocks for listener in self.listeners)
@@ -250,6 +264,10 @@ class Radio:
         server = await asyncio.start_server(self._other, "127.0.0.1", 0)
         return int(server.sockets[0].getsockname()[1])
 
+    async def _answer_no_more(self) -> int:
+        self._may_answer.clear()
+        return self.asked["/auth"]
+
     async def _other(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Be the server that is relayed, the one that knows who may listen, or a directory."""
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
@@ -262,6 +280,8 @@ class Radio:
                 if path == "/master":
                     writer.write(b"HTTP/1.0 200 OK\r\nContent-Type: audio/mpeg\r\n\r\n")
                     await self._stream_to(writer, Mpeg(RELAYED))
+                if path == "/auth":
+                    await self._may_answer.wait()
                 said = b"icecast-auth-user: 1" if path == "/auth" else _YP_ANSWER
                 writer.write(b"HTTP/1.1 200 OK\r\n%s\r\nContent-Length: 0\r\n\r\n" % said)
 
@@ -284,9 +304,10 @@ class Radio:
             self.complaints.append(f"{what}: {type(error).__name__}: {str(error)[:300]}")
 
     async def _stop(self) -> None:
-        for task in self._wanted:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._wanted, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _ask(
         self, request: str, *headers: str

@@ -38,7 +38,7 @@ TIMEOUT_S = 120
 LIMITS = {STUCK: ("--limit-ms=3000",)}
 """For the release that hangs; others have the default."""
 WAIT = "--wait-ms=60000"
-"""A thread may wait for another server, which is slow on a machine that has much to do."""
+"""Where nothing else is asked for: the manifest's is for a machine that has time."""
 HEADERS = {
     "libxml/parser.h": "libxml2-dev",
     "libxslt/xslt.h": "libxslt1-dev",
@@ -187,6 +187,7 @@ def serve(world: World, options: argparse.Namespace) -> int:
     radio.wait_for(20)
     results = [world.update(BASE, SAME), world.go_back(SAME)]
     results += [world.refuse(version, code) for version, code in BROKEN.items()]
+    results.append(world.wait_in_vain())
     results += [world.update(BASE, FIELD), world.go_back(FIELD)]
     for variant in (SAME, FIELD):
         if options.again:
@@ -238,6 +239,18 @@ class World:
             if (result.answer["outcome"], result.answer.get("code")) != ("rolled-back", code):
                 raise SystemExit(f"the release was to be undone with {code}: {result.answer}")
         result.checks["reason"] = str(result.answer.get("reason"))
+        return result
+
+    def wait_in_vain(self) -> Result:
+        """Ask while a thread waits for another server, which does not answer in time."""
+        print(f"== {BASE} to {SAME}, with a thread that does not come", flush=True)
+        result = Result(f"{BASE} to {SAME}, given up (K361)")
+        with self._around(result):
+            with self.radio.silent_authenticator():
+                result.answer = scenarios.ask("update", str(self.pid), str(release(HERE, SAME)))
+            if result.answer.get("code") != "K361":
+                raise SystemExit(f"the request was to be given up with K361: {result.answer}")
+        result.checks["reason"] = str(result.answer["reason"])
         return result
 
     def go_there_and_back(self, variant: str, times: int) -> Result:
