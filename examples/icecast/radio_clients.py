@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -151,9 +152,11 @@ class Checker:
 class Listener:
     """Somebody who listens for ever, and how long he has waited for more at most."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, is_private: bool = False) -> None:
         """Has heard nothing yet."""
         self.checker = Checker(stream)
+        self.is_private = is_private
+        """By TLS."""
         self.silence = 0.0
         self.stream = stream
 
@@ -163,11 +166,12 @@ class Radio:
 
     def __init__(self, listeners: int, bytes_per_s: int) -> None:
         """Say how many listen to each of the streams."""
-        self._port = 0
+        self._port = self._private_port = 0
         self._rate = bytes_per_s
         self._sources: tuple[Stream, ...] = (Mpeg("/stream.mp3"), Opus("/stream.ogg"))
         self._streams: tuple[Stream, ...] = (*self._sources, Mpeg(RELAYED))
         self.listeners = [Listener(stream) for stream in self._streams for _ in range(listeners)]
+        self.listeners += [Listener(stream, is_private=True) for stream in self._streams]
         self.complaints: list[str] = []
         self.requests = 0
         self.asked: Counter[str] = Counter()
@@ -189,9 +193,9 @@ class Radio:
         """Serve what Icecast asks for; return the port."""
         return self._run(self._serve_others())
 
-    def begin(self, port: int) -> None:
+    def begin(self, port: int, private_port: int) -> None:
         """Begin to stream to an Icecast, and to listen."""
-        self._port = port
+        self._port, self._private_port = port, private_port
         for stream in self._sources:
             self._run(self._begin(stream))
         self._run(self._known())
@@ -310,10 +314,12 @@ class Radio:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _ask(
-        self, request: str, *headers: str
+        self, request: str, *headers: str, is_private: bool = False
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Send a request; return the connection when it was answered with 200."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        port = self._private_port if is_private else self._port
+        tls = _any_certificate() if is_private else None
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
         lines = [request, "Host: 127.0.0.1", *headers, "", ""]
         writer.write("\r\n".join(lines).encode())
         answer = await reader.readuntil(b"\r\n\r\n")
@@ -344,7 +350,8 @@ class Radio:
             await asyncio.sleep(TICK_S)
 
     async def _listen(self, listener: Listener) -> None:
-        reader, _ = await self._ask(f"GET {listener.stream.mount} HTTP/1.0")
+        request = f"GET {listener.stream.mount} HTTP/1.0"
+        reader, _ = await self._ask(request, is_private=listener.is_private)
         last = time.monotonic()
         while data := await reader.read(65536):
             now = time.monotonic()
@@ -412,6 +419,13 @@ class Radio:
         text = await self._page("/admin/stats", _ADMIN)
         if not all(f'<source mount="{stream.mount}"' in text for stream in self._streams):
             raise ValueError(f"the statistics are {text!r}")
+
+
+def _any_certificate() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def authorization(user: str) -> str:

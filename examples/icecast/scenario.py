@@ -2,9 +2,10 @@
 
 Fetches and builds 2.4.4 and variants of it with SCons and starts it. Two sources stream numbered
 blocks, as MPEG and as Ogg, a third stream is relayed, and who hears that is asked of an
-authenticator; many listen and check every byte, others come and go, read its pages, are told of
-each change of its statistics, have sent half a request or read half a file. Exit status: 0 done,
-1 something was lost, 3 it cannot be done here at the moment (no source, no headers).
+authenticator; many listen, some by TLS, and check every byte, others come and go, read its pages,
+are told of each change of its statistics, have sent half a request or read half a file. Exit
+status: 0 done, 1 something was lost, 3 it cannot be done here at the moment (no source, no
+headers).
 """
 
 from __future__ import annotations
@@ -74,10 +75,14 @@ CONFIGURATION = """
   </authentication>
   <hostname>127.0.0.1</hostname>
   <listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address></listen-socket>
+  <listen-socket>
+    <port>{private_port}</port><bind-address>127.0.0.1</bind-address><ssl>1</ssl>
+  </listen-socket>
   <directory><yp-url>http://127.0.0.1:{other}/yp</yp-url></directory>
   {more}
   <fileserve>1</fileserve>
   <paths>
+    <ssl-certificate>{directory}/certificate.pem</ssl-certificate>
     <logdir>{directory}/log</logdir><webroot>{directory}/web</webroot><adminroot>{directory}/admin</adminroot>
   </paths>
   <logging><accesslog>access.log</accesslog><errorlog>error.log</errorlog><loglevel>3</loglevel></logging>
@@ -103,11 +108,11 @@ def main(arguments: Sequence[str]) -> int:
         os.environ["KITSUNE_RUNTIME_DIR"] = f"{place}/run"
         with (
             clients.Radio(options.listeners, options.rate) as radio,
-            server(Path(place), radio.serve_others()) as (pid, port),
+            server(Path(place), radio.serve_others()) as (pid, port, private_port),
         ):
             print(f"== three streams, {options.listeners} listeners to each", flush=True)
-            radio.begin(port)
-            figures = Figures(f"{3 * options.listeners} listeners")
+            radio.begin(port, private_port)
+            figures = Figures(f"{len(radio.listeners)} listeners")
             return serve(World(pid, port, Path(place), radio, figures), options)
 
 
@@ -118,12 +123,12 @@ def missing_packages() -> list[str]:
         flags = ["-I/usr/include/libxml2", "-E", "-include", header, "-x", "c", "/dev/null"]
         if subprocess.run(["gcc", *flags], capture_output=True, check=False).returncode != 0:
             missing.append(package)
-    return missing if shutil.which("pkg-config") else [*missing, "pkg-config"]
+    return [*missing, *(tool for tool in ("pkg-config", "openssl") if not shutil.which(tool))]
 
 
 @contextlib.contextmanager
-def server(directory: Path, other: int) -> Iterator[tuple[int, int]]:
-    """Run the first version, which asks at a port; yield its process id and port."""
+def server(directory: Path, other: int) -> Iterator[tuple[int, int, int]]:
+    """Run the first version, which asks at a port; yield its pid, its port, and that of TLS."""
     directory.chmod(0o755)
     (directory / "run").mkdir(mode=0o700)
     (directory / "log").mkdir()
@@ -132,8 +137,9 @@ def server(directory: Path, other: int) -> Iterator[tuple[int, int]]:
         shutil.copytree(SOURCE / part, directory / part)
     (directory / "web/large.bin").write_bytes(os.urandom(4 << 20))
     (directory / "web/fallback.mp3").write_bytes(bytes(1 << 20))
-    port = scenarios.free_port()
-    configure(directory, port, other, "")
+    make_certificate(directory / "certificate.pem")
+    ports = {"port": scenarios.free_port(), "private_port": scenarios.free_port(), "other": other}
+    configure(directory, ports, "")
     command = [*scenarios.KITSUNE, "run", str(release(HERE, BASE))]
     with (directory / "output").open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
@@ -142,10 +148,10 @@ def server(directory: Path, other: int) -> Iterator[tuple[int, int]]:
     try:
         wait_for_log(directory, "server started")
         scenarios.wait_until(lambda: all_wait(process.pid), "Icecast's threads do not come to rest")
-        configure(directory, port, other, MORE.format(other=other))
+        configure(directory, ports, MORE.format(other=other))
         process.send_signal(signal.SIGHUP)
         wait_for_log(directory, "mountpoint /fallback.mp3 is reserved")
-        yield process.pid, port
+        yield process.pid, ports["port"], ports["private_port"]
     except BaseException:
         for log in (directory / "output", *(directory / "log").iterdir()):
             print(f"-- {log}\n{log.read_text(encoding='utf-8')[-3000:]}", file=sys.stderr)
@@ -155,11 +161,20 @@ def server(directory: Path, other: int) -> Iterator[tuple[int, int]]:
         process.wait(TIMEOUT_S)
 
 
-def configure(directory: Path, port: int, other: int, more: str) -> None:
-    """Write the configuration."""
-    text = CONFIGURATION.format(
-        password=clients.PASSWORD, port=port, other=other, directory=directory, more=more
+def make_certificate(path: Path) -> None:
+    """Make a certificate and its key, in one file that the server's user may read."""
+    key = path.with_suffix(".key")
+    command = ["openssl", "req", "-x509", "-nodes", "-newkey", "rsa:2048", "-subj", "/CN=localhost"]
+    subprocess.run(
+        [*command, "-keyout", str(key), "-out", str(path)], check=True, capture_output=True
     )
+    path.write_text(path.read_text(encoding="ascii") + key.read_text(encoding="ascii"))
+    path.chmod(0o644)
+
+
+def configure(directory: Path, ports: dict[str, int], more: str) -> None:
+    """Write the configuration."""
+    text = CONFIGURATION.format(password=clients.PASSWORD, directory=directory, more=more, **ports)
     if os.geteuid() != 0:
         text = re.sub(r"<security>.*</security>", "", text)
     (directory / "icecast.xml").write_text(text, encoding="utf-8")
