@@ -149,6 +149,33 @@ class Checker:
         self.blocks += 1
 
 
+class Titles:
+    """Takes what is said of a stream out of it: after each so many bytes a length, and a text."""
+
+    def __init__(self, interval: int) -> None:
+        """Say after how many bytes."""
+        self._interval = self._left = interval
+        self._pending = b""
+        self.last = ""
+
+    def without(self, data: bytes) -> bytes:
+        """Return the stream's own bytes of what has come."""
+        data, parts = self._pending + data, []
+        while data:
+            parts.append(data[: self._left])
+            data, self._left = data[self._left :], self._left - len(parts[-1])
+            if self._left or not data:
+                break
+            length = 16 * data[0]
+            if len(data) <= length:
+                break
+            if length:
+                self.last = data[1 : 1 + length].rstrip(b"\0").decode()
+            data, self._left = data[1 + length :], self._interval
+        self._pending = data
+        return b"".join(parts)
+
+
 class Listener:
     """Somebody who listens for ever, and how long he has waited for more at most."""
 
@@ -176,6 +203,8 @@ class Radio:
         self.requests = 0
         self.asked: Counter[str] = Counter()
         """What Icecast has asked of others: `/master` to relay, `/auth` of who may listen, …"""
+        self.titles = 0
+        """Of which a stream was said to have them."""
         self.events = 0
         """Of the statistics, as a client of `STATS` gets them."""
         self._may_answer = asyncio.Event()
@@ -206,6 +235,7 @@ class Radio:
         for page in (self._status_page, self._status_json, self._admin_stats):
             self._go_on(self._read_again_and_again, page)
         self._go_on(self._told_of_changes)
+        self._go_on(self._read_titles)
 
     def __exit__(
         self,
@@ -402,6 +432,27 @@ class Radio:
         stats = json.loads(await self._page("/status-json.xsl"))
         if len(stats["icestats"]["source"]) != len(self._streams):
             raise ValueError(f"the status is {stats}")
+
+    async def _read_titles(self) -> None:
+        """Listen, have the title changed again and again, and wait until it is heard."""
+        request = (f"GET {self._sources[0].mount} HTTP/1.0", "Icy-MetaData: 1")
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        writer.write("\r\n".join([*request, "", ""]).encode())
+        answer = (await reader.readuntil(b"\r\n\r\n")).decode()
+        interval = re.search(r"(?i)^icy-metaint:\s*(\d+)", answer, re.MULTILINE)
+        if interval is None:
+            raise ValueError(f"no titles come with {answer!r}")
+        titles, checker = Titles(int(interval[1])), Checker(self._sources[0])
+        while True:
+            self.titles += 1
+            song = f"title-{self.titles}"
+            path = f"/admin/metadata?mount={self._sources[0].mount}&mode=updinfo&song={song}"
+            await self._page(path, _ADMIN)
+            while not titles.last.startswith(f"StreamTitle='{song}';"):
+                data = await reader.read(65536)
+                if not data:
+                    raise EOFError("the stream with titles ended")
+                checker.feed(titles.without(data))
 
     async def _told_of_changes(self) -> None:
         """Be told of each change of the statistics; none may be missing."""

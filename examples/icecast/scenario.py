@@ -212,7 +212,7 @@ def serve(world: World, options: argparse.Namespace) -> int:
     scenarios.print_results(results)
     print(f"\nblocks: {radio.blocks()} received by {len(radio.listeners)} listeners, none missing")
     print("asked of others: " + ", ".join(f"{n} {path}" for path, n in sorted(radio.asked.items())))
-    print(f"changes of statistics told: {radio.events}")
+    print(f"changes of statistics told: {radio.events}, titles heard: {radio.titles}")
     scenarios.print_requests("requests", radio.requests, complaints)
     print(scenarios.manifest_of(HERE))
     world.figures.requests, world.figures.failed = radio.requests, len(complaints)

@@ -30,4 +30,4 @@ def test_icecast_becomes_itself_and_variants(
     changed = {"struct _client_tag", "struct connection_tag", "struct source_tag"}
     for update in (field, field_back, field_often):
         assert moved(update) >= changed | {"struct _refbuf_tag"}, out
-    assert "listeners of /stream.mp3 with the new field set: 21\n" in field, out
+    assert "listeners of /stream.mp3 with the new field set: 22\n" in field, out
