@@ -51,17 +51,30 @@ static void add_noise(struct kitsune__scan_image *image, uintptr_t start, uint64
         image->noise[image->noise_count++] = (struct kitsune__range){start, start + bytes};
 }
 
-/* The dynamic linker's tables hold names of symbol versions, which lie in the string table. */
+/*
+ * What is of the dynamic linker only. Its tables hold names of symbol versions, which lie in the string table, and
+ * symbols. It has freed such tables of an earlier image, maybe at the same addresses: what came to lie in
+ * their place has words of them beyond its end.
+ */
 static void add_dynamic_noise(struct kitsune__scan_image *image, const struct link_map *map) {
-    uintptr_t strings = 0;
-    uint64_t bytes = 0;
+    uintptr_t symbols = 0, strings = 0, relocations = 0;
+    uint64_t bytes = 0, relocation_bytes = 0;
     for (const ElfW(Dyn) *entry = map->l_ld; entry->d_tag != DT_NULL; entry++) {
+        if (entry->d_tag == DT_SYMTAB)
+            symbols = entry->d_un.d_ptr;
         if (entry->d_tag == DT_STRTAB)
             strings = entry->d_un.d_ptr;
         if (entry->d_tag == DT_STRSZ)
             bytes = entry->d_un.d_val;
+        if (entry->d_tag == DT_RELA)
+            relocations = entry->d_un.d_ptr;
+        if (entry->d_tag == DT_RELASZ)
+            relocation_bytes = entry->d_un.d_val;
     }
-    add_noise(image, strings, bytes);
+    /* Where one ends and the other begins only linkers know; no table of the program lies between. */
+    uintptr_t first = symbols && symbols < strings ? symbols : strings;
+    add_noise(image, first, strings + bytes - first);
+    add_noise(image, relocations, relocation_bytes);
 }
 
 static void add_header_noise(struct kitsune__scan_image *image) {
@@ -74,6 +87,8 @@ static void add_header_noise(struct kitsune__scan_image *image) {
             add_noise(image, start + headers[i].p_vaddr, headers[i].p_memsz);
         else if (headers[i].p_type == PT_GNU_EH_FRAME)
             add_noise(image, start + headers[i].p_vaddr, 1);
+        else if (headers[i].p_type == PT_TLS) /* what thread-locals begin as */
+            add_noise(image, start + headers[i].p_vaddr, headers[i].p_memsz);
 }
 
 void kitsune__scan_skip_link_map(struct kitsune__scan *scan, const void *handle) {

@@ -1,6 +1,7 @@
 /* Pointers that nobody translates: two to functions, of which one has a successor, one to a literal. */
 #include "serve.h"
 
+#include <link.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
@@ -27,8 +28,19 @@ static int only_in_the_first(int x)
     return x + 10;
 }
 
+/* A block in whose rest a word of the dynamic linker's is left: it had the memory before. */
+static void leave_stale_word(void)
+{
+    void **volatile stale = malloc(3 * sizeof *stale); /* or the compiler leaves all out */
+
+    for (const ElfW(Dyn) *entry = _DYNAMIC; entry->d_tag != DT_NULL; entry++)
+        if (entry->d_tag == DT_SYMTAB)
+            stale[2] = (void *)(entry->d_un.d_ptr + sizeof(ElfW(Sym)));
+}
+
 static void set(void)
 {
+    leave_stale_word();
     known = (void *)number_of;
     lost = (void *)only_in_the_first;
     text = "a literal of the first version";
