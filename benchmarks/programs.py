@@ -63,7 +63,7 @@ class Program:
     """Options of the scenario, for a small, a middle and a large heap."""
     binary: str
     """What upstream's build makes, below the source."""
-    make: tuple[str, ...] = ("make",)
+    make: tuple[str, ...] = ("make", "-j2")
     configure: str = "./configure --quiet"
     package: str = ""
     """Debian's source package, if it has another name."""
@@ -117,7 +117,7 @@ PROGRAMS: dict[str, Program] = {
         sizes=(("--keys=1000",), ("--keys=100000",), ("--keys=1000000",)),
         binary="src/redis-server",
         make=(
-            "make", "MALLOC=libc", "OPTIMIZATION=-O2", "BUILD_TLS=no", "USE_SYSTEMD=no",
+            "make", "-j2", "MALLOC=libc", "OPTIMIZATION=-O2", "BUILD_TLS=no", "USE_SYSTEMD=no",
             "redis-server",
         ),
         configure="",
@@ -146,7 +146,7 @@ PROGRAMS: dict[str, Program] = {
         versions=("0.4.9.11", "0.4.9.11+field"),
         sizes=tuple((f"--streams={count}", "--rounds=5") for count in (1, 5, 20)),
         binary="src/app/tor",
-        make=("make", "src/app/tor"),
+        make=("make", "-j2", "src/app/tor"),
         configure="./configure --quiet --disable-unittests --disable-asciidoc --disable-manpage "
         "--disable-html-manual --disable-seccomp --disable-systemd --disable-lzma --disable-zstd "
         "--disable-libscrypt --disable-tool-name-check --disable-dependency-tracking",

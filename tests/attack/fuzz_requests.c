@@ -24,7 +24,7 @@ static size_t draw(size_t limit) {
 static void make_helper(void) {
     helper = calloc(1, sizeof *helper);
     helper->tree = kitsune__tree_map();
-    helper->speaker = kitsune__tree_enter(helper->tree, NULL);
+    helper->speaker = kitsune__tree_enter(helper->tree, (int32_t)getpid(), NULL);
     if (!helper->speaker)
         exit(2);
     helper->user = geteuid();

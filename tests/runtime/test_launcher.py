@@ -13,7 +13,7 @@ from kitsune_tool.errors import KitsuneError
 
 EXPORTED = {"kitsune_launcher_table", "pthread_cancel"}
 NOT_OURS = {
-    *("environ", "__environ", "_environ", "_IO_stdin_used"),
+    *("environ", "__environ", "_environ", "_IO_stdin_used", "_r_debug"),
     *("optarg", "optind", "opterr", "optopt", "stderr", "stdout", "stdin"),
 }
 

@@ -282,7 +282,7 @@ static void fail_now(const char *how)
         *(volatile int *)16 = 1;
     else if (!strcmp(how, "late crash")) {
         kitsune_do_automigrate();
-        *(volatile int *)16 = 1;
+        *(volatile int *)16 = 2;
     } else if (!strcmp(how, "loop"))
         for (volatile int forever = 1; forever;)
             continue;
