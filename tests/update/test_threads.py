@@ -466,7 +466,7 @@ def test_another_thread_asks_for_the_update(by_api: Any, start: Callable[..., An
     server = start(by_api.release("1"))
     server.ask(f"ask {by_api.release('2')}")
     deadline = time.monotonic() + PATIENCE_S
-    while server.ask("version") != "2 1":
+    while server.ask("version").split()[0] != "2":  # whether or not a thread had to be woken
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert server.ask("stop") == "1 2 3 4 2 | 2 1"
