@@ -258,7 +258,9 @@ class Network:
         opened = socket.create_connection((HOST, self.socks_port), TIMEOUT_S)
         address = socket.inet_aton(HOST) + port.to_bytes(2, "big")
         opened.sendall(b"\x05\x01\x00" + b"\x05\x01\x00\x01" + address)
-        event = self.control.event(lambda line: re.match(r"STREAM \d+ NEW ", line) is not None)
+        # The client has streams of its own, to ask the authority for what is new.
+        ours = re.compile(rf"STREAM \d+ NEW \d+ \S+:{port} ")
+        event = self.control.event(lambda line: ours.match(line) is not None)
         self.control.ask(f"ATTACHSTREAM {event.split()[1]} {circuit}")
         answer = b""
         while len(answer) < 12:
