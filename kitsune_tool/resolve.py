@@ -46,6 +46,8 @@ _MAX_BINDING_DEPTH = 16
 
 Bindings: TypeAlias = "tuple[tuple[str, Instance | None], ...]"
 """What type parameters stand for, None for an opaque word."""
+_FOLLOWED = frozenset({"ptr", "ptrarray", "sz", "element", "t"})
+"""Annotations of a pointer that leads somewhere."""
 
 Pending: TypeAlias = tuple[tuple[tuple[str, ...], Annotation], ...]
 """Annotations for members further down, each with the members' names that lead to it."""
@@ -390,6 +392,7 @@ class World:
     def _resolve(self, instance: Instance) -> View:  # noqa: PLR0911 - one case per kind of type
         notes, index = self._peel(instance)
         own = notes if instance.stars else notes + _own_annotations(self.types[index])
+        own = _nearest_said(own)
         if _note(own, "ignore"):
             return Ignored()
         if _note(own, "opaque"):
@@ -665,6 +668,17 @@ def _own_annotations(node: Type) -> Annotations:
     if isinstance(node, Pointer | Array | Record):
         return tuple(a for a in node.annotations if not a.path)
     return ()
+
+
+def _nearest_said(notes: Annotations) -> Annotations:
+    """Return the annotations, nearest first, less an `opaque` from farther away than what it denies:
+    what is said of a member in one place goes before what is said of its type.
+    """
+    for number, note in enumerate(notes):
+        if note.kind in _FOLLOWED and not note.path:
+            rest = (a for a in notes[number:] if a.kind != "opaque" or a.path)
+            return (*notes[:number], *rest)
+    return notes
 
 
 def _note(notes: Annotations, kind: str) -> Annotation | None:

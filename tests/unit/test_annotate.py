@@ -100,6 +100,22 @@ def test_an_element_type_makes_a_pointer_of_a_void_pointer() -> None:
     assert view == Ref("array", Instance(0), "self.n", HERE)
 
 
+@pytest.mark.parametrize(
+    ("of_one", "of_all", "expected"),
+    [
+        ("element(struct item)", "opaque", Ref("one", Instance(0))),
+        ("opaque", "element(struct item)", Bits(8)),
+    ],
+)
+def test_what_is_said_of_one_place_goes_before_what_is_said_of_the_type(
+    of_one: str, of_all: str, expected: object
+) -> None:
+    said = (("src/a.c/items.data", of_one), ("struct item.data", of_all))
+    sources = [AnnotationSource(path, text, HERE) for path, text in said]
+    assert view_of_data(World(annotate(PROGRAM, sources))) == expected
+    assert view_of_data(World(annotate(PROGRAM, sources[::-1]))) == expected
+
+
 def test_what_nothing_explains_is_a_word() -> None:
     assert view_of_data(World(PROGRAM)) == Ref("word", None)
 
