@@ -671,8 +671,9 @@ def _own_annotations(node: Type) -> Annotations:
 
 
 def _nearest_said(notes: Annotations) -> Annotations:
-    """Return the annotations, nearest first, less an `opaque` from farther away than what it denies:
-    what is said of a member in one place goes before what is said of its type.
+    """Return the annotations, nearest first, but no `opaque` behind one that it denies.
+
+    What is said of a member in one place goes before what is said of its type.
     """
     for number, note in enumerate(notes):
         if note.kind in _FOLLOWED and not note.path:
