@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "blocks.h"
 #include "log.h"
@@ -18,6 +19,7 @@
 
 #define PAGE 4096ul
 #define IGNORED_MAX 16
+#define VACANT_MAX 64 /* ranges where images were, without memory */
 #define REASON_BYTES 160
 /* A copy that takes longer is given up; the program pays for each page that it writes meanwhile. */
 #define SCAN_LIMIT_NS 20000000000ull
@@ -102,10 +104,31 @@ static int is_loaded(const void *address) {
     return dladdr(address, &info) != 0;
 }
 
+/* Memory that is handed out again may have words in it that pointed into an image, the linker's own about it
+ * among them. As long as no later image lies where they point, the scan does not take them for holders of one.
+ * Where addresses are limited they are the program's. */
+static void keep_vacant(uintptr_t start, uintptr_t end) {
+    static struct kitsune__range vacant[VACANT_MAX];
+    static uint32_t next;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY)
+        return;
+    struct kitsune__range *place = &vacant[next++ % VACANT_MAX];
+    if (place->end)
+        munmap((void *)place->start, place->end - place->start);
+    void *got = mmap((void *)start, end - start, PROT_NONE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    int is_kept = (uintptr_t)got == start;
+    if (!is_kept && got != MAP_FAILED) /* before Linux 4.17 the address is but a hint */
+        munmap(got, end - start);
+    *place = is_kept ? (struct kitsune__range){start, end} : (struct kitsune__range){0, 0};
+}
+
 /* Non-zero if the image is gone. */
 static int unload(struct old_image *old) {
     struct kitsune__image *image = old->image;
     const void *start = image->release->image_start;
+    struct kitsune__range range = {(uintptr_t)image->start, (uintptr_t)image->end};
     kitsune__oldcode_forget(image);
     if (!old->closed)
         dlclose(image->handle);
@@ -115,6 +138,7 @@ static int unload(struct old_image *old) {
         return 0;
     }
     kitsune__image_forget(image);
+    keep_vacant(range.start, range.end);
     retire.counts.unloaded++;
     retire.counts.images--;
     return 1;

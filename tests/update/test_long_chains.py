@@ -101,6 +101,10 @@ SETTLED_AT, LOOKED_AT_EACH = 100, 250
 KEPT_MAPPINGS = 28
 """Of four images that a word somewhere seems to point into; they go after a later update."""
 
+VACANT_RANGES = 64
+"""Where images were, and for a while no other is put."""
+IMAGE = "/memfd:kitsune-release"
+
 
 @pytest.mark.parametrize(
     "rounds", [30, pytest.param(20_000, marks=pytest.mark.slow)], ids=["30", "20000"]
@@ -129,21 +133,46 @@ def test_updates_and_rollbacks_in_a_chain_keep_nothing(
     assert server.ask("list") == "7"
 
 
+def test_a_version_does_not_come_to_lie_where_one_has_been(
+    built: Callable[..., Any], start: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Words that pointed into that one would be taken for holders of it."""
+    scenario = built(HERE / "idle")
+    server = start(scenario.release("1"))
+    server.ask("add 7")
+    places = []
+    for release in itertools.islice(links(scenario, tmp_path), 8):
+        assert server.update_now(release).committed
+        settled(server)
+        places += [line.partition("-")[0] for line in mappings(server) if IMAGE in line][:1]
+    assert len(places) == 8
+    assert len(set(places)) == 8
+
+
 @dataclass(frozen=True, slots=True)
 class Holdings:
     """What a process has: own memory in KiB, the numbers of mappings, descriptors, children."""
 
     memory_kb: int
     mappings: int
+    vacant: int
+    """Mappings without memory: guards, and where images were."""
     descriptors: int
     children: int
 
 
+def mappings(server: Any) -> list[str]:
+    return Path(f"/proc/{server.pid}/maps").read_text(encoding="utf-8").splitlines()
+
+
 def holdings(server: Any) -> Holdings:
     proc = Path(f"/proc/{server.pid}")
+    all_mappings = mappings(server)
+    vacant = sum(" ---p " in line for line in all_mappings)
     return Holdings(
         server.resident_kb(),
-        len((proc / "maps").read_text(encoding="utf-8").splitlines()),
+        len(all_mappings) - vacant,
+        vacant,
         len(list((proc / "fd").iterdir())),
         len((proc / f"task/{server.pid}/children").read_text(encoding="ascii").split()),
     )
@@ -169,6 +198,7 @@ def check_nothing_kept(first: Holdings, later: list[Holdings]) -> None:
         assert (now.descriptors, now.children) == (first.descriptors, first.children), later
         assert now.memory_kb <= first.memory_kb + 512, (first, later)
         assert now.mappings <= first.mappings + KEPT_MAPPINGS, (first, later)
+        assert now.vacant <= first.vacant + VACANT_RANGES, (first, later)
     assert min(now.mappings for now in later[len(later) // 2 :]) <= first.mappings, (first, later)
 
 
