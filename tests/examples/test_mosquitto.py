@@ -1,0 +1,25 @@
+"""mosquitto's scenario, with fewer messages and updates; skipped where it cannot be run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+
+@pytest.mark.fetch
+@pytest.mark.slow
+def test_mosquitto_becomes_its_next_version_and_itself(
+    output_of: Callable[..., str], moved: Callable[[str], set[str]]
+) -> None:
+    options = ("--cflags=-O1", "--retained=3000", "--idle=20", "--publishers=6", "--again=12")
+    out = output_of("mosquitto", *options)
+    assert re.search(r"messages: [1-9]\d* sent, 0 failed\n", out), out
+    first, broken, stuck, again = re.split(r"\n\n", out)[1:5]
+    assert first.startswith("2.0.11 to 2.0.21: "), out
+    assert moved(first) >= {"struct mosquitto", "struct mosquitto_client_msg"}
+    assert "retained messages: 3000 of 3000" in first
+    assert broken.startswith("2.0.21 to 2.0.21+broken, undone (K354): "), broken
+    assert stuck.startswith("2.0.21 to 2.0.21+stuck, undone (K356): "), stuck
+    assert not moved(again), again
