@@ -309,7 +309,7 @@ class Traffic:
         client.on_disconnect = lambda *about: self._complain(f"{name} was disconnected: {about[3]}")
         if subscriber:
             client.on_message = lambda _, __, message: self._note(subscriber, message)
-        client.connect("127.0.0.1", self.port, keepalive=2)
+        client.connect("127.0.0.1", self.port, keepalive=20)
         client.loop_start()
         if not connected.wait(TIMEOUT_S):
             raise SystemExit(f"{name} gets no connection")
