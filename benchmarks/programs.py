@@ -152,6 +152,13 @@ PROGRAMS: dict[str, Program] = {
         "--disable-libscrypt --disable-tool-name-check --disable-dependency-tracking",
         original_lines=250,
     ),
+    "mosquitto": Program(
+        versions=("2.0.11", "2.0.21"),
+        sizes=tuple((f"--retained={count}", "--again=10") for count in (1000, 10000, 100000)),
+        binary="src/mosquitto",
+        make=("make", "-j2", "-C", "src", "mosquitto", "WITH_CJSON=no"),
+        configure="",
+    ),
     "ngircd": Program(
         versions=("27", "28"),
         sizes=(("--clients=10",), ("--clients=50",), ("--clients=100",)),
