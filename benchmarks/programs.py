@@ -196,28 +196,43 @@ def measure(name: str, program: Program) -> Measured:
     place = FIGURES / name
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    heaps = [_heap(name, options, place / f"{n}.json") for n, options in enumerate(program.sizes)]
+    heaps = [
+        run_scenario(name, options, place / f"{n}.json") for n, options in enumerate(program.sizes)
+    ]
+    plain, build_ratio = build_both(name, program, place)
+    return measured_of(name, program, heaps, plain, build_ratio)
+
+
+def build_both(name: str, program: Program, place: Path) -> tuple[Path, float]:
+    """Build a program with gcc and through the look-alike; return the former, and the ratio."""
     plain, plain_s = _build(name, program, place / "plain", "gcc")
     settings = place / "settings.json"
     _run([*scenarios.KITSUNE, "config", "--version", program.versions[0], "-o", str(settings)],
          EXAMPLES / name)  # fmt: skip
     alike = f"{sys.executable} -m kitsune_tool.cc --kitsune-config={settings} gcc"
     _, alike_s = _build(name, program, place / "alike", alike)
+    return plain, alike_s / plain_s
+
+
+def measured_of(
+    name: str, program: Program, heaps: list[dict[str, Any]], plain: Path, build_ratio: float
+) -> Measured:
+    """Put together what was measured, with the sources and instructions of the plain build."""
     release = scenarios.release(EXAMPLES / name, program.versions[0])
     # Who builds without debugging information by default has it in the example's build.
     sources = list(_sources(plain)) or list(_sources(release))
-    measured = Measured(name, program.versions, len(sources), sum(map(_length, sources)), heaps)
-    measured.build_ratio = alike_s / plain_s
+    lines = sum(map(_length, sources))
+    measured = Measured(name, program.versions, len(sources), lines, heaps, build_ratio)
     if program.steady is not None:
         counts = [
-            _instructions(command, program.steady, place)
+            _instructions(command, program.steady, FIGURES / name)
             for command in ([str(plain)], [str(launcher.launcher_path()), str(release)])
         ]
         measured.steady_percent = 100 * (counts[1] / counts[0] - 1)
     return measured
 
 
-def _heap(name: str, options: Sequence[str], target: Path) -> dict[str, Any]:
+def run_scenario(name: str, options: Sequence[str], target: Path) -> dict[str, Any]:
     """Run a scenario; return its figures."""
     scenario = EXAMPLES / name / "scenario.py"
     command = [sys.executable, str(scenario), "--figures", str(target), *options]
