@@ -356,12 +356,15 @@ def _said_sum(measured: Sequence[Measured]) -> str:
     known = [each.name for each in measured if PROGRAMS[each.name].original_lines]
     if not known:
         return ""
-    ours = sum(scenarios.manifest_of(EXAMPLES / name).lines for name in known)
+    manifests = [scenarios.manifest_of(EXAMPLES / name) for name in known]
+    said = sum(each.statements for each in manifests)
+    lines = sum(each.lines for each in manifests)
     original = sum(PROGRAMS[name].original_lines for name in known)
     return (
-        f"Together the manifests of {', '.join(known)} have {ours} lines; the original system's "
-        f"published versions of these programs needed {original} annotations, calls and rules, "
-        "written into their sources.\n"
+        f"Together the manifests of {', '.join(known)} say {said} things, in {lines} lines; the "
+        f"original system's published versions of these programs needed {original} annotations, "
+        "calls and rules, written into their sources. An edit takes several lines: it names the "
+        "function and the place in it, since it is not written there.\n"
     )
 
 

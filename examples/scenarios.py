@@ -254,6 +254,12 @@ class Manifest:
     lines: int
     """That are neither empty nor comments."""
 
+    @property
+    def statements(self) -> int:
+        """How many things are said."""
+        rules = self.standing_rules + sum(self.rules.values())
+        return self.annotations + self.edits + rules
+
     def __str__(self) -> str:
         parts = (
             f"{self.annotations} annotations",
