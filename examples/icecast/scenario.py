@@ -94,7 +94,7 @@ CONFIGURATION = """
 def main(arguments: Sequence[str]) -> int:
     """Build, run the scenario; return the exit status."""
     parser = argparse.ArgumentParser(description="Icecast is updated while it streams")
-    parser.add_argument("--listeners", type=int, default=100, help="to each of the streams")
+    parser.add_argument("--listeners", type=int, default=30, help="to each of the streams")
     parser.add_argument("--rate", type=int, default=16000, help="bytes per second of a stream")
     parser.add_argument("--again", type=int, default=50, help="updates to itself, and back")
     options = scenarios.arguments_of(parser, arguments)
