@@ -56,7 +56,7 @@ user root
 def main(arguments: Sequence[str]) -> int:
     """Build, run the scenario; return the exit status."""
     parser = argparse.ArgumentParser(description="mosquitto is updated while it serves")
-    parser.add_argument("--retained", type=int, default=100_000, help="messages that are kept")
+    parser.add_argument("--retained", type=int, default=10_000, help="messages that are kept")
     parser.add_argument("--publishers", type=int, default=12, help="at work all the while")
     parser.add_argument("--idle", type=int, default=200, help="clients that wait for a message")
     parser.add_argument("--again", type=int, default=50, help="updates to itself, and back")
