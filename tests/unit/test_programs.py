@@ -63,6 +63,7 @@ def test_the_page_shows_what_was_measured_and_what_was_left_out() -> None:
     assert "| memcached | 7,000 items | 4,000 | 2.0 ms | 9.0 ms | 12,345 | 3 |" in page
     assert "| memcached | -0.35 % | 3.0x |" in page
     assert "](../examples/memcached/README.md) | 1.6.18 → 1.6.38 | 26 | 22,659 |" in page
+    assert " | 230 |\n" in page
     assert "- tor: no source\n" in page
 
 
