@@ -17,6 +17,8 @@
 
 #include "platform.h"
 
+#define QUEUE 128 /* processes of a tree come all at once; more than these wait */
+
 /* ---- the answer ----------------------------------------------------------------------------- */
 
 /* The update of the process that connects; NULL if it has taken none. */
@@ -77,7 +79,7 @@ static int listen_here(const struct helper *helper) {
     if (fd >= 0 &&
         bind(fd, (struct sockaddr *)&address,
              (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length)) == 0 &&
-        listen(fd, 4) == 0)
+        listen(fd, QUEUE) == 0)
         return fd;
     if (fd >= 0)
         close(fd);

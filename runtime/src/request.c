@@ -27,7 +27,7 @@
 
 #define MAX_GATES 64
 #define START_LIMIT_MS 5000
-#define FETCH_LIMIT_MS 2000
+#define FETCH_LIMIT_MS 5000
 #define MAX_QUICK_DEATHS 8
 /* How long a process waits for a helper that shows no sign of life. */
 #define SILENCE_NS 5000000000ull
@@ -761,7 +761,7 @@ static int receive_descriptor(int connection) {
     ssize_t got;
     int fd;
 
-    do /* SO_RCVTIMEO makes a kick end it, SA_RESTART or not */
+    do
         got = recvmsg(connection, &message, MSG_CMSG_CLOEXEC);
     while (got < 0 && errno == EINTR);
     header = got == 1 ? CMSG_FIRSTHDR(&message) : NULL;
@@ -783,27 +783,40 @@ static int is_trusted(int connection) {
     return 0;
 }
 
+/* It waits while many processes of a tree ask at once. */
+static int connect_to_helper(int connection) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strnlen(tree->fetch_name, sizeof tree->fetch_name);
+    int result;
+
+    memcpy(address.sun_path + 1, tree->fetch_name, length);
+    do
+        result = connect(connection, (struct sockaddr *)&address,
+                         (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length));
+    while (result < 0 && errno == EINTR);
+    return result;
+}
+
 /*
  * Gets the checked copy from the helper. By an abstract socket of random name, because neither a path
  * nor a descriptor kept from the start would do: the program may have changed its root or user, or closed
- * all that it did not open. The helper asks the kernel who connects.
+ * all that it did not open. The helper asks the kernel who connects. Signals wait: as a socket has limits
+ * of time, each would end what waits there, SA_RESTART or not. (To be stopped and go on still does.)
  */
 static int fetch_copy(void) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct timeval limit = {FETCH_LIMIT_MS / 1000, FETCH_LIMIT_MS % 1000 * 1000};
-    size_t length = strnlen(tree->fetch_name, sizeof tree->fetch_name);
+    uint64_t all = ~0ull, before = 0;
     int connection = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), fd = -1;
 
     if (connection < 0)
         return -1;
-    memcpy(address.sun_path + 1, tree->fetch_name, length);
     setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-    if (connect(connection, (struct sockaddr *)&address,
-                (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length)) == 0 &&
-        is_trusted(connection))
+    KITSUNE__SYSCALL(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
+    if (connect_to_helper(connection) == 0 && is_trusted(connection))
         fd = receive_descriptor(connection);
     int saved = errno;
+    KITSUNE__SYSCALL(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, sizeof before);
     close(connection);
     errno = saved;
     return fd;

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -285,6 +286,52 @@ def test_a_client_that_goes_away_withdraws_its_request(
     assert program.do("hear") == "hearing"
     assert program.do("version").startswith("version 1.0")
     assert "went away" in program.ask("status")["updates"][0]["reason"]
+
+
+def test_a_kick_while_others_are_before_it_with_the_helper(
+    start: StartProgram, releases: Releases
+) -> None:
+    program = started(start)
+    assert program.do("deaf") == "deaf"
+    helper = program.helper()
+    channel = program.channel()
+    channel.send(f"update {releases.make('2.0', 2, (1,))}\n".encode())
+    assert [channel.answer()["event"] for _ in range(2)] == ["checked", "requested"]
+    os.kill(helper, signal.SIGSTOP)
+    others = full_queue(fetch_name(helper))
+    assert program.do("hear") == "hearing"
+    until(lambda: is_in_call(program.pid, CONNECT), "the program waits for the helper")
+    os.kill(program.pid, signal.SIGURG)
+    os.kill(helper, signal.SIGCONT)
+    assert channel.answers()[-1]["outcome"] == "updated"
+    for each in others:
+        each.close()
+
+
+CONNECT = {"x86_64": 42}.get(os.uname().machine, 203)
+
+
+def is_in_call(pid: int, number: int) -> bool:
+    return Path(f"/proc/{pid}/syscall").read_text().startswith(f"{number} ")
+
+
+def fetch_name(helper: int) -> str:
+    """Return the abstract name at which the helper hands releases out."""
+    own = {os.readlink(each) for each in Path(f"/proc/{helper}/fd").iterdir()}
+    lines = Path("/proc/net/unix").read_text().splitlines()[1:]
+    found = [line.split() for line in lines if "@kitsune-" in line]
+    return next(words[7][1:] for words in found if f"socket:[{words[6]}]" in own)
+
+
+def full_queue(name: str) -> list[socket.socket]:
+    """Connect until nobody else can without waiting."""
+    waiting = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            waiting.append(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            waiting[-1].setblocking(False)
+            waiting[-1].connect(b"\0" + name.encode())
+    return waiting
 
 
 def test_the_program_may_withdraw_a_request(start: StartProgram, releases: Releases) -> None:
