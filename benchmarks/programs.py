@@ -366,9 +366,9 @@ def _said_sum() -> str:
     )
 
 
-_ABOVE_A_THIRD = """What is longer than a third of the original's are the manifests of memcached, which
-leads over two releases of several years each (threads that are now made by objects, members that
-moved from a connection to its responses), and of vsftpd, whose sessions wait in the middle of
+_ABOVE_A_THIRD = """What is longer than a third of the original's are the manifests of memcached,
+which leads over two releases of several years each (threads that are now made by objects, members
+that moved from a connection to its responses), and of vsftpd, whose sessions wait in the middle of
 whatever their client has asked for: what the way back to such a place must not do again is named
 call by call. An edit takes several lines: it names the function and the place in it, since it is
 not written there.

@@ -317,7 +317,7 @@ def is_in_call(pid: int, number: int) -> bool:
 
 def fetch_name(helper: int) -> str:
     """Return the abstract name at which the helper hands releases out."""
-    own = {os.readlink(each) for each in Path(f"/proc/{helper}/fd").iterdir()}
+    own = {str(each.readlink()) for each in Path(f"/proc/{helper}/fd").iterdir()}
     lines = Path("/proc/net/unix").read_text().splitlines()[1:]
     found = [line.split() for line in lines if "@kitsune-" in line]
     return next(words[7][1:] for words in found if f"socket:[{words[6]}]" in own)
