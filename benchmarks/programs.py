@@ -3,12 +3,14 @@
 In: the examples' scenarios, run at three sizes of the heap, and upstream's own build of each
 program, made once with gcc and once through the look-alike. Out: the figures of each program below
 build/programs, and the page, made of all figures that are there. Run by `./kit programs [NAME…]`;
-without names all are run. Exit status: 0 done, 1 something was lost, 3 a source cannot be had.
+without names all are run. With `--own-tests` the programs' own tests are run instead. Exit status:
+0 done, 1 something was lost, 3 a source cannot be had.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -35,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 FIGURES = ROOT / "build/programs"
 PAGE = ROOT / "docs/programs.md"
+OWN_TESTS = "own_tests.py"
 FIRST, COUNTED = 300, 2000
 """Requests that warm a server up, and those that are counted behind them."""
 _BUILD_TIMEOUT_S = 7200
@@ -233,15 +236,32 @@ def measured_of(
 
 def run_scenario(name: str, options: Sequence[str], target: Path) -> dict[str, Any]:
     """Run a scenario; return its figures."""
-    scenario = EXAMPLES / name / "scenario.py"
-    command = [sys.executable, str(scenario), "--figures", str(target), *options]
-    status = subprocess.run(command, check=False).returncode
-    if status == scenarios.NOT_HERE:
-        raise SourceUnavailable(f"{name}'s scenario cannot be run here now")
-    if status != 0:
-        raise SystemExit(f"{name}'s scenario has failed")
+    run_for_figures(name, EXAMPLES / name / "scenario.py", options, target)
     figures: dict[str, Any] = json.loads(target.read_text(encoding="utf-8"))
     return figures
+
+
+def run_for_figures(name: str, script: Path, options: Sequence[str], target: Path) -> None:
+    """Run a script of an example, which writes figures."""
+    command = [sys.executable, str(script), "--figures", str(target), *options]
+    status = subprocess.run(command, check=False).returncode
+    if status == scenarios.NOT_HERE:
+        raise SourceUnavailable(f"{name}'s {script.name} cannot be run here now")
+    if status != 0:
+        raise SystemExit(f"{name}'s {script.name} has failed")
+
+
+def run_own_tests(name: str) -> None:
+    """Run a program's own tests, if it has any, and write their figures. Raises as `measure`."""
+    script, target = EXAMPLES / name / OWN_TESTS, _own_tests(name)
+    if script.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)
+        run_for_figures(name, script, [], target)
+
+
+def _own_tests(name: str) -> Path:
+    return FIGURES / f"{name}.own.json"
 
 
 def _build(name: str, program: Program, where: Path, compiler: str) -> tuple[Path, float]:
@@ -296,7 +316,8 @@ INTRODUCTION = """# Programs that were updated live
 
 This page is made by a command, from runs of the scenarios under `examples/`:
 
-    ./kit programs            # all of them, an hour or two; `./kit programs redis` runs one
+    ./kit programs              # all of them, an hour or two; `./kit programs redis` runs one
+    ./kit programs --own-tests  # the programs' own tests, on plain builds and amid updates
 
 Each scenario fetches the program's source, builds its releases, starts the first version, loads it,
 and updates it under load: to the next versions, to itself and back, and to releases that fail. What
@@ -315,6 +336,7 @@ def page(measured: Sequence[Measured], left_out: Sequence[str]) -> str:
     ]
     parts += ["## Updates under load\n", _HEAPS_ABOVE, _heap_table(measured)]
     parts += ["## What it costs beside updates\n", _COSTS_ABOVE, _cost_table(measured)]
+    parts += ["## Their own tests\n", _OWN_ABOVE, _own_table()]
     if left_out:
         parts += ["## Left out\n", "\n".join(f"- {line}" for line in left_out) + "\n"]
     return "\n".join(parts)
@@ -328,6 +350,12 @@ most during one, and after the last.
 _COSTS_ABOVE = f"""Instructions are those of the server for {COUNTED:,} requests on one connection,
 counted by callgrind: a release against the plain build. Build time is CPU time of upstream's own
 `make` through the look-alike, against the same with gcc.
+"""
+
+
+_OWN_ABOVE = """Tests that upstream distributes and that drive a running server, each run twice:
+with the plain build, and with a release that is updated to itself and back as long as the test
+runs. What came of each must be the same.
 """
 
 
@@ -400,32 +428,71 @@ def _cost_table(measured: Sequence[Measured]) -> str:
     return _table(("program", "instructions", "build time"), rows)
 
 
+def _own_table() -> str:
+    rows, left_out = [], []
+    for name in PROGRAMS:
+        if not (EXAMPLES / name / OWN_TESTS).is_file():
+            rows.append([name, "none that drive a server", "", "", ""])
+        elif figures := _figures(_own_tests(name)):
+            own = scenarios.OwnTests(**figures)
+            counts = (own.tests, own.passed, own.same, own.updates)
+            rows.append([name, *(f"{count:,}" for count in counts)])
+            left_out += [f"- {name}: {what}: {why}\n" for what, why in own.left_out.items()]
+        else:
+            rows.append([name, "not run in this place", "", "", ""])
+    head = ("program", "tests", "points that pass on a plain build", "tests the same amid updates",
+            "updates")  # fmt: skip
+    more = "\nNot run:\n\n" + "".join(left_out) if left_out else ""
+    return _table(head, rows) + more
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is named, write the page; return the exit status."""
     parser = argparse.ArgumentParser(description="what live updates cost the example programs")
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PROGRAMS))
-    names = parser.parse_args(arguments).names or list(PROGRAMS)
+    parser.add_argument("--own-tests", action="store_true", help="run these, measure nothing")
+    options = parser.parse_args(arguments)
+    names = options.names or list(PROGRAMS)
     if unknown := [name for name in names if name not in PROGRAMS]:
         parser.error(f"no such program: {', '.join(unknown)}; there are {', '.join(PROGRAMS)}")
-    left_out = []
+    run = run_own_tests if options.own_tests else write_measured
+    left_out: dict[str, str] = {}
+    status = 0
     for name in names:
         try:
-            text = json.dumps(asdict(measure(name, PROGRAMS[name])), indent=1)
-            _replace(FIGURES / f"{name}.json", text + "\n")
+            run(name)
         except SourceUnavailable as error:
-            left_out.append(f"{name}: {error}")
-    measured = []
-    unmeasured = []
-    for name in PROGRAMS:
-        try:
-            figures = json.loads((FIGURES / f"{name}.json").read_text(encoding="utf-8"))
-            measured.append(Measured(**figures))
-        except FileNotFoundError:
-            if name not in names:
-                unmeasured.append(f"{name}: not measured in this place (`./kit programs {name}`)")
-    _replace(PAGE, page(measured, [*left_out, *unmeasured]))
+            left_out[name] = str(error)
+            status = status or scenarios.NOT_HERE
+        except SystemExit as error:  # the others are of interest all the same
+            left_out[name] = str(error)
+            status = 1
+            print(f"LOST: {name}: {error}", flush=True)
+    measured = [Measured(**figures) for name in PROGRAMS if (figures := _figures(_measured(name)))]
+    for name in PROGRAMS.keys() - {each.name for each in measured}:
+        left_out.setdefault(name, f"not measured in this place (`./kit programs {name}`)")
+    _replace(PAGE, page(measured, [f"{n}: {left_out[n]}" for n in PROGRAMS if n in left_out]))
     print(f"written: {PAGE.relative_to(ROOT)}")
-    return scenarios.NOT_HERE if left_out else 0
+    return status
+
+
+def write_measured(name: str) -> None:
+    """Measure a program and write its figures. Raises as `measure`."""
+    _measured(name).unlink(missing_ok=True)
+    text = json.dumps(asdict(measure(name, PROGRAMS[name])), indent=1)
+    _replace(_measured(name), text + "\n")
+
+
+def _measured(name: str) -> Path:
+    return FIGURES / f"{name}.json"
+
+
+def _figures(path: Path) -> dict[str, Any]:
+    """Return what was written there; nothing if nothing was."""
+    found: dict[str, Any] = {}
+    with contextlib.suppress(FileNotFoundError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def _replace(path: Path, text: str) -> None:

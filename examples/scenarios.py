@@ -88,6 +88,25 @@ class Figures:
             path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
+@dataclass(slots=True)
+class OwnTests:
+    """What came of a program's own tests, as the page on the programs tells it."""
+
+    tests: int
+    passed: int
+    """Points that pass on a plain build."""
+    same: int
+    """Tests of which the same came with updates meanwhile."""
+    updates: int
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Tests, or groups of them, that are not run, and why."""
+
+    def write(self, path: Path | None) -> None:
+        """Write this as JSON, if the command was asked to."""
+        if path is not None:
+            path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+
+
 def arguments_of(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
     """Parse a scenario's arguments, with those that all of them take."""
     parser.add_argument("--cflags", default="-O2 -g", help="the program is compiled with")

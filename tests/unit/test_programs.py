@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -73,6 +74,35 @@ def test_an_unknown_program_is_refused_with_those_that_there_are(
     with pytest.raises(SystemExit):
         programs.main(["nginx"])
     assert "no such program: nginx; there are memcached, " in capsys.readouterr().err
+
+
+def test_what_is_lost_of_one_program_does_not_keep_the_others_from_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("memcached", "redis", "tor"):
+        (tmp_path / "examples" / name).mkdir(parents=True)
+    scripts = tmp_path / "examples"
+    (scripts / "memcached/own_tests.py").write_text("raise SystemExit(1)\n")
+    (scripts / "redis/own_tests.py").write_text("raise SystemExit(3)\n")
+    own = scenarios.OwnTests(34, 1021, 33, 512, {"unit/tls": "TLS is not built"})
+    text = json.dumps(asdict(own))
+    (scripts / "tor/own_tests.py").write_text(
+        f"import sys, pathlib\npathlib.Path(sys.argv[2]).write_text({text!r})\n"
+    )
+    monkeypatch.setattr(programs, "ROOT", tmp_path)
+    monkeypatch.setattr(programs, "EXAMPLES", scripts)
+    monkeypatch.setattr(programs, "FIGURES", tmp_path / "figures")
+    monkeypatch.setattr(programs, "PAGE", tmp_path / "page.md")
+    monkeypatch.setattr(programs, "_said_sum", str)
+    assert programs.main(["--own-tests", "memcached", "redis", "tor"]) == 1
+    assert "LOST: memcached: memcached's own_tests.py has failed" in capsys.readouterr().out
+    page = (tmp_path / "page.md").read_text()
+    assert "| tor | 34 | 1,021 | 33 | 512 |" in page
+    assert "- tor: unit/tls: TLS is not built\n" in page
+    assert "| memcached | not run in this place |" in page
+    assert "- redis: redis's own_tests.py cannot be run here now\n" in page
+    assert programs.main(["--own-tests", "redis"]) == scenarios.NOT_HERE
+    assert programs.main(["--own-tests", "tor"]) == 0
 
 
 def test_memory_grows_only_if_it_does_so_after_the_first_updates() -> None:
