@@ -138,7 +138,7 @@ PROGRAMS: dict[str, Program] = {
     ),
     "icecast": Program(
         versions=("2.4.4", "2.4.4+field"),
-        sizes=tuple((f"--listeners={count}", "--again=10") for count in (10, 20, 30)),
+        sizes=tuple((f"--listeners={count}", "--again=10") for count in (10, 50, 100)),
         binary="src/icecast",
         configure="./configure --quiet --without-theora --without-speex",
         package="icecast2",

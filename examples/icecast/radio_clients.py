@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import functools
 import hashlib
 import json
 import re
@@ -26,6 +27,9 @@ from typing import TypeVar
 
 TIMEOUT_S = 120
 TICK_S = 0.05
+COME_AT_ONCE = 4
+"""So many listeners wait for an answer at a time. Icecast's queue of new connections holds six: if
+hundreds come at once, most are dropped, try again at the same moments, and are reset in the end."""
 RELAYED = "/relayed.mp3"
 PASSWORD = "hackme"
 """Of the source, and of the administrator `admin`."""
@@ -57,7 +61,6 @@ class Opus:
 
     content_type = "application/ogg"
     mark = b"OggS\0\0"
-    _payload = 400
 
     def __init__(self, mount: str) -> None:
         """Make the pages with which the stream, and each listener's, begins."""
@@ -69,12 +72,18 @@ class Opus:
 
     def block(self, number: int) -> bytes:
         """Return a page of the stream."""
-        packet = (b"\xfc%012d" % number).ljust(self._payload, b"%d" % (number % 10))
-        return _ogg_page(number + 2, 0, packet, (number + 1) * 960)
+        return _opus_page(number)
 
     def number(self, block: bytes) -> int:
         """Return which page this seems to be."""
         return int.from_bytes(block[18:22], "little") - 2
+
+
+@functools.lru_cache(maxsize=4096)
+def _opus_page(number: int) -> bytes:
+    """Return a page of every such stream; each listener asks for the same ones."""
+    packet = (b"\xfc%012d" % number).ljust(400, b"%d" % (number % 10))
+    return _ogg_page(number + 2, 0, packet, (number + 1) * 960)
 
 
 def _ogg_page(sequence: int, kind: int, packet: bytes, granule: int) -> bytes:
@@ -182,6 +191,8 @@ class Listener:
     def __init__(self, stream: Stream, is_private: bool = False) -> None:
         """Has heard nothing yet."""
         self.checker = Checker(stream)
+        self.is_in = False
+        """Was let in."""
         self.is_private = is_private
         """By TLS."""
         self.silence = 0.0
@@ -208,6 +219,7 @@ class Radio:
         self.events = 0
         """Of the statistics, as a client of `STATS` gets them."""
         self._may_answer = asyncio.Event()
+        self._may_come = asyncio.Semaphore(COME_AT_ONCE)
         self._wanted: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
@@ -230,6 +242,7 @@ class Radio:
         self._run(self._known())
         for listener in self.listeners:
             self._go_on(self._listen, listener)
+        self._run(self._all_are_in())
         for stream in self._streams:
             self._go_on(self._come_and_go, stream)
         for page in (self._status_page, self._status_json, self._admin_stats):
@@ -373,7 +386,8 @@ class Radio:
         """Stream at a steady rate; behind time, as after a pause, catch up."""
         start, sent = time.monotonic(), 0
         while True:
-            while sent < (time.monotonic() - start) * self._rate / stream.size:
+            due = (time.monotonic() - start) * self._rate / stream.size
+            while sent < due and not writer.is_closing():
                 writer.write(stream.block(sent))
                 sent += 1
             await writer.drain()
@@ -381,7 +395,9 @@ class Radio:
 
     async def _listen(self, listener: Listener) -> None:
         request = f"GET {listener.stream.mount} HTTP/1.0"
-        reader, _ = await self._ask(request, is_private=listener.is_private)
+        async with self._may_come:
+            reader, _ = await self._ask(request, is_private=listener.is_private)
+        listener.is_in = True
         last = time.monotonic()
         while data := await reader.read(65536):
             now = time.monotonic()
@@ -389,6 +405,11 @@ class Radio:
             last = now
             listener.checker.feed(data)
         raise EOFError(f"{listener.stream.mount} ended")
+
+    async def _all_are_in(self) -> None:
+        """Wait until everybody who listens for ever was let in."""
+        while not self.complaints and not all(each.is_in for each in self.listeners):
+            await asyncio.sleep(TICK_S)
 
     async def _come_and_go(self, stream: Stream) -> None:
         """Listen for a while, again and again."""
@@ -430,7 +451,8 @@ class Radio:
 
     async def _status_json(self) -> None:
         stats = json.loads(await self._page("/status-json.xsl"))
-        if len(stats["icestats"]["source"]) != len(self._streams):
+        urls = [source["listenurl"] for source in stats["icestats"]["source"]]
+        if not all(any(url.endswith(stream.mount) for url in urls) for stream in self._streams):
             raise ValueError(f"the status is {stats}")
 
     async def _read_titles(self) -> None:

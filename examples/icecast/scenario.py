@@ -94,7 +94,7 @@ CONFIGURATION = """
 def main(arguments: Sequence[str]) -> int:
     """Build, run the scenario; return the exit status."""
     parser = argparse.ArgumentParser(description="Icecast is updated while it streams")
-    parser.add_argument("--listeners", type=int, default=30, help="to each of the streams")
+    parser.add_argument("--listeners", type=int, default=100, help="to each of the streams")
     parser.add_argument("--rate", type=int, default=16000, help="bytes per second of a stream")
     parser.add_argument("--again", type=int, default=50, help="updates to itself, and back")
     options = scenarios.arguments_of(parser, arguments)
@@ -104,11 +104,12 @@ def main(arguments: Sequence[str]) -> int:
     status = scenarios.build_chain(HERE, (BASE,), options.cflags)
     if status != 0:
         return status
+    command = [*scenarios.KITSUNE, "run", str(release(HERE, BASE))]
     with tempfile.TemporaryDirectory(prefix="icecast-") as place:
         os.environ["KITSUNE_RUNTIME_DIR"] = f"{place}/run"
         with (
             clients.Radio(options.listeners, options.rate) as radio,
-            server(Path(place), radio.serve_others()) as (pid, port, private_port),
+            server(Path(place), radio.serve_others(), command) as (pid, port, private_port),
         ):
             print(f"== three streams, {options.listeners} listeners to each", flush=True)
             radio.begin(port, private_port)
@@ -127,8 +128,8 @@ def missing_packages() -> list[str]:
 
 
 @contextlib.contextmanager
-def server(directory: Path, other: int) -> Iterator[tuple[int, int, int]]:
-    """Run the first version, which asks at a port; yield its pid, its port, and that of TLS."""
+def server(directory: Path, other: int, command: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+    """Run what a command starts, which asks at a port; yield its pid, its port, that of TLS."""
     directory.chmod(0o755)
     (directory / "run").mkdir(mode=0o700)
     (directory / "log").mkdir()
@@ -140,7 +141,6 @@ def server(directory: Path, other: int) -> Iterator[tuple[int, int, int]]:
     make_certificate(directory / "certificate.pem")
     ports = {"port": scenarios.free_port(), "private_port": scenarios.free_port(), "other": other}
     configure(directory, ports, "")
-    command = [*scenarios.KITSUNE, "run", str(release(HERE, BASE))]
     with (directory / "output").open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             [*command, "-c", str(directory / "icecast.xml")], stdout=output, stderr=output
@@ -164,7 +164,8 @@ def server(directory: Path, other: int) -> Iterator[tuple[int, int, int]]:
 def make_certificate(path: Path) -> None:
     """Make a certificate and its key, in one file that the server's user may read."""
     key = path.with_suffix(".key")
-    command = ["openssl", "req", "-x509", "-nodes", "-newkey", "rsa:2048", "-subj", "/CN=localhost"]
+    command = ["openssl", "req", "-x509", "-nodes", "-subj", "/CN=localhost"]
+    command += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
     subprocess.run(
         [*command, "-keyout", str(key), "-out", str(path)], check=True, capture_output=True
     )
