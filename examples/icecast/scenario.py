@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -25,17 +24,16 @@ from pathlib import Path
 from typing import Any
 
 import radio_clients as clients
+import radio_server
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import scenarios  # noqa: E402 - it lies beside the examples
 from scenarios import NOT_HERE, Figures, Result, release  # noqa: E402
 
-SOURCE = HERE / "build/source/icecast2_2.4.4"
 BASE = "2.4.4"
 SAME, FIELD, STUCK = f"{BASE}+same", f"{BASE}+field", f"{BASE}+stuck"
 BROKEN = {f"{BASE}+wrong": "K353", f"{BASE}+crash": "K354", STUCK: "K356"}
-TIMEOUT_S = 120
 LIMITS = {STUCK: ("--limit-ms=3000",)}
 """For the release that hangs; others have the default."""
 WAIT = "--wait-ms=60000"
@@ -48,47 +46,6 @@ HEADERS = {
     "curl/curl.h": "libcurl4-openssl-dev",
     "openssl/ssl.h": "libssl-dev",
 }
-MORE = """
-  <relay>
-    <server>127.0.0.1</server><port>{other}</port><mount>/master</mount>
-    <local-mount>/relayed.mp3</local-mount><on-demand>0</on-demand>
-  </relay>
-  <mount>
-    <mount-name>/relayed.mp3</mount-name>
-    <authentication type="url">
-      <option name="listener_add" value="http://127.0.0.1:{other}/auth"/>
-    </authentication>
-  </mount>
-  <mount>
-    <mount-name>/stream.mp3</mount-name><fallback-mount>/fallback.mp3</fallback-mount>
-  </mount>
-"""
-"""Comes when all threads are there: 2.4.4 may crash if one counts before that of the statistics."""
-CONFIGURATION = """
-<icecast>
-  <limits><clients>2000</clients><sources>10</sources><burst-size>4096</burst-size>
-    <header-timeout>3600</header-timeout><source-timeout>600</source-timeout>
-    <queue-size>4000000</queue-size></limits>
-  <authentication>
-    <source-password>{password}</source-password>
-    <admin-user>admin</admin-user><admin-password>{password}</admin-password>
-  </authentication>
-  <hostname>127.0.0.1</hostname>
-  <listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address></listen-socket>
-  <listen-socket>
-    <port>{private_port}</port><bind-address>127.0.0.1</bind-address><ssl>1</ssl>
-  </listen-socket>
-  <directory><yp-url>http://127.0.0.1:{other}/yp</yp-url></directory>
-  {more}
-  <fileserve>1</fileserve>
-  <paths>
-    <ssl-certificate>{directory}/certificate.pem</ssl-certificate>
-    <logdir>{directory}/log</logdir><webroot>{directory}/web</webroot><adminroot>{directory}/admin</adminroot>
-  </paths>
-  <logging><accesslog>access.log</accesslog><errorlog>error.log</errorlog><loglevel>3</loglevel></logging>
-  <security><changeowner><user>nobody</user><group>nogroup</group></changeowner></security>
-</icecast>
-"""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -109,12 +66,12 @@ def main(arguments: Sequence[str]) -> int:
         os.environ["KITSUNE_RUNTIME_DIR"] = f"{place}/run"
         with (
             clients.Radio(options.listeners, options.rate) as radio,
-            server(Path(place), radio.serve_others(), command) as (pid, port, private_port),
+            radio_server.started(command, Path(place), radio.serve_others()) as (pid, *ports),
         ):
             print(f"== three streams, {options.listeners} listeners to each", flush=True)
-            radio.begin(port, private_port)
+            radio.begin(*ports)
             figures = Figures(f"{len(radio.listeners)} listeners")
-            return serve(World(pid, port, Path(place), radio, figures), options)
+            return serve(World(pid, ports[0], Path(place), radio, figures), options)
 
 
 def missing_packages() -> list[str]:
@@ -125,76 +82,6 @@ def missing_packages() -> list[str]:
         if subprocess.run(["gcc", *flags], capture_output=True, check=False).returncode != 0:
             missing.append(package)
     return [*missing, *(tool for tool in ("pkg-config", "openssl") if not shutil.which(tool))]
-
-
-@contextlib.contextmanager
-def server(directory: Path, other: int, command: Sequence[str]) -> Iterator[tuple[int, int, int]]:
-    """Run what a command starts, which asks at a port; yield its pid, its port, that of TLS."""
-    directory.chmod(0o755)
-    (directory / "run").mkdir(mode=0o700)
-    (directory / "log").mkdir()
-    (directory / "log").chmod(0o777)
-    for part in ("web", "admin"):
-        shutil.copytree(SOURCE / part, directory / part)
-    (directory / "web/large.bin").write_bytes(os.urandom(4 << 20))
-    (directory / "web/fallback.mp3").write_bytes(bytes(1 << 20))
-    make_certificate(directory / "certificate.pem")
-    ports = {"port": scenarios.free_port(), "private_port": scenarios.free_port(), "other": other}
-    configure(directory, ports, "")
-    with (directory / "output").open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(
-            [*command, "-c", str(directory / "icecast.xml")], stdout=output, stderr=output
-        )
-    try:
-        wait_for_log(directory, "server started")
-        scenarios.wait_until(lambda: all_wait(process.pid), "Icecast's threads do not come to rest")
-        configure(directory, ports, MORE.format(other=other))
-        process.send_signal(signal.SIGHUP)
-        wait_for_log(directory, "mountpoint /fallback.mp3 is reserved")
-        yield process.pid, ports["port"], ports["private_port"]
-    except BaseException:
-        for log in (directory / "output", *(directory / "log").iterdir()):
-            print(f"-- {log}\n{log.read_text(encoding='utf-8')[-3000:]}", file=sys.stderr)
-        raise
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(TIMEOUT_S)
-
-
-def make_certificate(path: Path) -> None:
-    """Make a certificate and its key, in one file that the server's user may read."""
-    key = path.with_suffix(".key")
-    command = ["openssl", "req", "-x509", "-nodes", "-subj", "/CN=localhost"]
-    command += ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
-    subprocess.run(
-        [*command, "-keyout", str(key), "-out", str(path)], check=True, capture_output=True
-    )
-    path.write_text(path.read_text(encoding="ascii") + key.read_text(encoding="ascii"))
-    path.chmod(0o644)
-
-
-def configure(directory: Path, ports: dict[str, int], more: str) -> None:
-    """Write the configuration."""
-    text = CONFIGURATION.format(password=clients.PASSWORD, directory=directory, more=more, **ports)
-    if os.geteuid() != 0:
-        text = re.sub(r"<security>.*</security>", "", text)
-    (directory / "icecast.xml").write_text(text, encoding="utf-8")
-
-
-def wait_for_log(directory: Path, line: str, times: int = 1) -> None:
-    """Wait until the server has said something so often."""
-    log = directory / "log/error.log"
-    scenarios.wait_until(
-        lambda: log.exists() and log.read_text(encoding="utf-8").count(line) >= times,
-        f"Icecast does not say {line!r}",
-    )
-
-
-def all_wait(pid: int) -> bool:
-    """Whether each thread of a process waits for something."""
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    states = [(each / "stat").read_text(encoding="ascii").rpartition(")")[2] for each in threads]
-    return all(state.split()[0] == "S" for state in states)
 
 
 def serve(world: World, options: argparse.Namespace) -> int:
@@ -298,7 +185,7 @@ class World:
         result = Result("the configuration is read again")
         with self._around(result):
             os.kill(self.pid, signal.SIGHUP)
-            wait_for_log(self.directory, "re-reading config", 2)
+            radio_server.wait_for_log(self.directory, "re-reading config", 2)
         return result
 
     def _changed(self, what: str, request: str, version: str = "") -> Result:

@@ -1,11 +1,20 @@
-"""Icecast's scenario, with fewer listeners and updates; skipped where it cannot be run."""
+"""Icecast's scenario, with fewer updates, and an update at some moments of its test driver.
+
+Skipped where it cannot be run.
+"""
 
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+ICECAST = Path(__file__).parents[2] / "examples/icecast"
+MATRIX_TIMEOUT_S = 3000
 
 
 @pytest.mark.fetch
@@ -13,7 +22,7 @@ import pytest
 def test_icecast_becomes_itself_and_variants(
     output_of: Callable[..., str], moved: Callable[[str], set[str]]
 ) -> None:
-    out = output_of("icecast", "--cflags=-O1", "--listeners=20", "--again=12")
+    out = output_of("icecast", "--cflags=-O1", "--listeners=100", "--again=12")
     assert re.search(r"requests: [1-9]\d* sent, 0 failed\n", out), out
     parts = re.split(r"\n\n", out)[1:11]
     same, same_back, *failed, field, field_back, same_often, field_often = parts
@@ -30,4 +39,21 @@ def test_icecast_becomes_itself_and_variants(
     changed = {"struct _client_tag", "struct connection_tag", "struct source_tag"}
     for update in (field, field_back, field_often):
         assert moved(update) >= changed | {"struct _refbuf_tag"}, out
-    assert "listeners of /stream.mp3 with the new field set: 22\n" in field, out
+    assert "listeners of /stream.mp3 with the new field set: 102\n" in field, out
+    matrix = update_at_moments("2.4.4+field", 4)
+    assert re.search(r"^[1-9] passed, 0 failed, ", matrix, re.MULTILINE), matrix
+
+
+def update_at_moments(version: str, cells: int) -> str:
+    """Return the matrix of the updates to a version that the scenario has built."""
+    command = [sys.executable, "-m", "kitsune_tool.cli", "test-update", "--version", version]
+    done = subprocess.run(
+        [*command, "--cells", str(cells)],
+        cwd=ICECAST,
+        capture_output=True,
+        text=True,
+        timeout=MATRIX_TIMEOUT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
