@@ -459,6 +459,8 @@ static void commit(void) {
     struct kitsune__stack stack;
     update.takeover = (struct kitsune__takeover){.old = old->release,
                                                  .new = kitsune__image_incoming()->release,
+                                                 .from = update.from,
+                                                 .to = update.to,
                                                  .xf = update.xf,
                                                  .successor = successor,
                                                  .point = renamed_point};

@@ -26,7 +26,8 @@ struct segment {
 
 struct kitsune__registry {
     const struct kitsune_release *release;
-    size_t bytes; /* of this mapping */
+    const struct kitsune_registered *registered; /* by hand, the last of them, when it was opened */
+    size_t bytes;                                /* of this mapping */
     size_t symbol_count;
     size_t variable_count, function_count;
     struct place *variables, *functions;  /* sorted by start */
@@ -126,11 +127,14 @@ static void read_segments(struct kitsune__registry *registry) {
     }
 }
 
+static const struct kitsune_registered *last_registered(const struct kitsune_release *release) {
+    return release->registered ? __atomic_load_n(release->registered, __ATOMIC_ACQUIRE) : NULL;
+}
+
 int kitsune__registry_open(struct kitsune__registry **result,
                            const struct kitsune_release *release) {
     size_t count = (size_t)(release->symbols_end - release->symbols);
-    const struct kitsune_registered *registered =
-        release->registered ? __atomic_load_n(release->registered, __ATOMIC_ACQUIRE) : NULL;
+    const struct kitsune_registered *registered = last_registered(release);
     for (const struct kitsune_registered *entry = registered; entry; entry = entry->next)
         count++;
     size_t slots = 16;
@@ -143,6 +147,7 @@ int kitsune__registry_open(struct kitsune__registry **result,
     if (registry == MAP_FAILED)
         return -1;
     registry->release = release;
+    registry->registered = registered;
     registry->bytes = bytes;
     registry->variables = (struct place *)(registry + 1);
     registry->functions = registry->variables + count;
@@ -157,6 +162,49 @@ int kitsune__registry_open(struct kitsune__registry **result,
     sort_places(registry->variables, registry->variable_count);
     sort_places(registry->functions, registry->function_count);
     read_segments(registry);
+    *result = registry;
+    return 0;
+}
+
+/* ---- for another thread ---------------------------------------------------------------------- */
+
+static int is_of_thread(const struct kitsune_symbol *symbol) {
+    return (symbol->flags & (KITSUNE_SYMBOL_THREAD_LOCAL | KITSUNE_SYMBOL_LOCAL)) != 0;
+}
+
+/* Keeps the order. There are few such variables, and many of the others. */
+static void insert_place(struct kitsune__registry *registry, struct place place) {
+    size_t at = registry->variable_count++;
+    for (; at > 0 && registry->variables[at - 1].start > place.start; at--)
+        registry->variables[at] = registry->variables[at - 1];
+    registry->variables[at] = place;
+}
+
+int kitsune__registry_open_again(struct kitsune__registry **result,
+                                 const struct kitsune__registry *of) {
+    size_t own = 0;
+    if (last_registered(of->release) != of->registered)
+        return kitsune__registry_open(result, of->release);
+    for (uint32_t at = 0; at <= of->key_mask; at++)
+        own += of->by_key[at] && is_of_thread(of->by_key[at]);
+    size_t bytes = sizeof *of + (of->variable_count + own) * sizeof(struct place);
+    struct kitsune__registry *registry =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (registry == MAP_FAILED)
+        return -1;
+    *registry = *of;
+    registry->bytes = bytes;
+    registry->variables = (struct place *)(registry + 1);
+    registry->variable_count = 0;
+    for (size_t i = 0; i < of->variable_count; i++)
+        if (!is_of_thread(of->variables[i].symbol))
+            registry->variables[registry->variable_count++] = of->variables[i];
+    for (uint32_t at = 0; at <= of->key_mask; at++) {
+        const struct kitsune_symbol *symbol = of->by_key[at];
+        uintptr_t start = symbol && is_of_thread(symbol) ? symbol_start(symbol) : 0;
+        if (start && symbol->size)
+            insert_place(registry, (struct place){start, symbol});
+    }
     *result = registry;
     return 0;
 }

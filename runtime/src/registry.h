@@ -25,6 +25,10 @@ struct kitsune__registry;
 /* Opens the registry of a release. Returns 0, or -1 if there is no memory. */
 int kitsune__registry_open(struct kitsune__registry **registry,
                            const struct kitsune_release *release);
+/* The same for the calling thread, of a release whose registry another thread has opened, which must stay open
+ * longer: nothing is sorted anew. */
+int kitsune__registry_open_again(struct kitsune__registry **registry,
+                                 const struct kitsune__registry *of);
 /* Releases it; NULL is allowed. */
 void kitsune__registry_close(struct kitsune__registry *registry);
 

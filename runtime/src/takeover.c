@@ -104,14 +104,9 @@ int kitsune__thread_add(const struct ktthread_info *info) {
 
 static const char *name_of(const struct kitsune__thread *thread) {
     const void *start;
-    struct kitsune__registry *registry;
     memcpy(&start, &thread->info.start_fun, sizeof start);
-    if (kitsune__registry_open(&registry, takeover->new) != 0)
-        return "?";
-    const struct kitsune_symbol *symbol = kitsune__registry_function_at(registry, start);
-    const char *name = symbol != NULL ? symbol->key : "?";
-    kitsune__registry_close(registry);
-    return name;
+    const struct kitsune_symbol *symbol = kitsune__registry_function_at(takeover->to, start);
+    return symbol != NULL ? symbol->key : "?";
 }
 
 /* Thread-locals, and locals of noted functions. */
@@ -128,8 +123,8 @@ static void migrate_own_variables(void) {
     struct kitsune__registry *from, *to;
     if (!has_own_variables(takeover->new) && !has_own_variables(takeover->old))
         return;
-    if (kitsune__registry_open(&from, takeover->old) != 0 ||
-        kitsune__registry_open(&to, takeover->new) != 0)
+    if (kitsune__registry_open_again(&from, takeover->from) != 0 ||
+        kitsune__registry_open_again(&to, takeover->to) != 0)
         kitsune__journal_abort(KITSUNE__NO_MEMORY, "no memory for a thread's variables");
     kitsune__xf_enter_thread(takeover->xf, from, to);
     kitsune__xf_thread_locals(takeover->xf);

@@ -17,6 +17,7 @@
 
 struct kitsune__takeover {
     const struct kitsune_release *old, *new;
+    const struct kitsune__registry *from, *to; /* theirs, of the main thread */
     struct kitsune_xf *xf;
     const void *(*successor)(const void *function);
     /* What the point of this name in the old version is called in the new one. */
