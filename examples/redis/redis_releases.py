@@ -31,6 +31,7 @@ STORE = HERE / "build/releases/redis"
 OLD, NEW = VERSIONS = ("8.0.2", "8.0.6")
 SAME = f"{NEW}+same"
 TIMEOUT_S = 600
+SERVER = ("redis-server",)
 OPTIONS = (
     "MALLOC=libc",
     "BUILD_TLS=no",
@@ -64,11 +65,11 @@ def source(version: str) -> Path:
     return SOURCES / f"redis_{version}"
 
 
-def build(cflags: str) -> int:
-    """Build what is not there yet; return 0, 1 or `NOT_HERE`."""
+def build(cflags: str, programs: Sequence[str] = SERVER) -> int:
+    """Build what is not there yet, also other programs of Redis; return 0, 1 or `NOT_HERE`."""
     print(f"== fetching and building Redis {OLD} and {NEW}", flush=True)
     try:
-        build_all(cflags)
+        build_all(cflags, programs)
     except SourceUnavailable as error:
         print(f"redis: {error}", file=sys.stderr)
         return scenarios.NOT_HERE
@@ -78,10 +79,10 @@ def build(cflags: str) -> int:
     return 0
 
 
-def build_all(cflags: str) -> None:
+def build_all(cflags: str, programs: Sequence[str] = SERVER) -> None:
     """Fetch and build what is not there yet. Raises `SourceUnavailable` and `BuildFailed`."""
     for version in VERSIONS:
-        _make(version, cflags)
+        _make(version, cflags, programs if version == NEW else SERVER)
     # Nobody runs what was released before; a store never changes what is in it.
     shutil.rmtree(STORE, ignore_errors=True)
     manifest = yaml.safe_load((HERE / "kitsune.yaml").read_text(encoding="utf-8"))
@@ -91,7 +92,7 @@ def build_all(cflags: str) -> None:
         _run([*KITSUNE, *words], HERE)
 
 
-def _make(version: str, cflags: str) -> None:
+def _make(version: str, cflags: str, programs: Sequence[str]) -> None:
     """Run Redis's own Makefile. What it has made is made anew if the settings are others."""
     fetch_source.unpack(fetch_source.fetch("redis", version), SOURCES)
     settings = HERE / f"build/{version}.json"
@@ -103,7 +104,7 @@ def _make(version: str, cflags: str) -> None:
             old.unlink()
     compiler = f"{sys.executable} -m kitsune_tool.cc --kitsune-config={settings} gcc"
     options = (f"CC={compiler}", f"OPTIMIZATION={cflags}", *OPTIONS)
-    _run(["make", "-j1", *options, "redis-server"], source(version) / "src")
+    _run(["make", "-j1", *options, *programs], source(version) / "src")
 
 
 def _run(command: list[str], where: Path) -> None:
