@@ -7,6 +7,7 @@ its client take turns, so that counts repeat (all but for what threads do that m
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ from pathlib import Path
 TIMEOUT_S = 300
 FILES, OWN_FILES = 1024, 12
 """A server may open so many files, but for those that valgrind takes; it cannot change that."""
+_STAYS_ROOT = ("setpriv", "--bounding-set=-setuid,-setgid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,18 @@ class Counted:
 
 
 @contextlib.contextmanager
-def counting(command: Sequence[str], cwd: Path | None = None) -> Iterator[Counted]:
-    """Run a server under callgrind; it is ended when its client is done with it."""
+def counting(
+    command: Sequence[str], cwd: Path | None = None, *, keeps_user: bool = False
+) -> Iterator[Counted]:
+    """Run a server under callgrind; it is ended when its client is done with it.
+
+    One that root starts and that becomes another user would no longer hear when it is to count; if
+    it can do without that, it `keeps_user`.
+    """
     with tempfile.TemporaryDirectory() as directory:
         counts = Path(directory) / "counts"
-        under = ["prlimit", f"--nofile={FILES}:{FILES}", "valgrind", "--tool=callgrind"]
+        under = [*(_STAYS_ROOT if keeps_user and os.geteuid() == 0 else ())]
+        under += ["prlimit", f"--nofile={FILES}:{FILES}", "valgrind", "--tool=callgrind"]
         under += [f"--callgrind-out-file={counts}.%p", *command]
         process = subprocess.Popen(
             under, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

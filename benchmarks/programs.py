@@ -18,8 +18,10 @@ import re
 import resource
 import shutil
 import socket
+import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -53,6 +55,10 @@ class Steady:
     arguments: tuple[str, ...]
     """`{port}` and `{directory}` are replaced."""
     talk: Talk
+    files: tuple[tuple[str, str], ...] = ()
+    """What it reads in the directory, by name; the same is replaced."""
+    keeps_user: bool = False
+    """See `callgrind.counting`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +80,31 @@ class Program:
     """Annotations, calls and rules that the original system's version of the program needed."""
 
 
-def _lines(request: Callable[[int], bytes], answer: bytes, more: int = 0) -> Talk:
-    """Return what makes one request after the other; each has `1 + more` lines of answer."""
+def _lines(
+    request: Callable[[int], bytes],
+    answer: bytes,
+    more: int = 0,
+    hello: tuple[bytes, bytes] | None = None,
+    pause_s: float = 0,
+) -> Talk:
+    """Return what makes one request after the other; each has `1 + more` lines of answer.
+
+    Before them the first part of a `hello` is sent, and a line is awaited that has its second part.
+    A pause is for a server that still has something to do when its answer is there already: whether
+    the next request meets that would be left to chance, and with it the count.
+    """
 
     def talk(port: int, begin: Callable[[], None]) -> None:
         with socket.create_connection(("127.0.0.1", port), callgrind.TIMEOUT_S) as connection:
             answers = connection.makefile("rb")
+            if hello is not None:
+                connection.sendall(hello[0])
+                if not any(hello[1] in line for line in answers):
+                    raise SystemExit(f"no {hello[1]!r} in answer to {hello[0]!r}")
             for number in range(FIRST + COUNTED):
                 if number == FIRST:
                     begin()
+                time.sleep(pause_s)
                 connection.sendall(request(number))
                 lines = [answers.readline() for _ in range(1 + more)]
                 if not lines[0].startswith(answer):
@@ -98,6 +120,32 @@ def _memcached(number: int) -> bytes:
 
 def _redis(number: int) -> bytes:
     return b"SET key:%d value-%08d\r\nGET key:%d\r\n" % (number % 100, number, number % 100)
+
+
+def _ngircd(number: int) -> bytes:
+    return b"PRIVMSG me :a line of some words, number %08d\r\n" % number
+
+
+def _dnsmasq(port: int, begin: Callable[[], None]) -> None:
+    """Ask for names over UDP, one after the other."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as connection:
+        connection.settimeout(callgrind.TIMEOUT_S)
+        connection.connect(("127.0.0.1", port))
+        for number in range(FIRST + COUNTED):
+            if number == FIRST:
+                begin()
+            labels = b"".join(
+                bytes((len(part),)) + part for part in _name(number).encode().split(b".")
+            )
+            head = struct.pack(">6H", number, 0x0100, 1, 0, 0, 0)
+            connection.send(head + labels + struct.pack(">BHH", 0, 1, 1))
+            answer = connection.recv(512)
+            if struct.unpack_from(">H4xH", answer) != (number, 1):
+                raise SystemExit(f"wrong answer to {_name(number)}: {answer!r}")
+
+
+def _name(number: int) -> str:
+    return f"host{number % 100}.home.example"
 
 
 PROGRAMS: dict[str, Program] = {
@@ -166,12 +214,36 @@ PROGRAMS: dict[str, Program] = {
         sizes=(("--clients=10",), ("--clients=50",), ("--clients=100",)),
         binary="src/ngircd/ngircd",
         configure="./configure --quiet --without-zlib",
+        steady=Steady(
+            ("-n", "-f", "{directory}/ngircd.conf"),
+            _lines(
+                _ngircd,
+                b":me!",
+                hello=(b"NICK me\r\nUSER me 0 * :me\r\n", b" 422 me "),
+                pause_s=0.01,
+            ),
+            files=((
+                "ngircd.conf",
+                "[Global]\nName=irc.example.net\nListen=127.0.0.1\nPorts={port}\nMotdPhrase=\n"
+                "[Limits]\nMaxPenaltyTime=0\n[Options]\nDNS=no\nIdent=no\nPAM=no\n",
+            ),),
+            keeps_user=True,
+        ),
     ),
     "dnsmasq": Program(
         versions=("2.90", "2.91", "2.93"),
         sizes=(("--names=10",), ("--names=100",), ("--names=400",)),
         binary="src/dnsmasq",
         configure="",
+        steady=Steady(
+            (
+                *("--keep-in-foreground", "--conf-file=/dev/null", "--pid-file", "--user=root"),
+                *("--port={port}", "--listen-address=127.0.0.1", "--bind-interfaces"),
+                *("--no-resolv", "--no-hosts", "--group="),
+                *(f"--host-record={_name(number)},10.5.0.{number}" for number in range(100)),
+            ),
+            _dnsmasq,
+        ),
     ),
 }  # fmt: skip
 
@@ -304,7 +376,10 @@ def _length(source: Path) -> int:
 def _instructions(command: Sequence[str], steady: Steady, place: Path) -> int:
     port = scenarios.free_port()
     words = [each.format(port=port, directory=place) for each in steady.arguments]
-    with callgrind.counting([*command, *words], place) as counted:
+    for name, text in steady.files:
+        (place / name).write_text(text.format(port=port, directory=place), encoding="utf-8")
+    running = callgrind.counting([*command, *words], place, keeps_user=steady.keeps_user)
+    with running as counted:
         scenarios.wait_for_port(port)
         steady.talk(port, counted.zero)
         return counted.total()
