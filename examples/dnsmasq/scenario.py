@@ -97,8 +97,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.inside:
         scenarios.bring_loopback_up()
         return serve(options)
-    namespace = ["unshare", "--net", *(["--map-root-user"] if os.geteuid() != 0 else [])]
-    if subprocess.run([*namespace, "true"], capture_output=True, check=False).returncode != 0:
+    if subprocess.run([*namespace(), "true"], capture_output=True, check=False).returncode != 0:
         print("dnsmasq: this machine gives no network namespaces (unshare --net)", file=sys.stderr)
         return NOT_HERE
     status = scenarios.build_chain(
@@ -107,7 +106,12 @@ def main(arguments: Sequence[str]) -> int:
     if status != 0:
         return status
     inside = [sys.executable, __file__, "--inside", *arguments]
-    return subprocess.run([*namespace, *inside], check=False).returncode
+    return subprocess.run([*namespace(), *inside], check=False).returncode
+
+
+def namespace() -> list[str]:
+    """Return what runs a command in a network namespace of its own."""
+    return ["unshare", "--net", *(["--map-root-user"] if os.geteuid() != 0 else [])]
 
 
 def serve(options: argparse.Namespace) -> int:
@@ -173,12 +177,7 @@ def expect(question: Question) -> None:
 def server(directory: Path, is_plain: bool) -> Iterator[int]:
     """Run 2.90 as a daemon; yield its process id."""
     (directory / "run").mkdir(mode=0o700)
-    (directory / "hosts").write_text(HOSTS, encoding="ascii")
-    (directory / "leases").write_text(LEASES, encoding="ascii")
-    (directory / "boot.img").write_bytes(bytes(i * i % 251 for i in range(20 * 512 + 100)))
-    config = directory / "dnsmasq.conf"
-    text = CONFIGURATION.replace("fast-dns-retry\n", "") if is_plain else CONFIGURATION
-    config.write_text(text.format(directory=directory), encoding="ascii")
+    config = configure(directory, is_plain)
     command = [*scenarios.KITSUNE, "run", str(release(HERE, UPDATES[0][0])), "-C", str(config)]
     subprocess.run(command, check=True, timeout=60)
     pid = int((directory / "dnsmasq.pid").read_text(encoding="ascii"))
@@ -189,6 +188,17 @@ def server(directory: Path, is_plain: bool) -> Iterator[int]:
         raise
     finally:
         scenarios.end_daemon(pid)
+
+
+def configure(directory: Path, is_plain: bool = False) -> Path:
+    """Write all that dnsmasq reads into a directory; return the configuration."""
+    (directory / "hosts").write_text(HOSTS, encoding="ascii")
+    (directory / "leases").write_text(LEASES, encoding="ascii")
+    (directory / "boot.img").write_bytes(bytes(i * i % 251 for i in range(20 * 512 + 100)))
+    config = directory / "dnsmasq.conf"
+    text = CONFIGURATION.replace("fast-dns-retry\n", "") if is_plain else CONFIGURATION
+    config.write_text(text.format(directory=directory), encoding="ascii")
+    return config
 
 
 def update(pid: int, version: str) -> dict[str, Any]:

@@ -87,6 +87,27 @@ def output_of() -> Callable[..., str]:
 
 
 @pytest.fixture
+def matrix_of() -> Callable[..., str]:
+    """Return what tries the update to a version, which a scenario has built, at some moments."""
+
+    def tried(example: str, version: str, cells: int) -> str:
+        command = [sys.executable, "-m", "kitsune_tool.cli", "test-update", "--version", version]
+        done = subprocess.run(
+            [*command, "--cells", str(cells)],
+            cwd=ROOT / "examples" / example,
+            capture_output=True,
+            text=True,
+            timeout=SCENARIO_TIMEOUT_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert re.search(r"^[1-9]\d* passed, 0 failed, ", done.stdout, re.MULTILINE), done.stdout
+        return done.stdout
+
+    return tried
+
+
+@pytest.fixture
 def moved() -> Callable[[str], set[str]]:
     """Return what names the types of which an update has moved objects, as scenarios print them."""
 

@@ -38,3 +38,13 @@ def test_a_question_that_the_old_version_does_not_keep_is_answered_when_it_is_re
 ) -> None:
     out = output_of("dnsmasq", FAST, "--names=10", "--plain", "--in-flight=3")
     assert "had to ask again for: 3\n" in out
+
+
+@pytest.mark.fetch
+@pytest.mark.slow
+def test_updates_at_any_moment_of_a_session(
+    output_of: Callable[..., str], matrix_of: Callable[..., str]
+) -> None:
+    output_of("dnsmasq", FAST, "--names=10")  # builds the releases
+    for version in ("2.91", "2.93"):
+        matrix_of("dnsmasq", version, 8)

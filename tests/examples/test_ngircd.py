@@ -31,6 +31,16 @@ def test_ngircd_becomes_its_next_version(
         look_at_the_reports(browser)
 
 
+@pytest.mark.fetch
+@pytest.mark.slow
+def test_updates_at_any_moment_of_a_session(
+    output_of: Callable[..., str], matrix_of: Callable[..., str]
+) -> None:
+    output_of("ngircd")  # builds the releases
+    for version in ("28", "27+fields"):
+        matrix_of("ngircd", version, 8)
+
+
 def look_at_the_reports(browser: headless.Browser) -> None:
     """Look at the pages of both releases: each type that changed, and each edit."""
     changed: dict[str, set[str]] = {
