@@ -286,7 +286,8 @@ class World:
         result.check("answers without the upstream server", good - len(again), len(self.cached))
 
     def _asked(self, question: Question) -> int:
-        return self.above.asked.get(f"{question.name}.", 0)
+        count: int = self.above.asked.get(f"{question.name}.", 0)
+        return count
 
     def _look_at_leases(self, result: Result, version: str) -> None:
         kept = sum(self.relay.renew(n, address) == address for n, address in self.leases.items())
