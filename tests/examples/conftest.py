@@ -88,12 +88,12 @@ def output_of() -> Callable[..., str]:
 
 @pytest.fixture
 def matrix_of() -> Callable[..., str]:
-    """Return what tries the update to a version, which a scenario has built, at some moments."""
+    """Return what tries the update to a version, which a scenario has built, at many moments."""
 
-    def tried(example: str, version: str, cells: int) -> str:
+    def tried(example: str, version: str, *options: str) -> str:
         command = [sys.executable, "-m", "kitsune_tool.cli", "test-update", "--version", version]
         done = subprocess.run(
-            [*command, "--cells", str(cells)],
+            [*command, *options],
             cwd=ROOT / "examples" / example,
             capture_output=True,
             text=True,

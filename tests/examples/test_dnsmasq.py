@@ -47,4 +47,4 @@ def test_updates_at_any_moment_of_a_session(
 ) -> None:
     output_of("dnsmasq", FAST, "--names=10")  # builds the releases
     for version in ("2.91", "2.93"):
-        matrix_of("dnsmasq", version, 8)
+        matrix_of("dnsmasq", version, "--cells=8")

@@ -6,21 +6,17 @@ Skipped where it cannot be run.
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-
-ICECAST = Path(__file__).parents[2] / "examples/icecast"
-MATRIX_TIMEOUT_S = 3000
 
 
 @pytest.mark.fetch
 @pytest.mark.slow
 def test_icecast_becomes_itself_and_variants(
-    output_of: Callable[..., str], moved: Callable[[str], set[str]]
+    output_of: Callable[..., str],
+    moved: Callable[[str], set[str]],
+    matrix_of: Callable[..., str],
 ) -> None:
     out = output_of("icecast", "--cflags=-O1", "--listeners=100", "--again=12")
     assert re.search(r"requests: [1-9]\d* sent, 0 failed\n", out), out
@@ -40,20 +36,4 @@ def test_icecast_becomes_itself_and_variants(
     for update in (field, field_back, field_often):
         assert moved(update) >= changed | {"struct _refbuf_tag"}, out
     assert "listeners of /stream.mp3 with the new field set: 102\n" in field, out
-    matrix = update_at_moments("2.4.4+field", 4)
-    assert re.search(r"^[1-9] passed, 0 failed, ", matrix, re.MULTILINE), matrix
-
-
-def update_at_moments(version: str, cells: int) -> str:
-    """Return the matrix of the updates to a version that the scenario has built."""
-    command = [sys.executable, "-m", "kitsune_tool.cli", "test-update", "--version", version]
-    done = subprocess.run(
-        [*command, "--cells", str(cells)],
-        cwd=ICECAST,
-        capture_output=True,
-        text=True,
-        timeout=MATRIX_TIMEOUT_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    matrix_of("icecast", "2.4.4+field", "--cells=4")

@@ -38,7 +38,7 @@ def test_updates_at_any_moment_of_a_session(
 ) -> None:
     output_of("ngircd")  # builds the releases
     for version in ("28", "27+fields"):
-        matrix_of("ngircd", version, 8)
+        matrix_of("ngircd", version, "--cells=8")
 
 
 def look_at_the_reports(browser: headless.Browser) -> None:
