@@ -22,10 +22,10 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import scenarios  # noqa: E402 - it lies beside the examples
-import tor_network as networks  # type: ignore[import-not-found]  # noqa: E402
-import tor_releases as releases  # type: ignore[import-not-found]  # noqa: E402
+import tor_network as networks  # noqa: E402
+import tor_releases as releases  # noqa: E402
 from scenarios import Result  # noqa: E402
-from tor_streams import Echo, Stream  # type: ignore[import-not-found]  # noqa: E402
+from tor_streams import CHUNK_BYTES, Echo, Stream  # noqa: E402
 
 OLD, SAME = releases.VERSION, f"{releases.VERSION}+same"
 BROKEN, STUCK = f"{releases.VERSION}+broken", f"{releases.VERSION}+stuck"
@@ -40,8 +40,10 @@ PATHS = {
 """By the relay's place in it: a circuit. Its last hop connects to the server."""
 IMAGES_KB = 16_384
 """Of the old versions that may still be there."""
-CHUNKS = 50
-"""Of 4 KiB, that each stream must bring there and back before and after each update."""
+CHUNKS = 100
+"""Of 4 KiB, that the streams of a circuit must bring there and back before and after an update."""
+CHUNKS_OF_ROUND = 20
+"""The same for each round of many updates."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -51,16 +53,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--streams", type=int, default=2, help="through each circuit")
     parser.add_argument("--built", action="store_true", help="what was built before is there")
     options = scenarios.arguments_of(parser, arguments)
-    print(f"== fetching and building Tor {OLD}", flush=True)
-    try:
-        if not options.built:
-            releases.build_all(options.cflags)
-    except releases.SourceUnavailable as error:
-        print(f"tor: {error}", file=sys.stderr)
-        return scenarios.NOT_HERE
-    except releases.BuildFailed as error:
-        print(f"tor: {error}", file=sys.stderr)
-        return 1
+    status = 0 if options.built else int(releases.build(options.cflags))
+    if status != 0:
+        return status
     figures = scenarios.Figures(f"{len(PATHS)} circuits, {len(PATHS) * options.streams} streams")
     with tempfile.TemporaryDirectory(prefix="tor-") as place:
         os.environ["KITSUNE_RUNTIME_DIR"] = f"{place}/run"
@@ -105,20 +100,24 @@ class World:
                 for number in range(self._streams):
                     connection = self._network.connect(circuit, self._echo.port)
                     name = f"stream {number} with the relay as {place} hop"
-                    streams.append(stack.enter_context(Stream(name, connection)))
-            _go_on(streams)
+                    streams.append(stack.enter_context(Stream(name, connection, self._streams - 1)))
+            self._go_on(streams)
             yield streams
-            _go_on(streams)
+            self._go_on(streams)
         complaints = [line for stream in streams for line in stream.complaints]
         result.lost += complaints
         chunks = sum(stream.received for stream in streams)
         longest_ms = max(stream.longest_s for stream in streams) * 1000
         result.checks["streams"] = (
-            f"{len(streams)}, {chunks * 4} KiB there and back, {len(complaints)} failed; "
-            f"longest wait {longest_ms:.0f} ms"
+            f"{len(streams)}, {chunks * CHUNK_BYTES // 1024} KiB there and back, "
+            f"{len(complaints)} failed; longest wait {longest_ms:.0f} ms"
         )
         self._figures.requests += chunks
         self._figures.failed += len(complaints)
+
+    def _go_on(self, streams: Sequence[Stream], chunks: int = CHUNKS) -> None:
+        for stream in streams:
+            stream.wait_for(1 + chunks // self._streams)
 
     def update(self) -> Result:
         """Become the same version amid all that goes on, and back."""
@@ -127,7 +126,7 @@ class World:
         before = self._figures.begin(self._pid)
         with self._traffic(result) as streams:
             self._request(result, SAME)
-            _go_on(streams)
+            self._go_on(streams)
             result.answer = self._back(result)
         self._figures.end(self._pid, result)
         after = self._figures.memory_after_kb
@@ -156,7 +155,7 @@ class World:
             words = ("update", *more, str(self._pid), str(releases.released(version)))
             result.answer = scenarios.ask(*words)
             _expect(result, "rolled-back")
-            _go_on(streams)
+            self._go_on(streams)
         result.checks["answer"] = str(result.answer.get("reason", "")).partition("\n")[0]
         if result.answer.get("code") != code:
             result.lost.append(f"not {code} but {result.answer.get('code')}")
@@ -181,7 +180,7 @@ class World:
         print(f"== to itself and back, {rounds} times", flush=True)
         result = Result(f"{OLD} to itself and back, {rounds} times")
         pauses = []
-        before = self._memory_kb()
+        memory = [self._memory_kb()]
         with self._traffic(result) as streams:
             for _ in range(rounds):
                 self._request(result, SAME)
@@ -190,9 +189,11 @@ class World:
                 pauses.append(result.answer.get("pause_ns", 0) / 1e6)
                 if result.lost:
                     break
-                _go_on(streams, 10)
+                self._go_on(streams, CHUNKS_OF_ROUND)
+                memory.append(self._memory_kb())
+        print(memory, file=sys.stderr)
         result.checks["pauses"] = scenarios.pauses(pauses)
-        grown, plain = (now - was for now, was in zip(self._memory_kb(), before, strict=True))
+        grown, plain = (now - was for now, was in zip(memory[-1], memory[0], strict=True))
         result.checks["memory"] = f"{grown} kB more, a plain relay beside it {plain} kB more"
         if grown > plain * 1.2 + IMAGES_KB:
             result.lost.append("memory grows")
@@ -218,11 +219,6 @@ class World:
         bugs = [line for line in complaints if "Bug" in line or "[err]" in line]
         result.check("bugs that it logged", len(bugs), 0)
         result.lost += bugs
-
-
-def _go_on(streams: Sequence[Stream], chunks: int = CHUNKS) -> None:
-    for stream in streams:
-        stream.wait_for(chunks)
 
 
 def _expect(result: Result, outcome: str) -> None:

@@ -1,7 +1,7 @@
-"""A Tor network of its own on the loopback device: an authority, two relays, a client.
+"""A Tor network of its own on the loopback device: an authority, relays, a client.
 
 In: a directory, the programs. Out: processes that know one another, and a client whose circuits are
-built hop by hop as is said. Nothing leaves 127.0.0.1. Callers: scenario.py.
+built hop by hop as is said. Nothing leaves 127.0.0.1. Callers: scenario.py, check.py.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ SafeLogging 0
 ShutdownWaitLength 0
 AssumeReachable 1
 PathsNeededToBuildCircuits 0.25
-DisableDebuggerAttachment 0
 """
 AUTHORITY = """
 AuthoritativeDirectory 1
@@ -50,21 +49,17 @@ Address 127.0.0.1
 ORPort 127.0.0.1:{or_port}
 SocksPort 0
 NumCPUs 2
-"""
-EXIT = """
 ExitRelay 1
 ExitPolicyRejectPrivate 0
 ExitPolicy accept 127.0.0.0/8:*
 ExitPolicy reject *:*
 """
-NO_EXIT = """
-ExitRelay 0
-ExitPolicy reject *:*
+CONTROL = """
+ControlPort 127.0.0.1:{control_port}
+CookieAuthentication 0
 """
 CLIENT = """
 SocksPort 127.0.0.1:{socks_port}
-ControlPort 127.0.0.1:{control_port}
-CookieAuthentication 0
 ClientOnly 1
 UseEntryGuards 0
 __DisablePredictedCircuits 1
@@ -83,6 +78,8 @@ class Programs:
     tor: Path
     gencert: Path
     relay: Sequence[str]
+    others: Sequence[str] = ("other",)
+    """Names of plain relays beside the authority, which is one, too."""
 
 
 class Control:
@@ -144,7 +141,7 @@ class Network:
         self._programs = programs
         self._everybody = ""
         self.fingerprints: dict[str, str] = {}
-        self.pids: dict[str, int] = {}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.socks_port = free_port()
         self._start()
 
@@ -152,19 +149,31 @@ class Network:
         plain = [str(self._programs.tor)]
         self._make_authority()
         self._run("authority", plain)
-        self._make_relay("other", EXIT)
-        self._run("other", plain)
-        self._make_relay("live", EXIT)
+        for name in self._programs.others:
+            self._make_relay(name)
+            self._run(name, plain)
+        relay_port = free_port()
+        self._make_relay("live", CONTROL.format(control_port=relay_port))
         self._run("live", self._programs.relay)
         control_port = free_port()
-        ports = CLIENT.format(socks_port=self.socks_port, control_port=control_port)
-        self._settings("client", ports)
+        ports = CONTROL.format(control_port=control_port)
+        self._settings("client", CLIENT.format(socks_port=self.socks_port) + ports)
         self._run("client", plain)
-        wait_until(lambda: _listens(control_port), "the client does not listen")
-        self.control = Control(control_port)
-        self._stack.callback(self.control.close)
+        self.control = self._controlled(control_port)
+        self.relay_control = self._controlled(relay_port)
         self.control.ask("SETEVENTS CIRC STREAM")
         wait_until(self._is_known, "the client does not know all relays")
+
+    def _controlled(self, port: int) -> Control:
+        wait_until(lambda: _listens(port), "a process has no control port")
+        control = Control(port)
+        self._stack.callback(control.close)
+        return control
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Return the process of each."""
+        return {name: process.pid for name, process in self.processes.items()}
 
     def _settings(self, name: str, text: str) -> Path:
         directory = self._directory / name
@@ -186,7 +195,7 @@ class Network:
         )
         certificate = (keys / "authority_certificate").read_text(encoding="ascii")
         identity = re.search(r"^fingerprint ([0-9A-F]+)", certificate, re.M)
-        text = RELAY.format(name="authority", or_port=or_port) + AUTHORITY + NO_EXIT
+        text = RELAY.format(name="authority", or_port=or_port) + AUTHORITY
         text += f"DirPort 127.0.0.1:{directory_port}\n"
         placeholder = (
             f"DirAuthority authority orport={or_port} {HOST}:{directory_port} {'F' * 40}\n"
@@ -200,8 +209,8 @@ class Network:
         )
         self._settings("authority", text)
 
-    def _make_relay(self, name: str, policy: str) -> None:
-        text = RELAY.format(name=name, or_port=free_port()) + policy
+    def _make_relay(self, name: str, more: str = "") -> None:
+        text = RELAY.format(name=name, or_port=free_port()) + more
         self._fingerprint(name, text)
         self._settings(name, text)
 
@@ -226,7 +235,7 @@ class Network:
                 [*command, "-f", str(directory / "torrc")], stdout=output, stderr=output
             )
         self._stack.callback(_end, process)
-        self.pids[name] = process.pid
+        self.processes[name] = process
 
     def _is_known(self) -> bool:
         with contextlib.suppress(NetworkFailed):

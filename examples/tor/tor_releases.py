@@ -1,7 +1,8 @@
 """Tor, built by its own configure and make through the compiler look-alike, and its releases.
 
 In: nothing but this directory. Out: for each version of kitsune.yaml a release in the store, and
-upstream's own programs below build/source. Used by scenario.py; run alone, it builds as well.
+upstream's own programs below build/source. Used by scenario.py, check.py and own_tests.py; run
+alone, it builds as well.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import yaml
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import fetch_source  # noqa: E402 - it lies beside the examples
-from scenarios import KITSUNE, release  # noqa: E402
+from fetch_source import SourceUnavailable  # noqa: E402
+from scenarios import KITSUNE, NOT_HERE, release  # noqa: E402
 
 SOURCES = HERE / "build/source"
 STORE = HERE / "build/releases"
@@ -39,9 +41,6 @@ SETTINGS = (
     "--disable-dependency-tracking",
 )
 """Optional libraries are left out, documents and tests, too; the rest is as upstream has it."""
-
-
-SourceUnavailable = fetch_source.SourceUnavailable
 
 
 class BuildFailed(Exception):
@@ -68,8 +67,18 @@ def released(version: str) -> Path:
     return release(HERE, version)
 
 
-def build_all(cflags: str) -> None:
-    """Fetch and build what is not there yet. Raises `SourceUnavailable` and `BuildFailed`."""
+def build(cflags: str) -> int:
+    """Fetch and build what is not there yet; return 0, 1 or `NOT_HERE`."""
+    print(f"== fetching and building Tor {VERSION}", flush=True)
+    try:
+        _build_all(cflags)
+    except (SourceUnavailable, BuildFailed) as error:
+        print(f"tor: {error}", file=sys.stderr)
+        return NOT_HERE if isinstance(error, SourceUnavailable) else 1
+    return 0
+
+
+def _build_all(cflags: str) -> None:
     fetch_source.unpack(fetch_source.fetch("tor", VERSION), SOURCES)
     _make(VERSION, cflags)
     _make_with_field()
@@ -123,4 +132,4 @@ def _run(command: list[str], where: Path) -> None:
 
 
 if __name__ == "__main__":
-    build_all("-O2 -g")
+    sys.exit(build("-O2 -g"))

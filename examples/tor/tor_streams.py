@@ -1,6 +1,7 @@
 """Numbered bytes through circuits, there and back, and a server at their end that echoes them.
 
 In: connections. Out: how much went through, and what came out otherwise than it went in.
+Callers: scenario.py, check.py.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import time
 from types import TracebackType
 
 CHUNK_WORDS = 512
+CHUNK_BYTES = 8 * CHUNK_WORDS
 AHEAD = 8
 """Chunks that are on their way at any moment: an update finds cells in every queue."""
-PACE_S = 0.01
-"""Between two of them. A plain relay, too, keeps some bytes of each cell."""
+PACE_S = 0.005
+"""Between two of them, if it were for one stream alone."""
 TIMEOUT_S = 120
 
 
@@ -48,7 +50,8 @@ def _echo(connection: socket.socket) -> None:
 class Stream:
     """Sends numbers, always some chunks ahead, and compares what comes back."""
 
-    def __init__(self, name: str, connection: socket.socket) -> None:
+    def __init__(self, name: str, connection: socket.socket, beside: int = 0) -> None:
+        """So many others beside it go through the same circuit, which they share."""
         self.name = name
         self.complaints: list[str] = []
         self.received = 0
@@ -57,6 +60,7 @@ class Stream:
         """The longest time between two of them."""
         self._connection = connection
         self._connection.settimeout(TIMEOUT_S)
+        self._pace_s = PACE_S * (1 + beside)
         self._stop = False
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -82,7 +86,7 @@ class Stream:
                     sent += 1
                 if self.received < sent:
                     self._take(_chunk(self.received))
-                time.sleep(PACE_S)
+                time.sleep(self._pace_s)
                 now = time.monotonic()
                 self.longest_s = max(self.longest_s, now - last)
                 last = now
