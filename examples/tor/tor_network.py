@@ -26,6 +26,7 @@ SafeLogging 0
 ShutdownWaitLength 0
 AssumeReachable 1
 PathsNeededToBuildCircuits 0.25
+TestingEnableCellStatsEvent 0
 """
 AUTHORITY = """
 AuthoritativeDirectory 1
