@@ -153,13 +153,15 @@ class TransitionTest:
     """How a transition is tried (trial.py): the program's own test driver, a shell command.
 
     `compare`: only its exit status tells, or each of its lines too. At most `cells` arrivals are
-    tried at each update point. `limit_s`: seconds that the driver may take.
+    tried at each update point. `limit_s`: seconds that the driver may take. `tree`: the order in
+    which all processes of the program are updated together, "" if only the program itself is.
     """
 
     driver: str
     compare: Literal["status", "lines"] = "status"
     cells: int = 10
     limit_s: int = 60
+    tree: Literal["", "parent-first", "children-first"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,14 +385,18 @@ def _unit(key: Node, node: Node) -> UnitSettings:
 
 
 def _test(node: Node) -> TransitionTest:
-    fields = node.fields(("driver", "compare", "cells", "limit_s"), required=("driver",))
+    known = ("driver", "compare", "cells", "limit_s", "tree")
+    fields = node.fields(known, required=("driver",))
     defaults = TransitionTest("")
     words: tuple[Literal["status", "lines"], ...] = ("status", "lines")
+    orders: tuple[Literal["parent-first", "children-first"], ...]
+    orders = ("parent-first", "children-first")
     return TransitionTest(
         driver=fields["driver"].text(),
         compare=fields["compare"].choice(words) if "compare" in fields else defaults.compare,
         cells=fields["cells"].number() if "cells" in fields else defaults.cells,
         limit_s=fields["limit_s"].number() if "limit_s" in fields else defaults.limit_s,
+        tree=fields["tree"].choice(orders) if "tree" in fields else defaults.tree,
     )
 
 

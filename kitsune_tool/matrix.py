@@ -83,7 +83,7 @@ def _driver(request: Request) -> Driver:
             "or give one with --driver",
         )
     base = request.manifest.path.resolve().parent
-    return Driver(command, base, test.compare, test.limit_s)
+    return Driver(command, base, test.compare, test.limit_s, test.tree)
 
 
 def _try(

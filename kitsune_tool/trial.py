@@ -8,16 +8,23 @@ matrix.py.
 First the driver runs with the old release alone, where all arrivals at update points are counted,
 and with the new one alone: that is what is legal. Then it runs once for each cell, with the update
 at that arrival (runtime/src/trial.h). What was printed stays in two files per cell.
+
+A tree of processes is updated as an operator does it: whoever arrives stands, `kitsune update
+--tree` is run beside the driver, and its answer is the outcome.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shlex
 import signal
 import struct
 import subprocess
+import sys
+import tempfile
+import threading
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +35,8 @@ from kitsune_tool import files
 from kitsune_tool.errors import KitsuneError
 
 Verdict = Literal["passed", "failed", "not reached"]
+Outcome = tuple[int, str, str, int, int]
+"""The state of a trial; code and reason of an update that failed; the pause; the objects."""
 Compare = Literal["status", "lines"]
 
 # struct kitsune__trial of runtime/src/trial.h
@@ -37,7 +46,11 @@ _POINT = struct.Struct("<Q120s")
 _POINTS = 255
 _TAIL = struct.Struct("<QQ8s2048s")
 _SIZE = _HEAD.size + _POINTS * _POINT.size + _TAIL.size
+_STATE_AT = 8
 _COUNTS, _WAITS, _ASKED, _ENDED = range(4)
+_LOOK_S = 0.01
+_REQUEST_LIMIT_S = 300
+_NO_ANSWER = "K303"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +59,15 @@ class Driver:
 
     `command` runs in a shell, in `directory`. With `compare` "lines", what it prints must besides
     be, line by line, that of the old release up to some line and that of the new one from there. It
-    is ended after `limit_s` seconds, and so is all that it leaves behind in its session.
+    is ended after `limit_s` seconds, and so is all that it leaves behind in its session. `tree`:
+    the order in which all processes are updated together, "" if only the program itself is.
     """
 
     command: str
     directory: Path
     compare: Compare = "status"
     limit_s: int = 60
+    tree: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +81,8 @@ class Run:
     status: int | None
     lines: tuple[str, ...]
     log: Path
+    outcome: Outcome | None = None
+    """Of a tree, if an update of it was asked for; else it is in the trial's file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +187,7 @@ class Trial:
     def _cell(self, arrival: Arrival, before: Run, after: Run) -> Cell:
         name = f"{_file_name(arrival.point)}-{arrival.number}"
         run, file = self._drive(name, self.old, arrival)
-        state, code, reason, pause_ns, objects = file.outcome()
+        state, code, reason, pause_ns, objects = run.outcome or file.outcome()
         why = "" if code == "" else f"{code}: {reason}"
         if run.status != 0:
             why = "; ".join(filter(None, [_status_text(run.status), why]))
@@ -192,14 +209,25 @@ class Trial:
         log = self.directory / f"{name}.log"
         environment = os.environ | {"KITSUNE_SERVER": str(server)}
         output = log.with_suffix(".out")
-        status = _run(self.driver, environment, output, log)
+        outcome = None
+        if self.driver.tree:
+            # The path of a socket must be short.
+            with tempfile.TemporaryDirectory(prefix="kitsune-") as place:
+                environment["KITSUNE_RUNTIME_DIR"] = place
+                operator = _Operator(file, self.new, self.driver.tree, Path(place))
+                status = _run(self.driver, environment, output, log, operator)
+            outcome = operator.outcome
+        else:
+            status = _run(self.driver, environment, output, log, contextlib.nullcontext())
         lines = tuple(output.read_text(encoding="utf-8", errors="replace").splitlines())
-        return Run(status, lines, log), file
+        return Run(status, lines, log, outcome), file
 
     def _server_text(self, file: _File, release: Path, at: Arrival | None) -> str:
         """Return a script that takes the place of the program."""
         settings = [f"KITSUNE_TRIAL={shlex.quote(str(file.path))}"]
-        if at is not None:
+        if self.driver.tree:
+            settings.append("KITSUNE_TRIAL_TREE=1")
+        elif at is not None:
             settings.append(f"KITSUNE_TRIAL_RELEASE={shlex.quote(str(self.new.resolve()))}")
         words = [str(self.launcher), "--", str(release.resolve())]
         command = " ".join(map(shlex.quote, words))
@@ -234,12 +262,90 @@ class _File:
                 found[text] = found.get(text, 0) + count
         yield from found.items()
 
-    def outcome(self) -> tuple[int, str, str, int, int]:
-        """Return the state, then the code and reason of a failed update, the pause, the objects."""
+    def is_asked(self) -> bool:
+        """Tell whether a process stands at the arrival."""
+        return bool(_HEAD.unpack_from(self.path.read_bytes())[1] == _ASKED)
+
+    def end(self) -> None:
+        """Let the process go on that stands there, if it does."""
+        with self.path.open("r+b") as file:
+            file.seek(_STATE_AT)
+            file.write(struct.pack("<I", _ENDED))
+
+    def outcome(self) -> Outcome:
+        """Return what the program has noted."""
         data = self.path.read_bytes()
         state = _HEAD.unpack_from(data)[1]
         pause_ns, objects, code, reason = _TAIL.unpack_from(data, _SIZE - _TAIL.size)
         return state, _text(code), _text(reason), pause_ns, objects
+
+
+class _Operator:
+    """Asks for the update of a tree as soon as a process stands at the arrival.
+
+    A context manager, which is not left before there is an outcome of what was asked for.
+    """
+
+    def __init__(self, file: _File, release: Path, order: str, place: Path) -> None:
+        self.outcome: Outcome | None = None
+        self._file = file
+        self._release = release
+        self._order = order
+        self._place = place
+        self._is_over = threading.Event()
+        self._watches = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> None:
+        self._watches.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self._is_over.set()
+        self._watches.join()
+
+    def _watch(self) -> None:
+        is_over = False
+        while not is_over:
+            is_over = self._is_over.wait(_LOOK_S)
+            if self._file.is_asked():
+                try:
+                    self.outcome = _outcome_of(self._ask())
+                finally:
+                    self._file.end()
+                return
+
+    def _ask(self) -> str:
+        """Return the answer to the request, or else what was said."""
+        pids = sorted(int(each.stem) for each in self._place.glob("*.sock") if each.stem.isdigit())
+        if len(pids) != 1:
+            return f"the driver has {len(pids)} programs that can be updated, not one"
+        command = [sys.executable, "-m", "kitsune_tool.cli", "update", "--json", "--tree"]
+        command += ["--order", self._order, str(pids[0]), str(self._release.resolve())]
+        try:
+            done = subprocess.run(
+                command,
+                env=os.environ | {"KITSUNE_RUNTIME_DIR": str(self._place)},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_REQUEST_LIMIT_S,
+            )
+        except subprocess.TimeoutExpired:
+            return f"no answer to 'kitsune update' within {_REQUEST_LIMIT_S} s"
+        return (done.stdout.splitlines() or [done.stderr.strip()])[-1]
+
+
+def _outcome_of(said: str) -> Outcome:
+    """Return what an answer to the request for a tree says; the pause is the longest of any."""
+    try:
+        answer = json.loads(said)
+    except ValueError:
+        return _ENDED, _NO_ANSWER, said, 0, 0
+    updated = [each for each in answer.get("processes", ()) if "pause_ns" in each]
+    code = "" if answer["outcome"] == "updated" else str(answer.get("code", _NO_ANSWER))
+    pause_ns = max((each["pause_ns"] for each in updated), default=0)
+    objects = sum(each["objects"] for each in updated)
+    return _ENDED, code, str(answer.get("reason", "")), pause_ns, objects
 
 
 def is_legal(lines: Sequence[str], old: Sequence[str], new: Sequence[str]) -> bool:
@@ -260,8 +366,14 @@ def _spread(point: str, count: int, most: int) -> list[Arrival]:
     return [Arrival(point, number) for number in dict.fromkeys(steps)]
 
 
-def _run(driver: Driver, environment: dict[str, str], output: Path, log: Path) -> int | None:
-    """Run the driver in a session of its own, all of which is ended with it."""
+def _run(
+    driver: Driver,
+    environment: dict[str, str],
+    output: Path,
+    log: Path,
+    beside: contextlib.AbstractContextManager[None],
+) -> int | None:
+    """Run the driver in a session of its own, all of which is ended with it, and with `beside`."""
     with output.open("wb") as out, log.open("wb") as err:
         process = subprocess.Popen(
             ["/bin/sh", "-c", driver.command],
@@ -273,7 +385,8 @@ def _run(driver: Driver, environment: dict[str, str], output: Path, log: Path) -
             start_new_session=True,
         )
     try:
-        return process.wait(driver.limit_s)
+        with beside:
+            return process.wait(driver.limit_s)
     except subprocess.TimeoutExpired:
         return None
     finally:

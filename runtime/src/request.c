@@ -186,6 +186,10 @@ int kitsune__request_is_root(void) {
     return control && !is_left_out && tree->root == own_pid && local_pid == (int32_t)getpid();
 }
 
+uint32_t kitsune__request_round(void) {
+    return tree ? tree->round : 0;
+}
+
 /* ---- the helper ---------------------------------------------------------------------------- */
 
 /* Notes all ranges of /proc/self/maps. What does not fit would be unmapped in the helper: an error. */

@@ -164,6 +164,8 @@ int kitsune__request_is_owner(void);
 /* Whether it is the program that was started, or the daemon that followed it: the helper is its child. Any
  * context. */
 int kitsune__request_is_root(void);
+/* The number of the last round of its tree, also of one that has just begun. Any context. */
+uint32_t kitsune__request_round(void);
 /* The pending bits. Any context. */
 uint32_t kitsune__request_pending(void);
 /* Sets or clears bits in the gates of this process. Any context. */

@@ -8,12 +8,19 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
 
 static struct kitsune__trial *trial; /* NULL outside a trial; shared */
 static char *release;                /* to become; owned; NULL: only count */
+static int is_of_tree;               /* somebody else asks for the update, of all processes */
+
+/* How long a process stands at the arrival for whoever asks; and how long once others are asked: they may
+ * need its answers. */
+#define HOLD_MS 30000
+#define HOLD_IN_ROUND_MS 200
 
 static struct kitsune__trial *map_file(const char *path) {
     struct stat status;
@@ -42,9 +49,11 @@ void kitsune__trial_start(void) {
         return;
     }
     release = next != NULL ? strdup(next) : NULL;
+    is_of_tree = getenv("KITSUNE_TRIAL_TREE") != NULL;
     /* What the program starts is no part of the trial. */
     unsetenv("KITSUNE_TRIAL");
     unsetenv("KITSUNE_TRIAL_RELEASE");
+    unsetenv("KITSUNE_TRIAL_TREE");
     kitsune__request_raise(KITSUNE__PENDING_TRIAL);
 }
 
@@ -69,30 +78,56 @@ static struct kitsune__trial_point *slot_of(const char *name) {
     return &trial->points[own];
 }
 
+static int wins(void) {
+    uint32_t expected = KITSUNE__TRIAL_WAITS;
+    return atomic_compare_exchange_strong(&trial->state, &expected, KITSUNE__TRIAL_ASKED);
+}
+
 static void ask(void) {
     struct kitsune__outcome outcome;
-    uint32_t expected = KITSUNE__TRIAL_WAITS;
-    if (!atomic_compare_exchange_strong(&trial->state, &expected, KITSUNE__TRIAL_ASKED))
-        return;
     if (kitsune__request_inside(release, 0, &outcome) != 0)
         kitsune__trial_end(&outcome);
 }
 
+/* Stands at the arrival until the request is there. */
+static void hold(void) {
+    static const struct timespec pause = {.tv_nsec = 1000000};
+    uint32_t round = kitsune__request_round();
+    int in_round_ms = 0;
+    for (int ms = 0; ms < HOLD_MS && in_round_ms < HOLD_IN_ROUND_MS; ms++) {
+        if (trial->state != KITSUNE__TRIAL_ASKED ||
+            kitsune__request_pending() & KITSUNE__PENDING_UPDATE)
+            return;
+        in_round_ms += kitsune__request_round() != round;
+        nanosleep(&pause, NULL);
+    }
+}
+
+static int is_counted(void) {
+    return is_of_tree ? kitsune__request_is_owner() : kitsune__request_is_root();
+}
+
 void kitsune__trial_arrive(const char *name) {
     struct kitsune__trial_point *point;
-    if (trial == NULL || !kitsune__request_is_root())
+    if (trial == NULL || !is_counted())
         return;
     point = slot_of(name);
     if (point == NULL)
         return;
     uint64_t nth = ++point->arrivals;
-    if (release != NULL && trial->state == KITSUNE__TRIAL_WAITS && nth >= trial->arrival &&
-        strcmp(point->name, trial->point) == 0)
+    if (trial->state != KITSUNE__TRIAL_WAITS || nth < trial->arrival ||
+        strcmp(point->name, trial->point) != 0)
+        return;
+    if (is_of_tree) {
+        if (wins())
+            hold();
+    } else if (release != NULL && wins()) {
         ask();
+    }
 }
 
 void kitsune__trial_end(const struct kitsune__outcome *outcome) {
-    if (trial == NULL || trial->state != KITSUNE__TRIAL_ASKED)
+    if (trial == NULL || is_of_tree || trial->state != KITSUNE__TRIAL_ASKED)
         return;
     trial->pause_ns = outcome->pause_ns;
     trial->objects = outcome->objects;

@@ -5,6 +5,7 @@
  *
  *   KITSUNE_TRIAL=FILE        made by it, of KITSUNE__TRIAL_SIZE bytes: struct kitsune__trial
  *   KITSUNE_TRIAL_RELEASE=R   optional: the release to become, at the arrival that FILE names
+ *   KITSUNE_TRIAL_TREE=1      instead of it: all processes count, and who made FILE asks for the update
  *
  * Without the first of them nothing here does anything and an update point costs what it always does.
  *
@@ -12,7 +13,8 @@
  *  - The file is shared by all processes that the driver starts, one after another or side by side: its
  *    counters are atomic, and the one process that wins `state` asks for the update.
  *  - The mapping is not private, so that no rollback undoes it; no descriptor stays open.
- *  - A child of the program counts no arrivals unless it becomes the heir of the control channel.
+ *  - A child of the program counts no arrivals unless it becomes the heir of the control channel, or the
+ *    whole tree is tried. Then the process that wins `state` stands until it is asked, or another is.
  */
 #ifndef KITSUNE_TRIAL_H
 #define KITSUNE_TRIAL_H
@@ -35,7 +37,7 @@ enum {
     KITSUNE__TRIAL_COUNTS = 0, /* nothing is asked for */
     KITSUNE__TRIAL_WAITS,      /* for the arrival */
     KITSUNE__TRIAL_ASKED,      /* the request was made */
-    KITSUNE__TRIAL_ENDED       /* `outcome` is there */
+    KITSUNE__TRIAL_ENDED       /* `outcome` is there; of a tree, it is not in the file */
 };
 
 /* The file, read and written by kitsune_tool/trial.py as well. */
