@@ -19,6 +19,7 @@ TIMEOUT_S = 300
 FILES, OWN_FILES = 1024, 12
 """A server may open so many files, but for those that valgrind takes; it cannot change that."""
 _STAYS_ROOT = ("setpriv", "--bounding-set=-setuid,-setgid")
+_SEEMS_NOT_ROOT = ("unshare", "--user", "--map-user=1", "--map-group=1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +59,22 @@ class Counted:
 
 @contextlib.contextmanager
 def counting(
-    command: Sequence[str], cwd: Path | None = None, *, keeps_user: bool = False
+    command: Sequence[str],
+    cwd: Path | None = None,
+    *,
+    keeps_user: bool = False,
+    refuses_root: bool = False,
 ) -> Iterator[Counted]:
     """Run a server under callgrind; it is ended when its client is done with it.
 
     One that root starts and that becomes another user would no longer hear when it is to count; if
-    it can do without that, it `keeps_user`.
+    it can do without that, it `keeps_user`. One that `refuses_root` is shown another user's id.
     """
     with tempfile.TemporaryDirectory() as directory:
         counts = Path(directory) / "counts"
-        under = [*(_STAYS_ROOT if keeps_user and os.geteuid() == 0 else ())]
+        under: list[str] = []
+        if os.geteuid() == 0:
+            under += _STAYS_ROOT if keeps_user else _SEEMS_NOT_ROOT if refuses_root else ()
         under += ["prlimit", f"--nofile={FILES}:{FILES}", "valgrind", "--tool=callgrind"]
         under += [f"--callgrind-out-file={counts}.%p", *command]
         process = subprocess.Popen(

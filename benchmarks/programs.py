@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, BinaryIO
 
 import callgrind
 import fetch_source
@@ -58,6 +58,7 @@ class Steady:
     files: tuple[tuple[str, str], ...] = ()
     """What it reads in the directory, by name; the same is replaced."""
     keeps_user: bool = False
+    refuses_root: bool = False
     """See `callgrind.counting`."""
 
 
@@ -148,6 +149,43 @@ def _name(number: int) -> str:
     return f"host{number % 100}.home.example"
 
 
+def _icecast(port: int, begin: Callable[[], None]) -> None:
+    """Stream to ten listeners, a block as soon as all of them have the one before."""
+    block = b"\xff\xfb\x90\x64".ljust(1400, b"x")
+    with contextlib.ExitStack() as clients:
+
+        def asked(request: str) -> tuple[socket.socket, BinaryIO]:
+            opened = socket.create_connection(("127.0.0.1", port), callgrind.TIMEOUT_S)
+            connection = clients.enter_context(opened)
+            connection.sendall(f"{request} HTTP/1.0\r\n{_ICECAST_SOURCE}\r\n\r\n".encode())
+            answers = clients.enter_context(connection.makefile("rb"))
+            if b" 200 " not in answers.readline():
+                raise SystemExit(f"{request} is refused")
+            while answers.readline() != b"\r\n":
+                pass
+            return connection, answers
+
+        source, _ = asked("PUT /stream")
+        source.sendall(block)
+        listeners = [asked("GET /stream")[1] for _ in range(10)]
+        for number in range(FIRST + COUNTED):
+            if number == FIRST:
+                begin()
+            if any(listener.read(len(block)) != block for listener in listeners):
+                raise SystemExit("a listener hears something else")
+            source.sendall(block)
+
+
+_ICECAST_SOURCE = "Authorization: Basic c291cmNlOmhhY2ttZQ==\r\nContent-Type: audio/mpeg"
+_ICECAST_XML = """<icecast>
+  <authentication><source-password>hackme</source-password></authentication>
+  <hostname>127.0.0.1</hostname>
+  <listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address></listen-socket>
+  <paths><logdir>{directory}</logdir><webroot>{directory}</webroot></paths>
+</icecast>
+"""
+
+
 PROGRAMS: dict[str, Program] = {
     "memcached": Program(
         versions=("1.6.18", "1.6.38", "1.6.45"),
@@ -190,6 +228,12 @@ PROGRAMS: dict[str, Program] = {
         binary="src/icecast",
         configure="./configure --quiet --without-theora --without-speex",
         package="icecast2",
+        steady=Steady(
+            ("-c", "{directory}/icecast.xml"),
+            _icecast,
+            files=(("icecast.xml", _ICECAST_XML),),
+            refuses_root=True,
+        ),
         original_lines=780,
     ),
     "tor": Program(
@@ -378,7 +422,9 @@ def _instructions(command: Sequence[str], steady: Steady, place: Path) -> int:
     words = [each.format(port=port, directory=place) for each in steady.arguments]
     for name, text in steady.files:
         (place / name).write_text(text.format(port=port, directory=place), encoding="utf-8")
-    running = callgrind.counting([*command, *words], place, keeps_user=steady.keeps_user)
+    running = callgrind.counting(
+        [*command, *words], place, keeps_user=steady.keeps_user, refuses_root=steady.refuses_root
+    )
     with running as counted:
         scenarios.wait_for_port(port)
         steady.talk(port, counted.zero)
