@@ -751,7 +751,7 @@ static void fail_taken(enum kitsune__code code, const char *format, const char *
     kitsune__request_outcome(&outcome, NULL);
 }
 
-/* Receives the one descriptor of a message; -1 if there is none. */
+/* Receives the one descriptor of a message; -1 if there is none, or none was free for it. */
 static int receive_descriptor(int connection) {
     union {
         struct cmsghdr header;
@@ -768,6 +768,8 @@ static int receive_descriptor(int connection) {
     do
         got = recvmsg(connection, &message, MSG_CMSG_CLOEXEC);
     while (got < 0 && errno == EINTR);
+    if (got >= 0) /* a message without a descriptor is no error to the kernel */
+        errno = message.msg_flags & MSG_CTRUNC ? EMFILE : ECONNRESET;
     header = got == 1 ? CMSG_FIRSTHDR(&message) : NULL;
     if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
         return -1;

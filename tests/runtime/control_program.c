@@ -275,8 +275,8 @@ static void clone_bare(void) {
     waitpid((pid_t)child, NULL, 0);
 }
 
-static void use_up_descriptors(void) {
-    struct rlimit limit = {(rlim_t)count_descriptors(), 4096};
+static void use_up_descriptors(int left) {
+    struct rlimit limit = {(rlim_t)(count_descriptors() + left), 4096};
 
     say("limit %d\n", setrlimit(RLIMIT_NOFILE, &limit));
 }
@@ -353,7 +353,9 @@ static void obey(char *line) {
     else if (strcmp(line, "clone-bare") == 0)
         clone_bare();
     else if (strcmp(line, "use-up-descriptors") == 0)
-        use_up_descriptors();
+        use_up_descriptors(0);
+    else if (strcmp(line, "leave-one-descriptor") == 0)
+        use_up_descriptors(1);
     else if (strcmp(line, "grow") == 0)
         grow((size_t)atoi(argument));
     else if (strcmp(line, "chroot") == 0)

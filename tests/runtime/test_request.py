@@ -100,11 +100,12 @@ def test_the_history_keeps_the_last_32(start: StartProgram, releases: Releases) 
     assert [update["serial"] for update in updates] == list(range(9, 41))
 
 
+@pytest.mark.parametrize("left", ["use-up-descriptors", "leave-one-descriptor"])
 def test_a_program_without_free_descriptors_refuses_by_itself(
-    start: StartProgram, releases: Releases
+    start: StartProgram, releases: Releases, left: str
 ) -> None:
     program = started(start)
-    assert program.do("use-up-descriptors") == "limit 0"
+    assert program.do(left) == "limit 0"
     answer = program.ask(f"update {releases.make('2.0', 2, (1,))}")
     assert (answer["outcome"], answer["code"]) == ("refused", "K366")
     assert answer["reason"] == (
