@@ -190,10 +190,10 @@ def end_daemon(pid: int) -> None:
     """Ask a daemon to end, and wait until it has; one that does not end is an error."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: _has_ended(pid), "the server did not end on SIGTERM")
+    wait_until(lambda: has_ended(pid), "the server did not end on SIGTERM")
 
 
-def _has_ended(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
     """Tell whether a daemon has ended; it may be that nobody has asked for its status yet."""
     try:
         return ") Z " in Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
