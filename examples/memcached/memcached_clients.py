@@ -211,23 +211,24 @@ def _binary(key: bytes) -> Iterator[Step]:
     for turn in itertools.count(1):
         value = b"%d:" % turn * (turn % 50 + 1)
         stored = struct.pack("!II", turn, 0)
-        yield _packed(1, key, stored, value, turn), _packet, _answer(1, b"", turn)
+        yield packed(1, key, stored, value, turn), packet, _answer(1, b"", turn)
         flags = struct.pack("!I", turn)
-        yield _packed(0, key, b"", b"", turn), _packet, _answer(0, flags + value, turn)
-        yield _packed(4, key, b"", b"", turn), _packet, _answer(4, b"", turn)
+        yield packed(0, key, b"", b"", turn), packet, _answer(0, flags + value, turn)
+        yield packed(4, key, b"", b"", turn), packet, _answer(4, b"", turn)
 
 
 def _exactly(count: int) -> Callable[[Connection], bytes]:
     return lambda connection: connection.exactly(count)
 
 
-def _packed(code: int, key: bytes, extras: bytes, value: bytes, opaque: int) -> bytes:
+def packed(code: int, key: bytes, extras: bytes, value: bytes, opaque: int) -> bytes:
+    """Return a request of the binary protocol."""
     length = len(extras) + len(key) + len(value)
     head = struct.pack("!BBHBBHIIQ", 0x80, code, len(key), len(extras), 0, 0, length, opaque, 0)
     return head + extras + key + value
 
 
-def _packet(connection: Connection) -> bytes:
+def packet(connection: Connection) -> bytes:
     """Return an answer, but for its CAS."""
     head = connection.exactly(24)
     return head[:16] + connection.exactly(struct.unpack_from("!I", head, 8)[0])

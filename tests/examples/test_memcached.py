@@ -18,8 +18,11 @@ TESTS = ("testapp", "binary", "cas", "idle-timeout", "lru-crawler", "restart", "
 
 @pytest.mark.fetch
 @pytest.mark.slow
+@pytest.mark.timeout(TIMEOUT_S)
 def test_memcached_becomes_its_next_versions_and_itself(
-    output_of: Callable[..., str], moved: Callable[[str], set[str]]
+    output_of: Callable[..., str],
+    matrix_of: Callable[..., str],
+    moved: Callable[[str], set[str]],
 ) -> None:
     options = ("--cflags=-O1", "--items=20000", "--connections=50", "--again=12")
     out = output_of("memcached", *options)
@@ -32,6 +35,8 @@ def test_memcached_becomes_its_next_versions_and_itself(
     assert broken.startswith("1.6.45 to 1.6.45+broken, undone (K354): "), broken
     assert stuck.startswith("1.6.45 to 1.6.45+stuck, undone (K356): "), stuck
     assert not moved(again), again
+    for version in ("1.6.38", "1.6.45"):  # what the scenario has built
+        matrix_of("memcached", version)
 
 
 @pytest.mark.fetch
