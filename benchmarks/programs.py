@@ -18,6 +18,7 @@ import re
 import resource
 import shutil
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -186,6 +187,44 @@ _ICECAST_XML = """<icecast>
 """
 
 
+def _tor(port: int, begin: Callable[[], None]) -> None:
+    """Make and end circuits on one TLS connection, as a client does with its first hop."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection(("127.0.0.1", port), callgrind.TIMEOUT_S) as opened,
+        context.wrap_socket(opened) as connection,
+        connection.makefile("rb") as answers,
+    ):
+        connection.sendall(struct.pack(">HBHH", 0, _VERSIONS, 2, 4))
+        answers.read(struct.unpack(">3xH", answers.read(5))[0])
+        while _cell(answers) != _NETINFO:
+            pass
+        address = bytes((4, 4, 127, 0, 0, 1))
+        connection.sendall(struct.pack(">IBI505s", 0, _NETINFO, 0, address))
+        end = b""
+        for number in range(FIRST + COUNTED):
+            if number == FIRST:
+                begin()
+            circuit = 1 << 31 | number + 1
+            create = struct.pack(">IB509s", circuit, _CREATE_FAST, bytes(range(20)))
+            connection.sendall(end + create)  # in one record: read at once
+            if (answer := _cell(answers)) != _CREATED_FAST:
+                raise SystemExit(f"wrong answer to CREATE_FAST: a cell {answer}")
+            end = struct.pack(">IB509x", circuit, _DESTROY)
+
+
+def _cell(answers: BinaryIO) -> int:
+    """Read a cell; return its command."""
+    command = answers.read(5)[4]
+    has_length = command == _VERSIONS or command >= _FIRST_OF_ANY_LENGTH
+    answers.read(struct.unpack(">H", answers.read(2))[0] if has_length else 509)
+    return command
+
+
+_DESTROY, _CREATE_FAST, _CREATED_FAST, _VERSIONS, _NETINFO = 4, 5, 6, 7, 8
+_FIRST_OF_ANY_LENGTH = 128
+
 PROGRAMS: dict[str, Program] = {
     "memcached": Program(
         versions=("1.6.18", "1.6.38", "1.6.45"),
@@ -244,6 +283,17 @@ PROGRAMS: dict[str, Program] = {
         configure="./configure --quiet --disable-unittests --disable-asciidoc --disable-manpage "
         "--disable-html-manual --disable-seccomp --disable-systemd --disable-lzma --disable-zstd "
         "--disable-libscrypt --disable-tool-name-check --disable-dependency-tracking",
+        steady=Steady(
+            (
+                *("--ignore-missing-torrc", "-f", "{directory}/torrc", "--quiet"),
+                *("--DataDirectory", "{directory}/data", "--ORPort", "127.0.0.1:{port}"),
+                *("--Address", "127.0.0.1", "--AssumeReachable", "1", "--SocksPort", "0"),
+                *("--TestingTorNetwork", "1", "--FetchServerDescriptors", "0", "--ExitRelay", "0"),
+                *("--PublishServerDescriptor", "0"),
+                *("--DirAuthority", f"none 127.0.0.1:1 {'F' * 40}"),
+            ),
+            _tor,
+        ),
         original_lines=250,
     ),
     "mosquitto": Program(
@@ -476,7 +526,7 @@ counted by callgrind: a release against the plain build. Build time is CPU time 
 
 _OWN_ABOVE = """Tests that upstream distributes and that drive a running server, each run twice:
 with the plain build, and with a release that is updated to itself and back as long as the test
-runs. What came of each must be the same.
+runs (tor's: once more for each update, at another moment). What came of each must be the same.
 """
 
 
