@@ -1,5 +1,7 @@
 """ngIRCd becomes its next version with clients connected: 27 to 28, to more fields, to itself.
 
+Then it is updated to more fields and back, again and again, while the clients talk.
+
 Fetches and builds both with SCons, starts 27 as a daemon, lets IRC clients join channels with
 topics, keys, limits and bans, updates, and compares everything a client can ask with what was
 answered before. Prints what was transformed, how long the server paused and what survived. Exit
@@ -28,6 +30,7 @@ from scenarios import Result, release  # noqa: E402
 
 ANSWER_TIMEOUT_S = 20
 UPDATES = (("27", "28"), ("27", "27+fields"), ("27", "27+same"))
+TO_AND_FRO = ("27", "27+fields")
 CONFIGURATION = """
 [Global]
 Name = irc.example.net
@@ -101,12 +104,15 @@ def main(arguments: Sequence[str]) -> int:
     """Run the scenario on all updates; return the exit status."""
     parser = argparse.ArgumentParser(description="ngIRCd is updated with clients connected")
     parser.add_argument("--clients", type=int, default=20, help="besides the three that look")
+    parser.add_argument("--again", type=int, default=50, help="updates to more fields, and back")
     options = scenarios.arguments_of(parser, arguments)
     status = scenarios.build_chain(HERE, ("27", "28"), options.cflags)
     if status != 0:
         return status
     figures = scenarios.Figures(f"{options.clients + 3} clients")
     results = [run_update(old, new, options.clients, figures) for old, new in UPDATES]
+    if options.again:
+        results.append(go_back_and_forth(options.again, options.clients, figures))
     scenarios.print_results(results)
     print(scenarios.manifest_of(HERE))
     figures.requests = Client.sent
@@ -137,6 +143,43 @@ def run_update(old: str, new: str, bystanders: int, figures: scenarios.Figures) 
     return result
 
 
+def go_back_and_forth(times: int, bystanders: int, figures: scenarios.Figures) -> Result:
+    """Update a server to a version and back so many times, and have its clients talk meanwhile."""
+    old, new = TO_AND_FRO
+    print(f"== {old} to {new} and back, {times} times", flush=True)
+    with server(old) as (pid, port):
+        reactor = irc.client.Reactor()
+        alice, bob, carol = (Client(reactor, port, nick) for nick in ("alice", "bob", "carol"))
+        others = [Client(reactor, port, f"guest{n}") for n in range(bystanders)]
+        fill(alice, bob, carol, others)
+        before = everything(alice, carol)
+        result = Result(f"{old} to {new} and back, {times} times")
+        memory, pauses_ms = [], []
+        for number in range(times):
+            there = ("update", str(pid), str(release(HERE, new)))
+            back = ("rollback", "--store", str(HERE / "build/releases"), str(pid))
+            result.answer = answered(*(back if number % 2 else there))
+            for client in (alice, bob):
+                client.send(f"PRIVMSG #lab :number {number}")
+                for each in (bob if client is alice else alice, carol, *others):
+                    each.wait_for(rf":{client.nick}!.* PRIVMSG #lab :number {number}$")
+            pauses_ms.append(result.answer["pause_ns"] / 1e6)
+            memory.append(scenarios.resident_kb(pid))
+        after = everything(alice, carol)
+        talk(alice, bob, carol, others)
+    result.lost = [line for line in before if line not in after]
+    if scenarios.grows(memory):
+        result.lost.append(f"memory grows: {memory}")
+    figures.pauses_ms += pauses_ms
+    figures.memory_after_kb = memory[-1]
+    result.checks["lines of answers compared"] = str(len(before))
+    result.checks["pauses"] = scenarios.pauses(pauses_ms)
+    result.checks["memory"] = (
+        f"{memory[min(9, times - 1)]} kB after ten, {memory[-1]} kB at the end"
+    )
+    return result
+
+
 @contextlib.contextmanager
 def server(version: str) -> Iterator[tuple[int, int]]:
     """Run a release as a daemon; yield its process id and port."""
@@ -158,7 +201,12 @@ def server(version: str) -> Iterator[tuple[int, int]]:
 
 def update(pid: int, to: Path) -> dict[str, Any]:
     """Update the server and return the answer; a refusal ends the scenario."""
-    answer = scenarios.ask("update", str(pid), str(to))
+    return answered("update", str(pid), str(to))
+
+
+def answered(*words: str) -> dict[str, Any]:
+    """Ask for an update and return the answer; a refusal ends the scenario."""
+    answer = scenarios.ask(*words)
     if answer.get("outcome") != "updated":
         raise SystemExit(f"the update failed: {answer}")
     return answer

@@ -6,7 +6,7 @@ import contextlib
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -71,19 +71,25 @@ NOT_HERE = 3
 @pytest.fixture
 def output_of() -> Callable[..., str]:
     """Return what runs an example's scenario and returns what it prints, or skips the test."""
+    return lambda example, *options: _output(example, "scenario.py", options)
 
-    def run(example: str, *options: str) -> str:
-        command = [sys.executable, str(ROOT / "examples" / example / "scenario.py"), *options]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=SCENARIO_TIMEOUT_S, check=False
-        )
-        if done.returncode == NOT_HERE:
-            pytest.skip(done.stderr.strip().splitlines()[0])
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "LOST" not in done.stdout
-        return done.stdout
 
-    return run
+@pytest.fixture
+def own_tests_of() -> Callable[..., str]:
+    """Return what runs a program's own tests, amid updates, or some; it may skip the test."""
+    return lambda example, *tests: _output(example, "own_tests.py", tests)
+
+
+def _output(example: str, script: str, options: Sequence[str]) -> str:
+    command = [sys.executable, str(ROOT / "examples" / example / script), *options]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=SCENARIO_TIMEOUT_S, check=False
+    )
+    if done.returncode == NOT_HERE:
+        pytest.skip(done.stderr.strip().splitlines()[0])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "LOST" not in done.stdout
+    return done.stdout
 
 
 @pytest.fixture

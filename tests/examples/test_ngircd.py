@@ -17,14 +17,15 @@ RELEASES = ROOT / "examples/ngircd/build/releases/ngircd"
 def test_ngircd_becomes_its_next_version(
     tmp_path: Path, output_of: Callable[..., str], moved: Callable[[str], set[str]]
 ) -> None:
-    out = output_of("ngircd")
-    second, fields, same = out.split("\n\n")[1:4]
+    out = output_of("ngircd", "--again=6")
+    second, fields, same, again = out.split("\n\n")[1:5]
     assert second.startswith("27 to 28: ")
     assert fields.startswith("27 to 27+fields: ")
     assert "struct _Connection" in moved(fields)
     assert same.startswith("27 to 27+same: ")
     assert not moved(same), "an update to itself copies no object"
     assert " in place" in same
+    assert again.startswith("27 to 27+fields and back, 6 times: ")
     if why := headless.missing():
         pytest.skip(f"ngIRCd was updated, but the page of its report was not looked at: {why}")
     with headless.started(tmp_path) as browser:
@@ -36,9 +37,17 @@ def test_ngircd_becomes_its_next_version(
 def test_updates_at_any_moment_of_a_session(
     output_of: Callable[..., str], matrix_of: Callable[..., str]
 ) -> None:
-    output_of("ngircd")  # builds the releases
+    output_of("ngircd", "--again=0")  # builds the releases
     for version in ("28", "27+fields"):
         matrix_of("ngircd", version, "--cells=8")
+
+
+@pytest.mark.fetch
+@pytest.mark.slow
+def test_its_own_tests_pass_while_it_is_updated(own_tests_of: Callable[..., str]) -> None:
+    some = ("connect-test", "channel-test", "message-test", "server-link-test", "stress-server.sh")
+    out = own_tests_of("ngircd", *some)
+    assert "with updates the same of 9\n" in out, "with four that begin and end a server"
 
 
 def look_at_the_reports(browser: headless.Browser) -> None:

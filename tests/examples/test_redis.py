@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-REDIS = Path(__file__).parents[2] / "examples/redis"
-OWN_TESTS = REDIS / "own_tests.py"
-NOT_HERE = 3
 TIMEOUT_S = 3600
 SUITES = ("unit/type/incr", "unit/type/hash", "unit/multi", "unit/pubsub", "integration/block-repl")
 
@@ -39,17 +33,8 @@ def test_redis_becomes_its_next_version_and_itself(
 @pytest.mark.fetch
 @pytest.mark.slow
 @pytest.mark.timeout(TIMEOUT_S)
-def test_its_own_tests_pass_while_it_is_updated() -> None:
+def test_its_own_tests_pass_while_it_is_updated(own_tests_of: Callable[..., str]) -> None:
     pytest.importorskip("redis", reason="the client of Redis is not installed")
-    done = subprocess.run(
-        [sys.executable, OWN_TESTS, *SUITES],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    if done.returncode == NOT_HERE:
-        pytest.skip(done.stderr.strip().splitlines()[0])
-    assert done.returncode == 0, done.stdout + done.stderr
-    passed = re.search(r"^(\d+) of these on ones that were updated (\d+) times$", done.stdout, re.M)
-    assert passed and int(passed[1]) > 100 and int(passed[2]) > 1, done.stdout
+    out = own_tests_of("redis", *SUITES)
+    passed = re.search(r"^(\d+) of these on ones that were updated (\d+) times$", out, re.M)
+    assert passed and int(passed[1]) > 100 and int(passed[2]) > 1, out
