@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -84,6 +85,19 @@ static int never_blocks(long number, const long arguments[6]) {
     return is_told || (flags >= 0 && (flags & O_NONBLOCK));
 }
 
+/* As ppoll of one descriptor, which is refused (EINVAL) where none may be opened: RLIMIT_NOFILE is 0. */
+static long select_one(const char *name, uint32_t bits, const struct pollfd *place,
+                       struct timespec *limit) {
+    fd_set wanted;
+    if (place->fd < 0 || place->fd >= FD_SETSIZE)
+        return -EINVAL;
+    FD_ZERO(&wanted);
+    FD_SET(place->fd, &wanted);
+    long set = (long)&wanted, in = place->events == POLLIN ? set : 0;
+    const long look[6] = {place->fd + 1, in, in ? 0 : set, 0, (long)limit, 0};
+    return kitsune__wait_enter(name, &kitsune__no_gate, bits, SYS_pselect6, look);
+}
+
 /* Something may be there for the call, or room: looks for that long, and tries if so. */
 static long try_for(long patience_ns, const char *name, uint32_t bits, long number,
                     const long arguments[6]) {
@@ -92,6 +106,8 @@ static long try_for(long patience_ns, const char *name, uint32_t bits, long numb
     struct timespec limit = {0, patience_ns};
     const long look[6] = {(long)&place, 1, (long)&limit, 0, KERNEL_SIGSET_SIZE, 0};
     long ready = kitsune__wait_enter(name, &kitsune__no_gate, bits, SYS_ppoll, look);
+    if (ready == -EINVAL)
+        ready = select_one(name, bits, &place, &limit);
     if (ready == 1)
         ready = kitsune__wait_enter(name, &kitsune__no_gate, bits, number, arguments);
     else

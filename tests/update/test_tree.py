@@ -418,6 +418,25 @@ def test_a_new_child_that_needs_its_parent_comes_before_it(tree: Callable[..., T
     assert set(running.versions().values()) == {"2"}
 
 
+@pytest.mark.parametrize("consult", ["consult", "consult without files"])
+def test_a_call_that_comes_again_gets_what_it_waits_for(
+    consult: str, tree: Callable[..., Tree]
+) -> None:
+    """Also in a process that may open no files: the kernel lets it poll none, either."""
+    running = tree(KITSUNE_INTERRUPT="always")
+    client = running.client()
+    assert running.server.ask("answer children") == "3"
+    # What it waits in is ended by the update, for which it is not ready: it asks its parent again
+    # and again, which comes after it.
+    assert client.ask(consult) == "waiting"
+    status, answer = running.update(
+        running.server.pid, "2", "--tree", "--order", "children-first", "--wait-ms", "20000"
+    )
+    assert (status, answer["outcome"]) == (0, "updated"), answer
+    assert client.answer() == "answered"
+    assert set(running.versions().values()) == {"2"}
+
+
 def consult_when_asked(who: channel.Channel, client: Client, older: int) -> int:
     """Let the younger child, the client's, put its question once the round waits for it."""
     child = next(pid for pid in states(who) if pid not in (older, who.pid))
