@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import mqtt_clients as clients
-from mqtt_clients import Wire
+from mqtt_wire import Message, Wire
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -148,7 +148,7 @@ class Amid:
     def _client(self, name: str, **how: Any) -> Wire:
         return self._open(Wire(self._port, f"amid-{name}", **how))
 
-    def _unanswered_messages(self) -> list[clients.Message]:
+    def _unanswered_messages(self) -> list[Message]:
         """Have messages of QoS 1 and 2 sent to a client that has not answered them yet."""
         assert self._acceptor.next_message().qos == 0
         for topic, qos in (("accepted", 2), ("acknowledged", 1)):

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NOT_HERE = 3
+TIMEOUT_S = 3600
+OWN_TESTS = (
+    "02-subpub-qos2",
+    "04-retain-check-source",
+    "05-session-expiry-v5",
+    "06-bridge-clean-session-csF-lcsF",
+    "08-ssl-hup-disconnect",
+    "09-acl-change",
+)
 
 
 @pytest.mark.fetch
 @pytest.mark.slow
 def test_mosquitto_becomes_its_next_version_and_itself(
-    output_of: Callable[..., str], moved: Callable[[str], set[str]]
+    output_of: Callable[..., str],
+    moved: Callable[[str], set[str]],
+    matrix_of: Callable[..., str],
 ) -> None:
     options = ("--cflags=-O1", "--retained=3000", "--idle=20", "--publishers=6", "--again=12")
     out = output_of("mosquitto", *options)
@@ -23,3 +40,25 @@ def test_mosquitto_becomes_its_next_version_and_itself(
     assert broken.startswith("2.0.21 to 2.0.21+broken, undone (K354): "), broken
     assert stuck.startswith("2.0.21 to 2.0.21+stuck, undone (K356): "), stuck
     assert not moved(again), again
+    moments = [f"--at=broker:{number}" for number in range(1, 60, 8)]
+    matrix_of("mosquitto", "2.0.21", *moments)
+
+
+@pytest.mark.fetch
+@pytest.mark.slow
+@pytest.mark.timeout(TIMEOUT_S)
+def test_its_own_tests_pass_while_it_is_updated() -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "mosquitto/own_tests.py", *OWN_TESTS],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode == NOT_HERE:
+        pytest.skip(done.stderr.strip().splitlines()[0])
+    assert done.returncode == 0, done.stdout + done.stderr
+    both = re.findall(r"^(\d+) tests .* the same of (\d+)$", done.stdout, re.MULTILINE)
+    assert both == [(str(len(OWN_TESTS)),) * 2] * 2, done.stdout
+    updated = re.findall(r"^requests: .*?(\d+) updated$", done.stdout, re.MULTILINE)
+    assert all(int(count) >= len(OWN_TESTS) for count in updated), done.stdout
