@@ -225,6 +225,28 @@ def _cell(answers: BinaryIO) -> int:
 _DESTROY, _CREATE_FAST, _CREATED_FAST, _VERSIONS, _NETINFO = 4, 5, 6, 7, 8
 _FIRST_OF_ANY_LENGTH = 128
 
+_MOSQUITTO = "listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n"
+
+
+def _mqtt(port: int, begin: Callable[[], None]) -> None:
+    """Publish one message after the other, to who publishes."""
+    with socket.create_connection(("127.0.0.1", port), callgrind.TIMEOUT_S) as connection:
+        answers = connection.makefile("rb")
+
+        def ask(packet: bytes, answer: bytes) -> None:
+            connection.sendall(packet)
+            if (found := answers.read(len(answer))) != answer:
+                raise SystemExit(f"wrong answer to {packet!r}: {found!r}")
+
+        ask(b"\x10\x10\0\4MQTT\4\2\0\0\0\4self", b"\x20\2\0\0")
+        ask(b"\x82\x0d\0\1\0\x08steady/+\0", b"\x90\3\0\1\0")
+        for number in range(FIRST + COUNTED):
+            if number == FIRST:
+                begin()
+            message = b"\x30\x1a\0\x0asteady/%03dvalue-%08d" % (number % 100, number)
+            ask(message, message)
+
+
 PROGRAMS: dict[str, Program] = {
     "memcached": Program(
         versions=("1.6.18", "1.6.38", "1.6.45"),
@@ -302,6 +324,11 @@ PROGRAMS: dict[str, Program] = {
         binary="src/mosquitto",
         make=("make", "-j2", "-C", "src", "mosquitto", "WITH_CJSON=no"),
         configure="",
+        steady=Steady(
+            ("-c", "{directory}/mosquitto.conf"),
+            _mqtt,
+            files=(("mosquitto.conf", _MOSQUITTO),),
+        ),
     ),
     "ngircd": Program(
         versions=("27", "28"),
