@@ -92,7 +92,10 @@ def _tree(pid: int) -> Iterator[int]:
     """Yield a process and all that it has forked."""
     yield pid
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        for child in (thread / "children").read_text().split():
+        children = ""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            children = (thread / "children").read_text()
+        for child in children.split():
             yield from _tree(int(child))
 
 
