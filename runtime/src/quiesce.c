@@ -484,6 +484,7 @@ static void commit(void) {
     }
     wait_for_tree();
     kitsune__journal_commit(apply_commit, &verdict, &stack);
+    uint64_t committed_ns = kitsune__now_ns(); /* but nobody goes on yet */
     has_updated = 1;
     kitsune__frames_commit();
     verdict.objects = statistics.moved + statistics.in_place;
@@ -499,12 +500,13 @@ static void commit(void) {
     update.from = update.to = NULL;
     close_earlier();
     kitsune__request_lower(KITSUNE__PENDING_TRANSACTION);
-    log_success(old->release->identity, &verdict);
-    answer(&verdict);
     retired_image.serial = update.request.serial;
     retired_image.image = old;
     kitsune__retire_begin(retired, old);
     kitsune__retire_look(kitsune__threads() != NULL);
+    verdict.total_ns += kitsune__now_ns() - committed_ns;
+    log_success(old->release->identity, &verdict);
+    answer(&verdict);
     kitsune__request_raise(KITSUNE__PENDING_RETIRE);
     kitsune__takeover_release();
     kitsune__signals_unblock();
