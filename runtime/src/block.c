@@ -157,7 +157,7 @@ ssize_t kitsune__recv_slowly(int descriptor, void *buffer, size_t size, int flag
     return kitsune__call_recvfrom(descriptor, buffer, size, flags, NULL, NULL);
 }
 
-ssize_t kitsune__call_recvmsg(int descriptor, struct msghdr *message, int flags) {
+ssize_t kitsune__recvmsg_slowly(int descriptor, struct msghdr *message, int flags) {
     return descriptor_call("recvmsg", SYS_recvmsg, (long[6]){descriptor, (long)message, flags});
 }
 

@@ -21,6 +21,7 @@
 #define KITSUNE_BLOCK_H
 
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 /* Returned by kitsune__wait_call instead of a result; no system call returns it. */
@@ -48,8 +49,9 @@ int kitsune__block_interrupts(void);
 /* In the kick's handler: ends a wait inside libc (for a condition, a semaphore). */
 void kitsune__block_interrupt(void *context);
 
-/* What the assembly of read and recv jumps to if it is no plain call (platform_wait_*.S). */
+/* What the assembly of read, recv and recvmsg jumps to if it is no plain call (platform_wait_*.S). */
 ssize_t kitsune__read_slowly(int descriptor, void *buffer, size_t size);
 ssize_t kitsune__recv_slowly(int descriptor, void *buffer, size_t size, int flags);
+ssize_t kitsune__recvmsg_slowly(int descriptor, struct msghdr *message, int flags);
 
 #endif

@@ -113,6 +113,7 @@ kitsune__\name\()_woken:
     QUICK_CALL epoll_wait, 2, SYS_epoll_pwait, kitsune__epoll_wait_slowly
     QUICK_CALL read, 3, SYS_read, kitsune__read_slowly
     QUICK_CALL recv, 4, SYS_recvfrom, kitsune__recv_slowly
+    QUICK_CALL recvmsg, 5, SYS_recvmsg, kitsune__recvmsg_slowly
 
 /* There is only ppoll, whose limit is a time on the stack, or none; w13 keeps the milliseconds. */
     QUICK_START poll

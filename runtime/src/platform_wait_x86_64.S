@@ -125,5 +125,6 @@ kitsune__\name\()_woken:
     QUICK_CALL epoll_wait, 2, SYS_epoll_wait, kitsune__epoll_wait_slowly, 1
     QUICK_CALL read, 3, SYS_read, kitsune__read_slowly
     QUICK_CALL recv, 4, SYS_recvfrom, kitsune__recv_slowly, 1, 1
+    QUICK_CALL recvmsg, 5, SYS_recvmsg, kitsune__recvmsg_slowly
 
     .section .note.GNU-stack, "", @progbits

@@ -35,6 +35,7 @@ extern const char kitsune__epoll_wait_begin[], kitsune__epoll_wait_end[],
     kitsune__epoll_wait_woken[];
 extern const char kitsune__read_begin[], kitsune__read_end[], kitsune__read_woken[];
 extern const char kitsune__recv_begin[], kitsune__recv_end[], kitsune__recv_woken[];
+extern const char kitsune__recvmsg_begin[], kitsune__recvmsg_end[], kitsune__recvmsg_woken[];
 
 /* What the assembly jumps to (platform_wait_*.S). */
 int kitsune__poll_slowly(struct pollfd *fds, nfds_t count, int timeout_ms);
@@ -43,7 +44,7 @@ long kitsune__wait_failed(long result);
 
 /* A block of assembly: from the test of the gate to behind the system call, and its way out. Of a quick
  * call with its name, at its number. */
-enum { CANCELLED = 0, UNCANCELLED = 5 };
+enum { CANCELLED = 0, UNCANCELLED = 6 };
 
 static const struct {
     const char *begin, *end, *woken, *name;
@@ -53,6 +54,7 @@ static const struct {
     {kitsune__epoll_wait_begin, kitsune__epoll_wait_end, kitsune__epoll_wait_woken, "epoll_wait"},
     {kitsune__read_begin, kitsune__read_end, kitsune__read_woken, "read"},
     {kitsune__recv_begin, kitsune__recv_end, kitsune__recv_woken, "recv"},
+    {kitsune__recvmsg_begin, kitsune__recvmsg_end, kitsune__recvmsg_woken, "recvmsg"},
     [UNCANCELLED] = {kitsune__uncancelled_begin, kitsune__uncancelled_end,
                      kitsune__uncancelled_woken, NULL},
 };

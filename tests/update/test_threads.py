@@ -25,8 +25,8 @@ from kitsune_tool import launcher, resources
 
 HERE = Path(__file__).parent
 KINDS = (
-    "read", "recv", "poll", "select", "epoll_wait", "cond_wait", "sem_wait", "futex", "sigwait",
-    "nanosleep", "sleep", "pause", "sendfile",
+    "read", "recv", "recvmsg", "poll", "select", "epoll_wait", "cond_wait", "sem_wait", "futex",
+    "sigwait", "nanosleep", "sleep", "pause", "sendfile",
 )  # fmt: skip
 WITHOUT_EVENTS = {"nanosleep", "sleep", "pause", "accept", "sendfile"}
 PATIENCE_S = 30

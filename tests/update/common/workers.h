@@ -222,6 +222,15 @@ static unsigned long send_file(struct worker *worker)
     return 0;
 }
 
+static unsigned long take_message(struct worker *worker)
+{
+    char byte;
+    struct iovec part = {&byte, 1};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+
+    return recvmsg(worker->ends[0], &message, 0) == 1;
+}
+
 static unsigned long wait_for(struct worker *worker)
 {
     const char *kind = worker->kind;
@@ -232,6 +241,8 @@ static unsigned long wait_for(struct worker *worker)
         return take_byte(worker);
     if (!strcmp(kind, "recv"))
         return recv(worker->ends[0], &byte, 1, 0) == 1;
+    if (!strcmp(kind, "recvmsg"))
+        return take_message(worker);
     if (!strcmp(kind, "accept"))
         return take_connection(worker);
     if (!strcmp(kind, "sendfile"))
@@ -380,8 +391,8 @@ static void spawn(const char *kind, int has_thread)
 
 static int takes_bytes(const char *kind)
 {
-    return !strcmp(kind, "read") || !strcmp(kind, "recv") || !strcmp(kind, "poll") ||
-           !strcmp(kind, "select") || !strcmp(kind, "epoll_wait");
+    return !strcmp(kind, "read") || !strcmp(kind, "recv") || !strcmp(kind, "recvmsg") ||
+           !strcmp(kind, "poll") || !strcmp(kind, "select") || !strcmp(kind, "epoll_wait");
 }
 
 static void poke(struct worker *worker)
