@@ -353,7 +353,7 @@ PROGRAMS: dict[str, Program] = {
     ),
     "dnsmasq": Program(
         versions=("2.90", "2.91", "2.93"),
-        sizes=(("--names=10",), ("--names=100",), ("--names=400",)),
+        sizes=(("--names=10",), ("--names=50",), ("--names=200",)),
         binary="src/dnsmasq",
         configure="",
         steady=Steady(
