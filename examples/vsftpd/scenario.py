@@ -306,7 +306,8 @@ def go_back_and_forth(
 def serve(options: argparse.Namespace) -> int:
     """Run the server and update it; return the exit status."""
     scenarios.bring_loopback_up()
-    figures = Figures(f"{len(ftp_clients.KINDS)} sessions in every state")
+    heap = f"{len(ftp_clients.KINDS)} sessions in every state, {options.idle} idle ones"
+    figures = Figures(heap)
     with tempfile.TemporaryDirectory(prefix="vsftpd-") as place:
         directory = Path(place)
         ftp_world.prepare(directory, options.megabytes)
