@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "examples/memcached"
 TIMEOUT_S = 1800
-NOT_HERE = 3
 TESTS = ("testapp", "binary", "cas", "idle-timeout", "lru-crawler", "restart", "watcher")
 
 
@@ -42,17 +37,8 @@ def test_memcached_becomes_its_next_versions_and_itself(
 @pytest.mark.fetch
 @pytest.mark.slow
 @pytest.mark.timeout(TIMEOUT_S)
-def test_its_own_tests_pass_while_it_is_updated() -> None:
-    done = subprocess.run(
-        [sys.executable, EXAMPLE / "own_tests.py", *TESTS],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    if done.returncode == NOT_HERE:
-        pytest.skip(done.stderr.strip().splitlines()[0])
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert re.search(rf"^{len(TESTS)} tests .* the same of {len(TESTS)}$", done.stdout, re.M)
-    updated = re.search(r"^requests: .*?(\d+) updated$", done.stdout, re.M)
-    assert updated and int(updated[1]) >= len(TESTS), done.stdout
+def test_its_own_tests_pass_while_it_is_updated(own_tests_of: Callable[..., str]) -> None:
+    out = own_tests_of("memcached", *TESTS)
+    assert re.search(rf"^{len(TESTS)} tests .* the same of {len(TESTS)}$", out, re.M)
+    updated = re.search(r"^requests: .*?(\d+) updated$", out, re.M)
+    assert updated and int(updated[1]) >= len(TESTS), out

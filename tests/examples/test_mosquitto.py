@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
-NOT_HERE = 3
 TIMEOUT_S = 3600
 OWN_TESTS = (
     "02-subpub-qos2",
@@ -47,18 +42,9 @@ def test_mosquitto_becomes_its_next_version_and_itself(
 @pytest.mark.fetch
 @pytest.mark.slow
 @pytest.mark.timeout(TIMEOUT_S)
-def test_its_own_tests_pass_while_it_is_updated() -> None:
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / "mosquitto/own_tests.py", *OWN_TESTS],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
-    if done.returncode == NOT_HERE:
-        pytest.skip(done.stderr.strip().splitlines()[0])
-    assert done.returncode == 0, done.stdout + done.stderr
-    both = re.findall(r"^(\d+) tests .* the same of (\d+)$", done.stdout, re.MULTILINE)
-    assert both == [(str(len(OWN_TESTS)),) * 2] * 2, done.stdout
-    updated = re.findall(r"^requests: .*?(\d+) updated$", done.stdout, re.MULTILINE)
-    assert all(int(count) >= len(OWN_TESTS) for count in updated), done.stdout
+def test_its_own_tests_pass_while_it_is_updated(own_tests_of: Callable[..., str]) -> None:
+    out = own_tests_of("mosquitto", *OWN_TESTS)
+    both = re.findall(r"^(\d+) tests .* the same of (\d+)$", out, re.MULTILINE)
+    assert both == [(str(len(OWN_TESTS)),) * 2] * 2, out
+    updated = re.findall(r"^requests: .*?(\d+) updated$", out, re.MULTILINE)
+    assert all(int(count) >= len(OWN_TESTS) for count in updated), out
