@@ -321,7 +321,10 @@ PROGRAMS: dict[str, Program] = {
     ),
     "mosquitto": Program(
         versions=("2.0.11", "2.0.21"),
-        sizes=tuple((f"--retained={count}", "--again=10") for count in (1000, 3000, 10000)),
+        sizes=(
+            ("--retained=1000", "--again=10"), ("--retained=3000", "--again=10"),
+            ("--retained=10000", "--again=50"),
+        ),
         binary="src/mosquitto",
         make=("make", "-j2", "-C", "src", "mosquitto", "WITH_CJSON=no"),
         configure="",

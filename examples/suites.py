@@ -184,6 +184,13 @@ def run(command: Sequence[str], directory: Path, log: Path) -> Ran:
     return Ran(status, len(points) - len(failed), failed, skipped[1] if skipped else "")
 
 
+def log(example: Path, name: str, place: Path) -> Path:
+    """Return where what a test prints in a place is kept, below the example."""
+    kept = example / "build/own_tests" / place.name
+    kept.mkdir(parents=True, exist_ok=True)
+    return kept / f"{name}.log"
+
+
 def run_all(tests: Sequence[str], jobs: int, one: Callable[[str], Ran]) -> dict[str, Ran]:
     """Run tests, so many at once; say of each when it is over."""
 

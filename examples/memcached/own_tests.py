@@ -112,7 +112,9 @@ class Suite:
 
     def plain(self, name: str) -> suites.Ran:
         """Run a test."""
-        return suites.run(self._command(name, "perl"), self._place, self._log(name))
+        return suites.run(
+            self._command(name, "perl"), self._place, suites.log(HERE, name, self._place)
+        )
 
     def updated(self, name: str) -> suites.Ran:
         """Run a test, and update its servers meanwhile."""
@@ -130,16 +132,11 @@ class Suite:
         perl = ("perl", *(() if name in TIMED else (f"-I{HERE}", "-MAmidUpdates")))
         command = ["env", f"KITSUNE_RUNTIME_DIR={runtime}", *self._command(name, *perl)]
         with suites.Updates(runtime, [there, back], BETWEEN_S) as updates:
-            ran = suites.run(command, self._place, self._log(name))
+            ran = suites.run(command, self._place, suites.log(HERE, name, self._place))
         return dataclasses.replace(ran, updates=updates)
 
     def _command(self, name: str, *perl: str) -> list[str]:
         return [f"./{name}"] if name == TESTAPP else [*perl, f"t/{name}.t"]
-
-    def _log(self, name: str) -> Path:
-        kept = HERE / "build/own_tests" / self._place.name
-        kept.mkdir(parents=True, exist_ok=True)
-        return kept / f"{name}.log"
 
 
 if __name__ == "__main__":

@@ -172,7 +172,7 @@ class Suite:
             command += [f"{option}={release}" for release in releases]
         command += ["--seconds=1"] if _OF_TIME.search(name) else []
         command += [f"{name}.py", *(str(scenarios.free_port()) for _ in range(self.ports[name]))]
-        ran = suites.run(command, self.place / "test/broker", self._log(name))
+        ran = suites.run(command, self.place / "test/broker", suites.log(HERE, name, self.place))
         ran = dataclasses.replace(ran, passed=int(ran.status == 0))  # each is a point of its own
         if not self.then:
             return ran
@@ -182,11 +182,6 @@ class Suite:
             updates.outcomes += Counter(found["outcomes"])
             updates.reasons += found["reasons"]
         return dataclasses.replace(ran, updates=updates)
-
-    def _log(self, name: str) -> Path:
-        kept = HERE / "build/own_tests" / self.place.name
-        kept.mkdir(parents=True, exist_ok=True)
-        return kept / f"{name}.log"
 
 
 if __name__ == "__main__":
