@@ -57,7 +57,9 @@ def _add(pipeline: Any, number: int) -> None:
         case 8:
             pipeline.hset(f"hash:{number}", mapping={f"field {n}": n for n in range(members)})
             pipeline.hexpire(f"hash:{number}", 86400, "field 0")
-        case _:
+        case _ if number // 10 % 10:
+            pipeline.set(f"counter:{number}", number)
+        case _:  # Redis reserves 4 KiB for each
             for each in range(members % _SMALL + 1):
                 pipeline.xadd(f"stream:{number}", {"number": each}, id=f"{each + 1}-1")
 

@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE
 #include <malloc.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -948,6 +949,56 @@ static void keys(void) {
     end();
 }
 
+/* ---- the keys of another thread ------------------------------------------------------------- */
+
+static _Thread_local long own;
+
+static void *locate_own(void) {
+    return &own;
+}
+
+/* The locals are the thread's own there, all else is as the registry that it was made of has it. */
+static void *look_from_beside(void *first_own) {
+    const struct kitsune_symbol *mine = kitsune__registry_find(from, "own", NULL);
+    struct kitsune__registry *again;
+    uint64_t offset;
+    CHECK(mine && kitsune__registry_variable_at(from, first_own, NULL) == mine);
+    CHECK(!kitsune__registry_variable_at(from, &own, NULL));
+    CHECK(kitsune__registry_open_again(&again, from) == 0);
+    CHECK(kitsune__registry_variable_at(again, (char *)&own + 3, &offset) == mine && offset == 3);
+    CHECK(!kitsune__registry_variable_at(again, first_own, NULL));
+    CHECK(kitsune__registry_find(again, "own", NULL) == mine);
+    for (size_t i = 0; i < sizeof old_symbols / sizeof *old_symbols; i++) {
+        const struct kitsune_symbol *symbol = &old_symbols[i];
+        CHECK(!symbol->key || kitsune__registry_find(again, symbol->key, NULL) ==
+                                  kitsune__registry_find(from, symbol->key, NULL));
+        CHECK(kitsune__registry_variable_at(again, symbol->address, NULL) ==
+              kitsune__registry_variable_at(from, symbol->address, NULL));
+        CHECK(kitsune__registry_function_at(again, symbol->address) ==
+              kitsune__registry_function_at(from, symbol->address));
+    }
+    kitsune__registry_close(again);
+    return NULL;
+}
+
+static void keys_of_another_thread(void) {
+    enum { COUNT = sizeof old_symbols / sizeof *old_symbols };
+    static struct kitsune_symbol symbols[COUNT + 1];
+    struct kitsune_release release = old_release;
+    void *(*locate)(void) = locate_own;
+    pthread_t beside;
+    memcpy(symbols, old_symbols, sizeof old_symbols);
+    symbols[COUNT] = (struct kitsune_symbol){
+        "own", NULL, sizeof own, KITSUNE_SYMBOL_VARIABLE | KITSUNE_SYMBOL_THREAD_LOCAL, 0};
+    memcpy(&symbols[COUNT].address, &locate, sizeof locate);
+    release.symbols = symbols;
+    release.symbols_end = symbols + COUNT + 1;
+    CHECK(kitsune__registry_open(&from, &release) == 0);
+    CHECK(pthread_create(&beside, NULL, look_from_beside, &own) == 0);
+    CHECK(pthread_join(beside, NULL) == 0);
+    kitsune__registry_close(from);
+}
+
 static void wrong_plan(void) {
     static const struct kitsune_migration wrong = {"head", "absent", NULL, NULL, 0, 0};
     plan.migrations = &wrong;
@@ -1187,6 +1238,7 @@ static const struct {
     SCENARIO(by_hand),
     SCENARIO(settling),
     SCENARIO(keys),
+    SCENARIO(keys_of_another_thread),
     SCENARIO(wrong_plan),
     SCENARIO(random_heaps),
     /* With malloc's blocks known only: */
