@@ -48,7 +48,7 @@ class Result:
 
     def check(self, what: str, seen: int, expected: int) -> None:
         """Note a number, which is a loss if it is not the one that is expected."""
-        self.checks[what] = f"{seen} of {expected}"
+        self.checks[what] = f"{int(seen)} of {expected}"  # `seen` may be a truth
         if seen != expected:
             self.lost.append(f"{what}: {seen} of {expected}")
 
@@ -201,6 +201,34 @@ def has_ended(pid: int) -> bool:
         return True
 
 
+@contextlib.contextmanager
+def withheld(path: Path, ask_to_read: Callable[[], object]) -> Iterator[None]:
+    """Have a server read a file whose text does not come before the end of this."""
+    text, mode = path.read_bytes(), path.stat().st_mode
+    path.unlink()
+    os.mkfifo(path)
+    path.chmod(mode)
+    ask_to_read()
+    opened: list[int] = []
+
+    def is_being_read() -> bool:
+        with contextlib.suppress(OSError):  # ENXIO: nobody reads it yet
+            opened.append(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+        return bool(opened)
+
+    wait_until(is_being_read, f"nobody reads {path}")
+    path.unlink()
+    path.write_bytes(text)
+    path.chmod(mode)
+    try:
+        yield
+        os.set_blocking(opened[0], True)
+        with contextlib.suppress(BrokenPipeError):  # who has ended is missed by others
+            os.write(opened[0], text)
+    finally:
+        os.close(opened[0])
+
+
 def bring_loopback_up() -> None:
     """Set the one interface of a new network namespace up."""
     with socket.socket() as any_socket:
@@ -233,6 +261,15 @@ def grows(memory_kb: Sequence[int]) -> bool:
     """Tell whether memory seen after each of many updates has grown after the first ten."""
     early = memory_kb[min(9, len(memory_kb) - 1)]
     return memory_kb[-1] > early * 1.02 + 2048
+
+
+def note_many(result: Result, pauses_ms: Sequence[float], memory_kb: Sequence[int]) -> None:
+    """Note what was seen at each of many updates; that memory grows is a loss."""
+    result.checks["pauses"] = pauses(pauses_ms)
+    early = memory_kb[min(9, len(memory_kb) - 1)]
+    result.checks["memory"] = f"{early} kB after the first ten, {memory_kb[-1]} kB at the end"
+    if grows(memory_kb):
+        result.lost.append(f"memory grows: {list(memory_kb)}")
 
 
 def print_results(results: Sequence[Result]) -> None:

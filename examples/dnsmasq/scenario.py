@@ -1,11 +1,13 @@
-"""dnsmasq becomes its next versions while it serves: 2.90, 2.91, 2.93, a broken one and itself.
+"""dnsmasq becomes its next versions while it serves: 2.90, 2.91, 2.93, broken ones and itself.
 
 Fetches and builds all with SCons, and starts 2.90 as a daemon in a network namespace of its own.
 Names are cached, addresses leased, then for each update: the upstream server goes silent, questions
 wait for its answer, a file is half fetched by TFTP, a TCP connection is open; afterwards all of it
-must go on, and what was cached must be answered from the cache. Prints what was transformed, how
-long the server paused, and how many queries were sent and failed. Exit status: 0 done, 1 something
-was lost, 3 it cannot be done here at the moment (no source, no namespaces).
+must go on, and what was cached must be answered from the cache. Then it is updated to releases that
+fail, is asked while it waits for a file, and becomes the same 2.93 and is that again, many times.
+Prints what was transformed, how long the server paused, and how many queries were sent and failed.
+Exit status: 0 done, 1 something was lost, 3 it cannot be done here at the moment (no source, no
+namespaces).
 """
 
 from __future__ import annotations
@@ -32,7 +34,11 @@ import scenarios  # noqa: E402 - it lies beside the examples
 from scenarios import NOT_HERE, Figures, Result, ask, release, wait_until  # noqa: E402
 
 UPDATES = (("2.90", "2.91"), ("2.91", "2.93"))
-SAME, BROKEN = "2.93+same", "2.93+broken"
+LAST = UPDATES[-1][1]
+SAME = f"{LAST}+same"
+BROKEN = {f"{LAST}+wrong": "K353", f"{LAST}+broken": "K354", f"{LAST}+stuck": "K356"}
+LIMIT_MS = 2000
+"""For releases that fail: one of them does not come to an end. Others have the default."""
 TIMEOUT_S = 30
 LONG = ".a-label-that-makes-it-longer-than-dnsmasq-has-room-for-in-2-90"
 LONGER = f"{LONG}.and-one-that-makes-it-longer-than-2-93-has-room-for"
@@ -91,6 +97,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description="dnsmasq is updated while it serves")
     parser.add_argument("--names", type=int, default=100, help="cached of each kind")
     parser.add_argument("--in-flight", type=int, default=20, help="queries, at each update")
+    parser.add_argument("--again", type=int, default=50, help="updates to itself, and back")
     parser.add_argument("--plain", action="store_true", help="without fast-dns-retry")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = scenarios.arguments_of(parser, arguments)
@@ -130,7 +137,10 @@ def serve(options: argparse.Namespace) -> int:
                 around = (above, traffic, relay, leases, cached, directory, options.in_flight)
                 world = World(pid, *around, figures)
                 results = [world.update(old, new) for old, new in UPDATES]
-            results += [refuse_broken(pid, cached), become_itself(pid, cached)]
+                results += [world.refuse(version, code) for version, code in BROKEN.items()]
+                results.append(world.wait_in_vain())
+                if options.again:
+                    results.append(world.become_itself(options.again))
             reload_configuration(pid, directory)
             relay.close()
     scenarios.print_results(results)
@@ -173,6 +183,12 @@ def expect(question: Question) -> None:
         raise SystemExit(f"{question.name} {question.kind} is not answered rightly: {response}")
 
 
+def is_answered(question: Question) -> bool:
+    """Tell whether the right answer comes."""
+    response = clients.ask(question)
+    return response is not None and question.is_answered_by(response)
+
+
 @contextlib.contextmanager
 def server(directory: Path, is_plain: bool) -> Iterator[int]:
     """Run 2.90 as a daemon; yield its process id."""
@@ -201,9 +217,19 @@ def configure(directory: Path, is_plain: bool = False) -> Path:
     return config
 
 
-def update(pid: int, version: str) -> dict[str, Any]:
+def update(pid: int, version: str, *options: str) -> dict[str, Any]:
     """Ask the server to become a version; return what became of that."""
-    return ask("update", str(pid), str(release(HERE, version)))
+    return ask("update", *options, str(pid), str(release(HERE, version)))
+
+
+def go_back(pid: int) -> dict[str, Any]:
+    """Ask the server to become again what it was; return what became of that."""
+    return ask("rollback", "--store", str(HERE / "build/releases"), str(pid))
+
+
+def reason(answer: dict[str, Any]) -> str:
+    """Return in a line why nothing came of an update."""
+    return str(answer["reason"]).partition("\n")[0]
 
 
 def expect_version(version: str) -> None:
@@ -278,10 +304,7 @@ class World:
     def _ask_cached(self, result: Result) -> None:
         """Ask all that was cached; nobody else may be asked for it now."""
         before = dict(self.above.asked)
-        good = 0
-        for question in self.cached:
-            response = clients.ask(question)
-            good += response is not None and question.is_answered_by(response)
+        good = sum(map(is_answered, self.cached))
         again = [q.name for q in self.cached if self._asked(q) != before.get(f"{q.name}.", 0)]
         result.check("answers without the upstream server", good - len(again), len(self.cached))
 
@@ -303,35 +326,73 @@ class World:
         kept = sum(f" {each} " in written for each in (*self.leases.values(), "127.77.0.200"))
         result.check("leases in the file", kept, len(self.leases) + 1)
 
+    def refuse(self, version: str, code: str) -> Result:
+        """Try a release that fails on its way; the server must go on."""
+        print(f"== {LAST} to {version}", flush=True)
+        result = Result(f"{LAST} to {version}, undone ({code})")
+        with self._around(result):
+            result.answer = update(self.pid, version, f"--limit-ms={LIMIT_MS}")
+            if (result.answer["outcome"], result.answer.get("code")) != ("rolled-back", code):
+                raise SystemExit(f"the release was to be undone with {code}: {result.answer}")
+        result.checks["reason"] = reason(result.answer)
+        return result
 
-def refuse_broken(pid: int, cached: Sequence[Question]) -> Result:
-    """Try a release whose rule destroys the state and crashes; the server must go on."""
-    print(f"== a broken release, {BROKEN}", flush=True)
-    answer = update(pid, BROKEN)
-    if answer["outcome"] != "rolled-back":
-        raise SystemExit(f"the broken release was not undone: {answer}")
-    result = Result(f"2.93 to {BROKEN}, undone ({answer['code']})", answer)
-    look_again(result, cached)
-    return result
+    def wait_in_vain(self) -> Result:
+        """Ask while the server reads a file that does not end, and so comes to no update point."""
+        print(f"== {LAST} to {SAME}, while the main loop stands still", flush=True)
+        result = Result(f"{LAST} to {SAME}, given up (K361)")
 
+        def ask_to_read() -> None:
+            os.kill(self.pid, signal.SIGHUP)
 
-def become_itself(pid: int, cached: Sequence[Question]) -> Result:
-    """Update a version to itself, which must copy no object."""
-    print("== 2.93 to itself", flush=True)
-    answer = update(pid, SAME)
-    if answer["outcome"] != "updated":
-        raise SystemExit(f"the update to itself failed: {answer}")
-    result = Result("2.93 to itself", answer)
-    result.check("objects copied", sum(each["moved"] for each in answer["types"]), 0)
-    look_again(result, cached)
-    return result
+        with self._around(result):
+            with scenarios.withheld(self.directory / "hosts", ask_to_read):
+                result.answer = update(self.pid, SAME, "--wait-ms=1000")
+            if result.answer.get("code") != "K361":
+                raise SystemExit(f"the request was to be given up with K361: {result.answer}")
+            wait_until(lambda: is_answered(LOCAL[0]), "dnsmasq does not read its hosts to the end")
+            for question in self.cached:  # the signal has emptied the cache
+                expect(question)
+        result.checks["reason"] = reason(result.answer)
+        return result
 
+    def become_itself(self, times: int) -> Result:
+        """Update to the same version and back, again and again; no object is copied."""
+        what = f"{LAST} to itself and back, {times} updates"
+        print(f"== {what}", flush=True)
+        result = Result(what)
+        pauses, memory, copied = [], [], 0
+        with self._around(result):
+            for number in range(times):
+                result.answer = go_back(self.pid) if number % 2 else update(self.pid, SAME)
+                if result.answer["outcome"] != "updated":
+                    raise SystemExit(f"update {number} failed: {result.answer}")
+                copied += sum(each["moved"] for each in result.answer["types"])
+                self.traffic.wait_for(20, TIMEOUT_S)
+                pauses.append(result.answer["pause_ns"] / 1e6)
+                memory.append(scenarios.resident_kb(self.pid))
+        result.check("objects copied", copied, 0)
+        scenarios.note_many(result, pauses, memory)
+        self.figures.memory_after_kb = memory[-1]
+        return result
 
-def look_again(result: Result, cached: Sequence[Question]) -> None:
-    """Ask all that is cached once more."""
-    answers = [(question, clients.ask(question)) for question in cached]
-    good = sum(a is not None and question.is_answered_by(a) for question, a in answers)
-    result.check("answers", good, len(cached))
+    @contextlib.contextmanager
+    def _around(self, result: Result) -> Iterator[None]:
+        """Have things in the middle, and look afterwards whether they go on."""
+        tcp, transfer = clients.OverTcp(), clients.Transfer(self.directory / "boot.img")
+        result.check("answers on an open TCP connection", tcp.is_answered(self.cached[0]), 1)
+        transfer.fetch(8)
+        sent, complaints = self.traffic.sent, len(self.traffic.complaints)
+        yield
+        self.traffic.wait_for(100, TIMEOUT_S)
+        self._ask_cached(result)
+        result.check("files that were half fetched", transfer.finish(), 1)
+        result.check("answers on the TCP connection after it", tcp.is_answered(self.cached[1]), 1)
+        tcp.close()
+        kept = sum(self.relay.renew(n, address) == address for n, address in self.leases.items())
+        result.check("leases renewed", kept, len(self.leases))
+        failed = len(self.traffic.complaints) - complaints
+        result.checks["queries meanwhile"] = f"{self.traffic.sent - sent} sent, {failed} failed"
 
 
 def reload_configuration(pid: int, directory: Path) -> None:
@@ -342,11 +403,7 @@ def reload_configuration(pid: int, directory: Path) -> None:
         os.kill(pid, signal.SIGHUP)
         question = Question(f"delta{number}.home.example", "A", (f"10.5.0.{10 + number}",))
 
-        def is_read(question: Question = question) -> bool:
-            response = clients.ask(question)
-            return response is not None and question.is_answered_by(response)
-
-        wait_until(is_read, "dnsmasq does not read its hosts again")
+        wait_until(lambda: is_answered(question), "dnsmasq does not read its hosts again")
         for each in LOCAL:
             expect(each)
 
