@@ -64,14 +64,20 @@ def stop(server: subprocess.Popen[str]) -> None:
         server.stdout.close()
 
 
-SCENARIO_TIMEOUT_S = 3600
+SCENARIO_TIMEOUT_S = 7200
 NOT_HERE = 3
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def output_of() -> Callable[..., str]:
     """Return what runs an example's scenario and returns what it prints, or skips the test."""
     return lambda example, *options: _output(example, "scenario.py", options)
+
+
+@pytest.fixture(scope="session")
+def build_of() -> Callable[..., str]:
+    """Return what only builds an example, by a script of its own; it may skip the test."""
+    return lambda example, script: _output(example, script, ())
 
 
 @pytest.fixture

@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "examples/tor"
 LIBRARIES = ("event2/event.h", "openssl/ssl.h", "zlib.h")
-NO_SOURCE = 3
 BUILD_AND_RUN_S = 7200
 
 
 @pytest.fixture(scope="module")
-def built() -> None:
+def built(build_of: Callable[..., str]) -> None:
     """Build Tor and its releases, as all commands of the example do that are not told `--built`."""
     for header in LIBRARIES:
         if not list(Path("/usr/include").glob(f"**/{header}")):
             pytest.skip(f"Tor cannot be built: there is no {header}")
-    done = run(sys.executable, "tor_releases.py")
-    if done.returncode == NO_SOURCE:
-        pytest.skip(done.stderr.strip().splitlines()[0])
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, cwd=EXAMPLE, capture_output=True, text=True, timeout=BUILD_AND_RUN_S, check=False
-    )
+    build_of("tor", "tor_releases.py")
 
 
 @pytest.mark.fetch
 @pytest.mark.slow
 @pytest.mark.timeout(BUILD_AND_RUN_S)
 @pytest.mark.usefixtures("built")
-def test_tor_relays_on_while_it_is_updated() -> None:
-    done = run(sys.executable, "scenario.py", "--built", "--rounds", "3")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "LOST" not in done.stdout
+def test_tor_relays_on_while_it_is_updated(output_of: Callable[..., str]) -> None:
+    out = output_of("tor", "--built", "--rounds", "3")
     for what in ("+same", "+broken, undone", "+stuck, undone", "and back, 3 times", "+field"):
-        assert what in done.stdout
+        assert what in out
 
 
 @pytest.mark.fetch
@@ -60,9 +45,7 @@ def test_a_session_does_not_see_the_moment_of_the_update(
 @pytest.mark.slow
 @pytest.mark.timeout(BUILD_AND_RUN_S)
 @pytest.mark.usefixtures("built")
-def test_its_own_tests_pass_with_updates_in_the_middle() -> None:
-    done = run(sys.executable, "own_tests.py", "--built", "--cells", "3")
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_its_own_tests_pass_with_updates_in_the_middle(own_tests_of: Callable[..., str]) -> None:
+    out = own_tests_of("tor", "--built", "--cells", "3")
     for test in ("test_rebind.sh", "test_include.sh"):
-        assert f"{test}: passes with a plain tor" in done.stdout
-    assert "LOST" not in done.stdout
+        assert f"{test}: passes with a plain tor" in out

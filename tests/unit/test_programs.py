@@ -68,6 +68,33 @@ def test_the_page_shows_what_was_measured_and_what_was_left_out() -> None:
     assert "- tor: no source\n" in page
 
 
+def test_only_manifests_above_a_third_of_the_originals_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served/kitsune.yaml").write_text(MANIFEST, encoding="utf-8")
+    lines = scenarios.manifest_of(tmp_path / "served").lines
+    monkeypatch.setattr(programs, "EXAMPLES", tmp_path)
+
+    def told(original: int) -> str:
+        served = programs.Program(
+            ("1",), (), "served", original_lines=original, why_longer="which says much"
+        )
+        monkeypatch.setattr(programs, "PROGRAMS", {"served": served})
+        return programs.page([], [])
+
+    assert "are the manifests of:\n\n- served, which says much.\n" in told(3 * lines - 1)
+    assert "which says much" not in (page := told(3 * lines))
+    assert "No manifest is longer than a third" in page
+
+
+def test_a_manifest_above_a_third_of_the_originals_has_a_reason() -> None:
+    for name, program in programs.PROGRAMS.items():
+        lines = scenarios.manifest_of(programs.EXAMPLES / name).lines
+        if 0 < program.original_lines < 3 * lines:
+            assert program.why_longer, f"{name}: {lines} lines, of {program.original_lines}"
+
+
 def test_an_unknown_program_is_refused_with_those_that_there_are(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
