@@ -21,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -403,7 +404,7 @@ def reload_configuration(pid: int, directory: Path) -> None:
         os.kill(pid, signal.SIGHUP)
         question = Question(f"delta{number}.home.example", "A", (f"10.5.0.{10 + number}",))
 
-        wait_until(lambda: is_answered(question), "dnsmasq does not read its hosts again")
+        wait_until(partial(is_answered, question), "dnsmasq does not read its hosts again")
         for each in LOCAL:
             expect(each)
 
