@@ -1,6 +1,7 @@
 """ngIRCd becomes its next version with clients connected: 27 to 28, to more fields, to itself.
 
-Then it is updated to more fields and back, again and again, while the clients talk.
+Then it is updated to releases that fail, is asked while its main loop stands still, and becomes one
+with more fields and 27 again, many times, while the clients talk.
 
 Fetches and builds both with SCons, starts 27 as a daemon, lets IRC clients join channels with
 topics, keys, limits and bans, updates, and compares everything a client can ask with what was
@@ -12,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +34,9 @@ from scenarios import Result, release  # noqa: E402
 ANSWER_TIMEOUT_S = 20
 UPDATES = (("27", "28"), ("27", "27+fields"), ("27", "27+same"))
 TO_AND_FRO = ("27", "27+fields")
+BROKEN = {"27+wrong": "K353", "27+broken": "K354", "27+stuck": "K356"}
+LIMIT_MS = 2000
+"""For releases that fail: one of them does not come to an end. Others have the default."""
 CONFIGURATION = """
 [Global]
 Name = irc.example.net
@@ -111,6 +117,7 @@ def main(arguments: Sequence[str]) -> int:
         return status
     figures = scenarios.Figures(f"{options.clients + 3} clients")
     results = [run_update(old, new, options.clients, figures) for old, new in UPDATES]
+    results += fail(options.clients)
     if options.again:
         results.append(go_back_and_forth(options.again, options.clients, figures))
     scenarios.print_results(results)
@@ -123,7 +130,7 @@ def main(arguments: Sequence[str]) -> int:
 def run_update(old: str, new: str, bystanders: int, figures: scenarios.Figures) -> Result:
     """Start `old`, fill it, update it to `new` and compare."""
     print(f"== {old} to {new}", flush=True)
-    with server(old) as (pid, port):
+    with server(old) as (pid, port, _):
         reactor = irc.client.Reactor()
         alice, bob, carol = (Client(reactor, port, nick) for nick in ("alice", "bob", "carol"))
         others = [Client(reactor, port, f"guest{n}") for n in range(bystanders)]
@@ -143,11 +150,55 @@ def run_update(old: str, new: str, bystanders: int, figures: scenarios.Figures) 
     return result
 
 
+def fail(bystanders: int) -> list[Result]:
+    """Try updates that fail, all on one server, which must go on."""
+    results: list[Result] = []
+    with server("27") as (pid, port, configuration):
+        reactor = irc.client.Reactor()
+        alice, bob, carol = (Client(reactor, port, nick) for nick in ("alice", "bob", "carol"))
+        others = [Client(reactor, port, f"guest{n}") for n in range(bystanders)]
+        fill(alice, bob, carol, others)
+        before = everything(alice, carol)
+        for result in failures(pid, configuration):
+            after = everything(alice, carol)
+            result.lost = [line for line in before if line not in after]
+            result.checks["lines of answers compared"] = str(len(before))
+            for client in (alice, *others):
+                client.send(f"PRIVMSG bob :number {len(results)}")
+                bob.wait_for(rf":{client.nick}!.* PRIVMSG bob :number {len(results)}$")
+            results.append(result)
+        talk(alice, bob, carol, others)
+    return results
+
+
+def failures(pid: int, configuration: Path) -> Iterator[Result]:
+    """Yield what came of each update that fails: releases, and one while nobody comes."""
+    for version, code in BROKEN.items():
+        print(f"== 27 to {version}", flush=True)
+        limit = f"--limit-ms={LIMIT_MS}"
+        answer = scenarios.ask("update", limit, str(pid), str(release(HERE, version)))
+        yield failed(version, answer, "rolled-back", code)
+    print("== 27 to 27+same, while the main loop stands still", flush=True)
+    with scenarios.withheld(configuration, lambda: os.kill(pid, signal.SIGHUP)):
+        wait = "--wait-ms=1000"
+        answer = scenarios.ask("update", wait, str(pid), str(release(HERE, "27+same")))
+    yield failed("27+same", answer, "withdrawn", "K361")
+
+
+def failed(version: str, answer: dict[str, Any], outcome: str, code: str) -> Result:
+    """Return what came of an update that fails; another end of it ends the scenario."""
+    if (answer.get("outcome"), answer.get("code")) != (outcome, code):
+        raise SystemExit(f"the update was to be {outcome} with {code}: {answer}")
+    result = Result(f"27 to {version}, {outcome} ({code})", answer)
+    result.checks["reason"] = str(answer["reason"]).partition("\n")[0]
+    return result
+
+
 def go_back_and_forth(times: int, bystanders: int, figures: scenarios.Figures) -> Result:
     """Update a server to a version and back so many times, and have its clients talk meanwhile."""
     old, new = TO_AND_FRO
     print(f"== {old} to {new} and back, {times} times", flush=True)
-    with server(old) as (pid, port):
+    with server(old) as (pid, port, _):
         reactor = irc.client.Reactor()
         alice, bob, carol = (Client(reactor, port, nick) for nick in ("alice", "bob", "carol"))
         others = [Client(reactor, port, f"guest{n}") for n in range(bystanders)]
@@ -168,21 +219,16 @@ def go_back_and_forth(times: int, bystanders: int, figures: scenarios.Figures) -
         after = everything(alice, carol)
         talk(alice, bob, carol, others)
     result.lost = [line for line in before if line not in after]
-    if scenarios.grows(memory):
-        result.lost.append(f"memory grows: {memory}")
     figures.pauses_ms += pauses_ms
     figures.memory_after_kb = memory[-1]
     result.checks["lines of answers compared"] = str(len(before))
-    result.checks["pauses"] = scenarios.pauses(pauses_ms)
-    result.checks["memory"] = (
-        f"{memory[min(9, times - 1)]} kB after ten, {memory[-1]} kB at the end"
-    )
+    scenarios.note_many(result, pauses_ms, memory)
     return result
 
 
 @contextlib.contextmanager
-def server(version: str) -> Iterator[tuple[int, int]]:
-    """Run a release as a daemon; yield its process id and port."""
+def server(version: str) -> Iterator[tuple[int, int, Path]]:
+    """Run a release as a daemon; yield its process id, port and configuration."""
     with tempfile.TemporaryDirectory(prefix="ngircd-") as name:
         directory = Path(name)
         directory.chmod(0o777)  # as root it becomes `nobody` before it writes its pid file
@@ -194,7 +240,7 @@ def server(version: str) -> Iterator[tuple[int, int]]:
         pid = int(scenarios.wait_for_text(directory / "ngircd.pid"))
         scenarios.wait_for_port(port)  # the pid file is written before anybody listens
         try:
-            yield pid, port
+            yield pid, port, config
         finally:
             scenarios.end_daemon(pid)
 
