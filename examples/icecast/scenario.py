@@ -173,11 +173,7 @@ class World:
                 pauses.append(answer["pause_ns"] / 1e6)
                 memory.append(scenarios.resident_kb(self.pid))
                 self.radio.wait_for(1)
-        result.checks["pause"] = scenarios.pauses(pauses)
-        early = memory[min(9, len(memory) - 1)]
-        result.checks["memory"] = f"{early} kB after the first ten, {memory[-1]} kB at the end"
-        if scenarios.grows(memory):
-            result.lost.append(f"memory grows: {memory}")
+        scenarios.note_many(result, pauses, memory)
         return result
 
     def reread_configuration(self) -> Result:
