@@ -70,7 +70,7 @@ class Suspended:
 
 def suspended() -> Iterator[Suspended]:
     """Yield the stacks of an update that is under way: none at any other time."""
-    journal = gdb.parse_and_eval("'journal.c'::journal")
+    journal = gdb.parse_and_eval("kitsune__journal")
     if int(journal) and not int(journal["is_committed"]):
         yield Suspended("main thread", int(journal["old"]["stack_pointer"]))
     thread = gdb.parse_and_eval("'thread.c'::threads")

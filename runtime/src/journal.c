@@ -100,8 +100,7 @@ struct journal {
     /* struct kitsune__exchange follows, page-aligned */
 };
 
-/* NULL: no transaction in this process. */
-static struct journal *journal;
+struct journal *kitsune__journal;
 /* A killed clone that was not reaped yet; 0: none. */
 static pid_t dead_clone;
 
@@ -128,16 +127,16 @@ static int is_of_this_process(const struct journal *of) {
 }
 
 /* A child of vfork shares this memory, one of a bare clone has a copy; neither runs a handler of fork. */
-int kitsune__journal_active(void) {
-    return journal != NULL && is_of_this_process(journal);
+int kitsune__journal_is_own(void) {
+    return is_of_this_process(kitsune__journal);
 }
 
 int kitsune__journal_is_inherited(void) {
-    return journal != NULL && !is_of_this_process(journal);
+    return kitsune__journal != NULL && !is_of_this_process(kitsune__journal);
 }
 
 int kitsune__journal_rehearses(void) {
-    return kitsune__journal_active() && journal->end != NULL;
+    return kitsune__journal_active() && kitsune__journal->end != NULL;
 }
 
 int kitsune__journal_snapshot_off(void) {
@@ -162,10 +161,11 @@ static void add_text(char *buffer, size_t size, const char *format, va_list argu
 
 void kitsune__journal_note(const char *format, ...) {
     va_list arguments;
-    if (journal == NULL)
+    if (kitsune__journal == NULL)
         return;
     va_start(arguments, format);
-    add_text(journal->verdict.notes, sizeof journal->verdict.notes, format, arguments);
+    add_text(kitsune__journal->verdict.notes, sizeof kitsune__journal->verdict.notes, format,
+             arguments);
     va_end(arguments);
 }
 
@@ -189,29 +189,30 @@ static enum kitsune__limited limited_of(enum kitsune__phase phase) {
 static void set_limit(struct journal *of);
 
 enum kitsune__phase kitsune__journal_phase(enum kitsune__phase phase, const char *what) {
-    if (journal == NULL)
+    if (kitsune__journal == NULL)
         return KITSUNE__PHASE_NONE;
-    enum kitsune__phase before = journal->phase;
+    enum kitsune__phase before = kitsune__journal->phase;
     uint64_t now = kitsune__now_ns();
     enum kitsune__limited left = limited_of(before), entered = limited_of(phase);
     if (left != KITSUNE__LIMITED_COUNT)
-        journal->spent_ns[left] += now - journal->since_ns;
-    journal->since_ns = now;
+        kitsune__journal->spent_ns[left] += now - kitsune__journal->since_ns;
+    kitsune__journal->since_ns = now;
     if (before == KITSUNE__PHASE_LOAD && phase != before) {
-        journal->verdict.load_ns = now - journal->begin_ns - journal->verdict.snapshot_ns;
-        journal->main_ns = now;
+        kitsune__journal->verdict.load_ns =
+            now - kitsune__journal->begin_ns - kitsune__journal->verdict.snapshot_ns;
+        kitsune__journal->main_ns = now;
     }
-    journal->phase = phase;
-    journal->what = what;
+    kitsune__journal->phase = phase;
+    kitsune__journal->what = what;
     if (phase == KITSUNE__PHASE_THREAD && what != NULL)
-        journal->thread = what;
-    if (left != entered && journal->has_phase_limits)
-        set_limit(journal);
+        kitsune__journal->thread = what;
+    if (left != entered && kitsune__journal->has_phase_limits)
+        set_limit(kitsune__journal);
     return before;
 }
 
 enum kitsune__phase kitsune__journal_current_phase(void) {
-    return journal == NULL ? KITSUNE__PHASE_NONE : journal->phase;
+    return kitsune__journal == NULL ? KITSUNE__PHASE_NONE : kitsune__journal->phase;
 }
 
 static size_t describe_phase(const struct journal *of, char *buffer, size_t size) {
@@ -305,31 +306,34 @@ static void stop_limit(struct journal *of) {
 }
 
 void kitsune__journal_save_timers(void) {
-    if (!kitsune__journal_active() || journal->has_timers)
+    if (!kitsune__journal_active() || kitsune__journal->has_timers)
         return;
     for (int which = 0; which < 3; which++)
-        KITSUNE__SYSCALL(SYS_getitimer, which, &journal->timers[which]);
-    KITSUNE__SYSCALL(SYS_rt_sigpending, &journal->timer_pending, KERNEL_SET_SIZE);
-    journal->timers_ns = kitsune__now_ns();
-    journal->has_timers = 1;
+        KITSUNE__SYSCALL(SYS_getitimer, which, &kitsune__journal->timers[which]);
+    KITSUNE__SYSCALL(SYS_rt_sigpending, &kitsune__journal->timer_pending, KERNEL_SET_SIZE);
+    kitsune__journal->timers_ns = kitsune__now_ns();
+    kitsune__journal->has_timers = 1;
 }
 
 void kitsune__journal_note_timer(int kernel_timer) {
-    if (journal != NULL && journal->kernel_timer_count < KERNEL_TIMERS_MAX)
-        journal->kernel_timers[journal->kernel_timer_count++] = kernel_timer;
+    if (kitsune__journal != NULL && kitsune__journal->kernel_timer_count < KERNEL_TIMERS_MAX)
+        kitsune__journal->kernel_timers[kitsune__journal->kernel_timer_count++] = kernel_timer;
 }
 
 int kitsune__journal_made_timer(int kernel_timer) {
-    for (uint32_t index = 0; journal != NULL && index < journal->kernel_timer_count; index++)
-        if (journal->kernel_timers[index] == kernel_timer)
+    for (uint32_t index = 0;
+         kitsune__journal != NULL && index < kitsune__journal->kernel_timer_count; index++)
+        if (kitsune__journal->kernel_timers[index] == kernel_timer)
             return 1;
     return 0;
 }
 
 void kitsune__journal_forget_timer(int kernel_timer) {
-    for (uint32_t index = 0; journal != NULL && index < journal->kernel_timer_count; index++)
-        if (journal->kernel_timers[index] == kernel_timer)
-            journal->kernel_timers[index] = journal->kernel_timers[--journal->kernel_timer_count];
+    for (uint32_t index = 0;
+         kitsune__journal != NULL && index < kitsune__journal->kernel_timer_count; index++)
+        if (kitsune__journal->kernel_timers[index] == kernel_timer)
+            kitsune__journal->kernel_timers[index] =
+                kitsune__journal->kernel_timers[--kitsune__journal->kernel_timer_count];
 }
 
 static const struct set_timer *find_set_timer(const struct journal *of, int kernel_timer) {
@@ -341,19 +345,19 @@ static const struct set_timer *find_set_timer(const struct journal *of, int kern
 
 void kitsune__journal_save_timer(int kernel_timer) {
     if (!kitsune__journal_active() || kitsune__journal_made_timer(kernel_timer) ||
-        find_set_timer(journal, kernel_timer) != NULL)
+        find_set_timer(kitsune__journal, kernel_timer) != NULL)
         return;
-    if (journal->set_timer_count == KERNEL_TIMERS_MAX)
+    if (kitsune__journal->set_timer_count == KERNEL_TIMERS_MAX)
         kitsune__journal_abort(KITSUNE__REFUSED_CALL,
                                "the new version set more than %d timers of the old one,",
                                KERNEL_TIMERS_MAX);
-    struct set_timer *timer = &journal->set_timers[journal->set_timer_count];
+    struct set_timer *timer = &kitsune__journal->set_timers[kitsune__journal->set_timer_count];
     if (KITSUNE__SYSCALL(SYS_timer_gettime, kernel_timer, &timer->setting) != 0)
         return; /* none: the program is told by its own call */
     timer->number = kernel_timer;
     timer->at_ns = kitsune__now_ns();
     KITSUNE__SYSCALL(SYS_rt_sigpending, &timer->pending, KERNEL_SET_SIZE);
-    journal->set_timer_count++;
+    kitsune__journal->set_timer_count++;
 }
 
 /* A timer that would have run out meanwhile runs out at once. */
@@ -385,18 +389,20 @@ static void restore_timers(struct journal *of) {
 /* ---- open files ---------------------------------------------------------------------------- */
 
 void kitsune__journal_save_flags(int descriptor) {
-    if (kitsune__journal_active() && journal->has_snapshot)
-        kitsune__snapshot_save_flags(exchange_of(journal), journal->clone, descriptor);
+    if (kitsune__journal_active() && kitsune__journal->has_snapshot)
+        kitsune__snapshot_save_flags(exchange_of(kitsune__journal), kitsune__journal->clone,
+                                     descriptor);
 }
 
 void kitsune__journal_save_watches(int epoll) {
-    if (kitsune__journal_active() && journal->has_snapshot)
-        kitsune__snapshot_save_watches(exchange_of(journal), journal->clone, epoll);
+    if (kitsune__journal_active() && kitsune__journal->has_snapshot)
+        kitsune__snapshot_save_watches(exchange_of(kitsune__journal), kitsune__journal->clone,
+                                       epoll);
 }
 
 void kitsune__journal_save_timerfd(int timer) {
-    if (kitsune__journal_active() && journal->has_snapshot)
-        kitsune__snapshot_save_timer(exchange_of(journal), journal->clone, timer);
+    if (kitsune__journal_active() && kitsune__journal->has_snapshot)
+        kitsune__snapshot_save_timer(exchange_of(kitsune__journal), kitsune__journal->clone, timer);
 }
 
 /* ---- signals ------------------------------------------------------------------------------- */
@@ -439,9 +445,9 @@ static void crash_by_default(int number) {
 static void give_up(struct journal *of, uint32_t code) __attribute__((noreturn));
 
 void kitsune__journal_set_code(const void *start, const void *end) {
-    if (journal != NULL) {
-        journal->code_start = (uintptr_t)start;
-        journal->code_end = (uintptr_t)end;
+    if (kitsune__journal != NULL) {
+        kitsune__journal->code_start = (uintptr_t)start;
+        kitsune__journal->code_end = (uintptr_t)end;
     }
 }
 
@@ -497,7 +503,7 @@ KITSUNE__UNCHECKED static void locate(struct journal *of, const void *ucontext) 
 }
 
 static void on_signal(int number, siginfo_t *info, void *ucontext) {
-    struct journal *of = journal;
+    struct journal *of = kitsune__journal;
     char *reason;
     size_t size, length;
     if (number == SIGSYS && kitsune__withhold_trap(info, ucontext))
@@ -615,9 +621,9 @@ static void sift_pending(struct journal *of) {
 }
 
 int kitsune__journal_kept_action(int number, struct sigaction *action) {
-    for (size_t index = 0; journal != NULL && index < CAUGHT; index++)
+    for (size_t index = 0; kitsune__journal != NULL && index < CAUGHT; index++)
         if (caught[index] == number) {
-            const struct kernel_action *kept = &journal->actions[index];
+            const struct kernel_action *kept = &kitsune__journal->actions[index];
             memset(action, 0, sizeof *action);
             memcpy(&action->sa_handler, &kept->handler, sizeof kept->handler);
             action->sa_flags = (int)(kept->flags & ~0x04000000ull); /* SA_RESTORER is libc's */
@@ -629,21 +635,24 @@ int kitsune__journal_kept_action(int number, struct sigaction *action) {
 
 void kitsune__journal_kept_mask(sigset_t *mask) {
     sigemptyset(mask);
-    if (journal != NULL)
-        memcpy(mask, journal->running != NULL ? &journal->running->mask : &journal->mask,
-               sizeof journal->mask);
+    if (kitsune__journal != NULL)
+        memcpy(mask,
+               kitsune__journal->running != NULL ? &kitsune__journal->running->mask
+                                                 : &kitsune__journal->mask,
+               sizeof kitsune__journal->mask);
 }
 
 void kitsune__journal_kept_altstack(stack_t *stack) {
-    *stack = journal->running != NULL ? journal->running->altstack : journal->altstack;
+    *stack = kitsune__journal->running != NULL ? kitsune__journal->running->altstack
+                                               : kitsune__journal->altstack;
 }
 
 void *kitsune__journal_old_stack_pointer(void) {
-    return journal->old.stack_pointer;
+    return kitsune__journal->old.stack_pointer;
 }
 
 const struct kitsune__stack *kitsune__journal_stack(void) {
-    return stack_of(journal);
+    return stack_of(kitsune__journal);
 }
 
 /* ---- rollback ------------------------------------------------------------------------------ */
@@ -763,7 +772,7 @@ static void give_up(struct journal *of, uint32_t code) {
 }
 
 void kitsune__journal_abortv(uint32_t code, const char *format, va_list arguments) {
-    struct journal *of = journal;
+    struct journal *of = kitsune__journal;
     /* Without a transaction there is nothing to go back to: only a child of the new version can get
      * here (it was forked before the commit and then failed), and it ends as it would have. */
     while (of == NULL || of->is_committed || !is_of_this_process(of))
@@ -871,7 +880,7 @@ static void finish_rollback(struct journal *of, struct kitsune__verdict *verdict
         kitsune__snapshot_restore_user(exchange_of(of));
     kitsune__stack_unmap(&of->stack);
     munmap(of, journal_size());
-    journal = NULL;
+    kitsune__journal = NULL;
     kernel_mask(SIG_SETMASK, &mask, NULL);
 }
 
@@ -883,7 +892,7 @@ static void run(struct journal *of, const struct kitsune__limits *limits,
     for (int which = 0; which < KITSUNE__LIMITED_COUNT; which++)
         of->has_phase_limits |= limits->phase_ms[which] != 0;
     save_signals(of);
-    journal = of;
+    kitsune__journal = of;
     if (start_limit(of) != 0) {
         refuse(&of->verdict, KITSUNE__NO_MEMORY, "no timer for the time limit");
     } else {
@@ -921,7 +930,7 @@ void kitsune__journal_rehearse(void (*body)(void *), void *argument, struct kits
 }
 
 void kitsune__journal_end_rehearsal(uint64_t objects, uint64_t bytes) {
-    struct journal *of = journal;
+    struct journal *of = kitsune__journal;
     uint64_t all = ~0ull;
     kernel_mask(SIG_SETMASK, &all, NULL);
     of->verdict.objects = objects;
@@ -954,7 +963,7 @@ static void lend(void *argument) {
 }
 
 void kitsune__journal_lend(struct kitsune__berth *place, void (*entry)(void *), void *argument) {
-    struct journal *of = journal;
+    struct journal *of = kitsune__journal;
     uint64_t all = ~0ull;
     place->entry = entry;
     place->argument = argument;
@@ -966,14 +975,14 @@ void kitsune__journal_lend(struct kitsune__berth *place, void (*entry)(void *), 
 }
 
 void kitsune__journal_enter(void) {
-    use_signal_stack(journal);
+    use_signal_stack(kitsune__journal);
     unblock_caught();
 }
 
 /* On the stack of the place of the thread that hands back. */
 static void hand_back(void *argument) {
     struct kitsune__berth *place = argument;
-    if (is_stood_for(journal, place)) {
+    if (is_stood_for(kitsune__journal, place)) {
         kitsune__become_thread(place->first->thread_pointer);
         kitsune__withhold_as(0);
         kitsune__resume(&place->first->new, 1);
@@ -983,7 +992,7 @@ static void hand_back(void *argument) {
 }
 
 void kitsune__journal_hand_back(void) {
-    struct journal *of = journal;
+    struct journal *of = kitsune__journal;
     struct kitsune__berth *place = of->running;
     uint64_t all = ~0ull;
     kernel_mask(SIG_SETMASK, &all, NULL);
@@ -993,21 +1002,21 @@ void kitsune__journal_hand_back(void) {
 }
 
 int kitsune__journal_made(struct kitsune__berth *place) {
-    if (journal->made_count == KITSUNE__MADE_MAX)
+    if (kitsune__journal->made_count == KITSUNE__MADE_MAX)
         return -1;
-    journal->made[journal->made_count++] = place;
+    kitsune__journal->made[kitsune__journal->made_count++] = place;
     return 0;
 }
 
 struct kitsune__berth *kitsune__journal_running(void) {
-    return journal->running;
+    return kitsune__journal->running;
 }
 
 /* ---- commit -------------------------------------------------------------------------------- */
 
 void kitsune__journal_commit(void (*apply)(void), struct kitsune__verdict *verdict,
                              struct kitsune__stack *stack) {
-    struct journal *of = journal;
+    struct journal *of = kitsune__journal;
     uint64_t all = ~0ull;
     kernel_mask(SIG_SETMASK, &all, NULL);
     __atomic_store_n(&of->is_committed, 1u, __ATOMIC_SEQ_CST);
@@ -1021,7 +1030,7 @@ void kitsune__journal_commit(void (*apply)(void), struct kitsune__verdict *verdi
     verdict->main_ns = of->main_ns != 0 ? now - of->main_ns : 0;
     verdict->total_ns = now - of->begin_ns;
     *stack = of->stack;
-    journal = NULL;
+    kitsune__journal = NULL;
     munmap(of, journal_size());
 }
 
@@ -1037,10 +1046,10 @@ void kitsune__journal_reap_last(void) {
 }
 
 int kitsune__journal_drop_in_child(void) {
-    struct journal *of = journal;
+    struct journal *of = kitsune__journal;
     dead_clone = 0; /* it is the parent's child */
     if (of == NULL)
         return 0;
-    journal = NULL;
+    kitsune__journal = NULL;
     return 1;
 }

@@ -44,8 +44,16 @@ enum kitsune__phase {
     KITSUNE__PHASE_COMMIT
 };
 
+/* NULL: no transaction, in this process or in one that made it. Only journal.c reads what it
+ * is; wrappers of calls that a server makes all the time look whether it is. */
+extern struct journal *kitsune__journal;
+/* Non-zero if this process is in the transaction that there is, not only its parent. */
+int kitsune__journal_is_own(void);
+
 /* Non-zero between begin and commit or abort, in this process: not in its children, of whichever kind. */
-int kitsune__journal_active(void);
+static inline int kitsune__journal_active(void) {
+    return kitsune__journal != NULL && kitsune__journal_is_own();
+}
 /* Non-zero in a child of a process that was in a transaction then, until it drops that. */
 int kitsune__journal_is_inherited(void);
 

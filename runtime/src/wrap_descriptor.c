@@ -10,8 +10,16 @@
 #include "calls.h"
 #include "journal.h"
 
-int kitsune__call_epoll_ctl(int epoll, int operation, int descriptor, struct epoll_event *event) {
+__attribute__((noinline)) static int change_watches(int epoll, int operation, int descriptor,
+                                                    struct epoll_event *event) {
     kitsune__journal_save_watches(epoll);
+    return epoll_ctl(epoll, operation, descriptor, event);
+}
+
+/* Servers call this several times in each turn: without a transaction there is nothing to keep. */
+int kitsune__call_epoll_ctl(int epoll, int operation, int descriptor, struct epoll_event *event) {
+    if (kitsune__journal != NULL)
+        return change_watches(epoll, operation, descriptor, event);
     return epoll_ctl(epoll, operation, descriptor, event);
 }
 

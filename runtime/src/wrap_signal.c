@@ -143,7 +143,7 @@ int kitsune__call_siginterrupt(int number, int interrupt) {
 
 /* ---- mask and alternate stack ---------------------------------------------------------------- */
 
-__attribute__((noinline)) static int wish_mask(int how, const sigset_t *set, sigset_t *old) {
+static int wish_mask(int how, const sigset_t *set, sigset_t *old) {
     sigset_t before = mask;
     if (set != NULL) {
         if (how == SIG_BLOCK) {
@@ -163,27 +163,31 @@ __attribute__((noinline)) static int wish_mask(int how, const sigset_t *set, sig
     return 0;
 }
 
-/* Servers change their mask in each turn of their loop, mostly without a signal of the runtime: such
- * a set goes on as it is. What is rare has functions of its own, whose copies cost the others nothing. */
+__attribute__((noinline)) static int change_mask_with_care(int how, const sigset_t *set,
+                                                           sigset_t *old) {
+    sigset_t wanted;
+    if (kitsune__journal_active())
+        return wish_mask(how, set, old);
+    if (set != NULL && how != SIG_UNBLOCK) {
+        wanted = *set;
+        kitsune__kick_filter(&wanted);
+        kitsune__oldcode_filter(&wanted);
+        set = &wanted;
+    }
+    return pthread_sigmask(how, set, old);
+}
+
+/* Whether there is a signal in it that the runtime may keep from being blocked. */
 static int holds_ours(const sigset_t *set) {
     uint64_t signals;
     memcpy(&signals, set, sizeof signals);
     return (signals & (BIT_OF(SIGURG) | BIT_OF(SIGSEGV))) != 0;
 }
 
-__attribute__((noinline)) static int change_filtered_mask(int how, const sigset_t *set,
-                                                          sigset_t *old) {
-    sigset_t wanted = *set;
-    kitsune__kick_filter(&wanted);
-    kitsune__oldcode_filter(&wanted);
-    return pthread_sigmask(how, &wanted, old);
-}
-
+/* Servers change their mask in each turn of their loop: mostly the set goes on as it is, not copied. */
 static int change_mask(int how, const sigset_t *set, sigset_t *old) {
-    if (kitsune__journal_active())
-        return wish_mask(how, set, old);
-    if (set != NULL && how != SIG_UNBLOCK && holds_ours(set))
-        return change_filtered_mask(how, set, old);
+    if (kitsune__journal != NULL || (set != NULL && how != SIG_UNBLOCK && holds_ours(set)))
+        return change_mask_with_care(how, set, old);
     return pthread_sigmask(how, set, old);
 }
 

@@ -93,6 +93,20 @@ def test_calls_are_refused(updated: Callable[..., Any]) -> None:
     assert "K377: a call of 'main.c/only_in_the_first' of version 1" in server.errors()
 
 
+@pytest.mark.parametrize(("policy", "segv"), [("keep", 1), ("redirect", 0)])
+def test_a_mask_holds_none_of_the_runtimes_signals(
+    updated: Callable[..., Any], policy: str, segv: int
+) -> None:
+    """SIGURG never, and SIGSEGV only if calls into old code are nobody's concern."""
+    server = updated(policy)
+    assert server.ask("set-mask one") == "0 0 1", "the program's own alone"
+    assert server.ask("unblock") == "0 0 0"
+    assert server.ask("block") == f"0 {segv} 1"
+    assert server.ask("set-mask one") == "0 0 1"
+    assert server.ask("set-mask all") == f"0 {segv} 1"
+    assert server.ask("known") == ("101" if segv else "102"), "a redirected call is a fault"
+
+
 @pytest.mark.parametrize("is_set_before", [True, False])
 def test_the_program_has_its_own_faults(updated: Callable[..., Any], is_set_before: bool) -> None:
     server = updated("redirect", *(["handle"] if is_set_before else []))

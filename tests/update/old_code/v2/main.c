@@ -61,9 +61,23 @@ static void call(void *function)
         printf("fault\n");
 }
 
+/* Which of three signals are blocked after a set is to be, with all of them in it or with one. */
+static void block(int how, int with_all)
+{
+    const int asked[] = {SIGURG, SIGSEGV, SIGUSR1};
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = with_all ? 0 : 2; i < 3; i++)
+        sigaddset(&set, asked[i]);
+    sigprocmask(how, &set, NULL);
+    sigprocmask(how, NULL, &set);
+    for (size_t i = 0; i < 3; i++)
+        printf("%d%s", sigismember(&set, asked[i]), i < 2 ? " " : "\n");
+}
+
 static void answer(const char *word, const char *rest)
 {
-    (void)rest;
     if (strcmp(word, "set") == 0)
         set();
     else if (strcmp(word, "known") == 0)
@@ -78,6 +92,12 @@ static void answer(const char *word, const char *rest)
         handle();
     else if (strcmp(word, "fault") == 0)
         read_nothing();
+    else if (strcmp(word, "block") == 0)
+        block(SIG_BLOCK, 1);
+    else if (strcmp(word, "set-mask") == 0)
+        block(SIG_SETMASK, strcmp(rest, "all") == 0);
+    else if (strcmp(word, "unblock") == 0)
+        block(SIG_UNBLOCK, 1);
     else if (strcmp(word, "raise") == 0)
         raise(SIGSEGV);
 }
