@@ -79,6 +79,7 @@ LEFT_OUT = {
     "tests that kill a server's child": "they take Kitsune's helper for it",
 }
 CHILDREN = (
+    "WAITAOF local if AOFRW was postponed",
     "Don't rehash if redis has child process",
     "failed bgsave prevents writes",
     "Temp rdb will be deleted if we use bg_unlink when shutdown",
