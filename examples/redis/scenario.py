@@ -129,7 +129,7 @@ class World:
             result.answer = self._request(version)
             traffic.wait_for(300)
             self.figures.end(self._pid, result)
-            result.checks["longest three requests"] = f"{traffic.longest_s * 1000:.0f} ms"
+            result.checks["longest four requests"] = f"{traffic.longest_s * 1000:.0f} ms"
             for what, is_right in half.finish().items():
                 note(result, what, is_right)
         self._look_at_memory(result, memory_kb)
@@ -196,10 +196,7 @@ class World:
                 memory_kb.append(scenarios.resident_kb(self._pid))
         if rounds:
             self.figures.pauses_ms += pauses_ms
-            result.checks["pauses"] = scenarios.pauses(pauses_ms)
-            seen = f"{memory_kb[0]} kB after the first, {memory_kb[-1]} kB after the last"
-            result.checks["memory"] = seen
-            note(result, "memory stays", not scenarios.grows(memory_kb))
+            scenarios.note_many(result, pauses_ms, memory_kb)
         return result
 
     def save_and_restart(self, result: Result) -> None:
