@@ -333,22 +333,27 @@ static int open_directory(struct helper *helper, const char *path, char *why, si
     return -1;
 }
 
-/* Binds below the directory's descriptor: no length limit, no way to put another directory there. */
+/* Binds below the directory's descriptor: no length limit, no way to put another directory there. The
+ * socket gets its name when it listens: whoever sees it can connect. */
 static int bind_socket(struct helper *helper, const char *path, char *why, size_t size) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct stat status;
+    char unready[sizeof helper->socket_name + 4];
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
+    kitsune__format(unready, sizeof unready, "%s.new", helper->socket_name);
     kitsune__format(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s",
-                    helper->directory, helper->socket_name);
-    unlinkat(helper->directory, helper->socket_name, 0); /* of a process that had our number */
+                    helper->directory, unready);
+    unlinkat(helper->directory, unready, 0); /* of a process that had our number */
     if (fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0 &&
         listen(fd, MAX_CLIENTS) == 0 &&
-        fstatat(helper->directory, helper->socket_name, &status, AT_SYMLINK_NOFOLLOW) == 0) {
+        fstatat(helper->directory, unready, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+        renameat(helper->directory, unready, helper->directory, helper->socket_name) == 0) {
         helper->socket_inode = status.st_ino;
         return fd;
     }
     kitsune__format(why, size, "no socket can be made in %s: %s", path, strerrordesc_np(errno));
+    unlinkat(helper->directory, unready, 0);
     if (fd >= 0)
         close(fd);
     return -1;

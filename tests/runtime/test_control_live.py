@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import functools
 import json
 import os
 import re
 import signal
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -200,6 +202,27 @@ def test_a_program_that_closes_all_descriptors(sleepers: Any, pair: Pair) -> Non
     sleeper = sleepers("select", "closefrom")
     assert sleeper.update(pair.odd)["outcome"] == "updated"
     assert sleeper.ask() == f"odd {sleeper.pid}"
+
+
+_MADE, _MOVED_HERE = 0x100, 0x80
+_EVENT = struct.Struct("iIII")
+
+
+def test_a_socket_has_its_name_when_one_can_connect(sleepers: Any, tmp_path: Path) -> None:
+    """Between bind and listen connections are refused: who looks for the file must not meet that."""
+    (directory := tmp_path / "run").mkdir(mode=0o700)
+    libc = ctypes.CDLL(None, use_errno=True)
+    watch = libc.inotify_init1(os.O_CLOEXEC)
+    assert libc.inotify_add_watch(watch, os.fsencode(directory), _MADE | _MOVED_HERE) >= 0
+    sleeper = sleepers("poll")
+    assert sleeper.directory == directory and sleeper.helper()
+    seen, how = os.read(watch, 65536), {}
+    os.close(watch)
+    while seen:
+        _, event, _, length = _EVENT.unpack_from(seen)
+        how[seen[_EVENT.size : _EVENT.size + length].rstrip(b"\0").decode()] = event
+        seen = seen[_EVENT.size + length :]
+    assert how[f"{sleeper.pid}.sock"] == _MOVED_HERE, how
 
 
 @pytest.mark.parametrize("how", ["fork", "fork2", "daemon"])
