@@ -209,7 +209,7 @@ _EVENT = struct.Struct("iIII")
 
 
 def test_a_socket_has_its_name_when_one_can_connect(sleepers: Any, tmp_path: Path) -> None:
-    """Between bind and listen connections are refused: who looks for the file must not meet that."""
+    """Between bind and listen connections are refused: who sees the file must not meet that."""
     (directory := tmp_path / "run").mkdir(mode=0o700)
     libc = ctypes.CDLL(None, use_errno=True)
     watch = libc.inotify_init1(os.O_CLOEXEC)
