@@ -533,7 +533,7 @@ INTRODUCTION = """# Programs that were updated live
 
 This page is made by a command, from runs of the scenarios under `examples/`:
 
-    ./kit programs              # all of them, an hour or two; `./kit programs redis` runs one
+    ./kit programs              # all of them, about an hour; `./kit programs redis` runs one
     ./kit programs --own-tests  # the programs' own tests, on plain builds and amid updates
 
 Each scenario fetches the program's source, builds its releases, starts the first version, loads it,
