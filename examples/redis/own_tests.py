@@ -45,8 +45,8 @@ OWN_SERVERS = (
 """These start their own, or have no test for a server that is there already."""
 ONLY_IF_ALL = (
     "unit/type/list-2",
-    *(f"unit/{name}" for name in ("info-keysizes",)),
-    *(f"unit/{name}" for name in ("lazyfree", "obuf-limits", "querybuf", "other", "violations")),
+    *(f"unit/{name}" for name in ("info-keysizes", "lazyfree", "obuf-limits", "querybuf")),
+    *(f"unit/{name}" for name in ("other", "violations")),
     *(f"integration/{name}" for name in ("aof-multi-part", "aof-race", "dismiss-mem", "failover")),
     *(f"integration/psync2{name}" for name in ("", "-reg", "-pingoff", "-master-restart")),
     *(f"integration/replication{name}" for name in ("", "-3", "-4", "-buffer", "-psync")),
