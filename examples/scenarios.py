@@ -259,17 +259,27 @@ def _status_kb(pid: int, line: str) -> int:
 
 def grows(memory_kb: Sequence[int]) -> bool:
     """Tell whether memory seen after each of many updates has grown after the first ten."""
-    early = memory_kb[min(9, len(memory_kb) - 1)]
-    return memory_kb[-1] > early * 1.02 + 2048
+    return memory_kb[-1] > _early(memory_kb) * 1.02 + 2048
+
+
+def _early(memory_kb: Sequence[int]) -> int:
+    """Return what was seen after the first ten: by then caches are full, and blocks in use."""
+    return memory_kb[min(9, len(memory_kb) - 1)]
 
 
 def note_many(result: Result, pauses_ms: Sequence[float], memory_kb: Sequence[int]) -> None:
     """Note what was seen at each of many updates; that memory grows is a loss."""
     result.checks["pauses"] = pauses(pauses_ms)
-    early = memory_kb[min(9, len(memory_kb) - 1)]
-    result.checks["memory"] = f"{early} kB after the first ten, {memory_kb[-1]} kB at the end"
+    result.checks["memory"] = (
+        f"{_early(memory_kb)} kB after the first ten, {memory_kb[-1]} kB at the end"
+    )
     if grows(memory_kb):
         result.lost.append(f"memory grows: {list(memory_kb)}")
+
+
+def reason(answer: dict[str, Any]) -> str:
+    """Return in a line why nothing came of an update."""
+    return str(answer["reason"]).partition("\n")[0]
 
 
 def print_results(results: Sequence[Result]) -> None:

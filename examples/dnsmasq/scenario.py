@@ -228,11 +228,6 @@ def go_back(pid: int) -> dict[str, Any]:
     return ask("rollback", "--store", str(HERE / "build/releases"), str(pid))
 
 
-def reason(answer: dict[str, Any]) -> str:
-    """Return in a line why nothing came of an update."""
-    return str(answer["reason"]).partition("\n")[0]
-
-
 def expect_version(version: str) -> None:
     """Check what the server says that it is."""
     expect(Question("version.bind", "TXT", (f'"dnsmasq-{version}"',), of_server=True))
@@ -335,7 +330,7 @@ class World:
             result.answer = update(self.pid, version, f"--limit-ms={LIMIT_MS}")
             if (result.answer["outcome"], result.answer.get("code")) != ("rolled-back", code):
                 raise SystemExit(f"the release was to be undone with {code}: {result.answer}")
-        result.checks["reason"] = reason(result.answer)
+        result.checks["reason"] = scenarios.reason(result.answer)
         return result
 
     def wait_in_vain(self) -> Result:
@@ -354,7 +349,7 @@ class World:
             wait_until(lambda: is_answered(LOCAL[0]), "dnsmasq does not read its hosts to the end")
             for question in self.cached:  # the signal has emptied the cache
                 expect(question)
-        result.checks["reason"] = reason(result.answer)
+        result.checks["reason"] = scenarios.reason(result.answer)
         return result
 
     def become_itself(self, times: int) -> Result:

@@ -188,11 +188,7 @@ class World:
                 result.lost.append(f"values half sent at update {number}")
             pauses.append(answer["pause_ns"] / 1e6)
             memory.append(scenarios.resident_kb(self.pid))
-        result.checks["pause"] = scenarios.pauses(pauses)
-        early = memory[min(9, len(memory) - 1)]
-        result.checks["memory"] = f"{early} kB after the first ten, {memory[-1]} kB at the end"
-        if scenarios.grows(memory):
-            result.lost.append(f"memory grows: {memory}")
+        scenarios.note_many(result, pauses, memory)
         self._look(result)
         return result
 

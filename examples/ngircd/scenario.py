@@ -190,7 +190,7 @@ def failed(version: str, answer: dict[str, Any], outcome: str, code: str) -> Res
     if (answer.get("outcome"), answer.get("code")) != (outcome, code):
         raise SystemExit(f"the update was to be {outcome} with {code}: {answer}")
     result = Result(f"27 to {version}, {outcome} ({code})", answer)
-    result.checks["reason"] = str(answer["reason"]).partition("\n")[0]
+    result.checks["reason"] = scenarios.reason(answer)
     return result
 
 
