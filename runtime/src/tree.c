@@ -105,7 +105,9 @@ static int take(struct kitsune__control *place, int32_t pid) {
     return atomic_compare_exchange_strong(&place->owner, &owner, -pid);
 }
 
-/* Places that were used before come first: so a server that forks for ever touches few. */
+/* Places that were used before come first: so a server that forks for ever touches few. One below
+ * `used` that has had no owner yet is about to be taken by another process: left without it, that would
+ * take a place beyond `used`, where nobody looks. */
 static struct kitsune__control *take_any(struct kitsune__tree *tree, int32_t pid) {
     for (uint32_t tries = 0; tries < TRIES; tries++) {
         uint32_t used = kitsune__tree_used(tree);
@@ -113,7 +115,7 @@ static struct kitsune__control *take_any(struct kitsune__tree *tree, int32_t pid
             break;
         struct kitsune__control *place =
             kitsune__tree_place(tree, atomic_fetch_add(&tree->next, 1u) % used);
-        if (take(place, pid))
+        if (place->owner != 0 && take(place, pid))
             return place;
     }
     if (tree->used < capacity) {
