@@ -78,7 +78,8 @@ class Figures:
     def end(self, pid: int, result: Result) -> None:
         """Note what the update did, and what memory the server needed for it."""
         self.objects[result.versions] = int(result.answer.get("objects", 0))
-        self.pauses_ms.append(result.answer["pause_ns"] / 1e6)
+        if "pause_ns" in result.answer:  # else it never began: whose result it is tells why
+            self.pauses_ms.append(result.answer["pause_ns"] / 1e6)
         self.memory_peak_kb = max(self.memory_peak_kb, peak_kb(pid))
         self.memory_after_kb = resident_kb(pid)
 

@@ -271,7 +271,7 @@ class Network:
         # The client has streams of its own, to ask the authority for what is new.
         ours = re.compile(rf"STREAM \d+ NEW \d+ \S+:{port} ")
         event = self.control.event(lambda line: ours.match(line) is not None)
-        self.control.ask(f"ATTACHSTREAM {event.split()[1]} {circuit}")
+        self._attach(event.split()[1], circuit)
         answer = b""
         while len(answer) < 12:
             got = opened.recv(12 - len(answer))
@@ -281,6 +281,19 @@ class Network:
         if answer[:4] != b"\x05\x00\x05\x00":
             raise NetworkFailed(f"no stream through circuit {circuit}: {answer!r}")
         return opened
+
+    def _attach(self, stream: str, circuit: str) -> None:
+        """Attach a stream, again if the last hop does not know the one before it yet."""
+        wanted = re.compile(rf"STREAM {stream} (SUCCEEDED|FAILED|CLOSED|DETACHED)\b")
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            self.control.ask(f"ATTACHSTREAM {stream} {circuit}")
+            event = self.control.event(lambda line: wanted.match(line) is not None)
+            if event.split()[2] == "SUCCEEDED":
+                return
+            if event.split()[2] != "DETACHED" or time.monotonic() > deadline:
+                raise NetworkFailed(f"no stream through circuit {circuit}: {event}")
+            time.sleep(0.5)
 
     def circuits(self) -> set[str]:
         """Return the names of those that are built."""

@@ -1276,19 +1276,49 @@ static void *sought_function(const struct kitsune_xf *xf, const struct kitsune_s
     return to && (to->flags & KITSUNE_SYMBOL_FUNCTION) ? (void *)(uintptr_t)to->address : NULL;
 }
 
-/* What has no name among the constants is nearly always a literal: a text, if it looks like one. */
+#define PAGE 4096u
+
+static int is_text(unsigned char byte) {
+    return (byte >= ' ' && byte <= '~') || (byte && strchr("\t\n\r", byte));
+}
+
+/*
+ * Whether a text ends in the word: its last bytes and their zero over what a pointer has left in memory that
+ * was used before, whose upper bytes nobody wrote since. Seen by the eight bytes before it, which are text
+ * as well: a pointer behind eight such bytes without a zero is rare, and one of those addresses rarer.
+ */
+static int is_end_of_text(const uintptr_t *where) {
+    const unsigned char *bytes = (const unsigned char *)where;
+    unsigned length = 0;
+    if ((uintptr_t)where % PAGE == 0) /* nobody knows what is before it */
+        return 0;
+    while (length < sizeof *where && is_text(bytes[length]))
+        length++;
+    if (length == sizeof *where || bytes[length])
+        return 0;
+    for (int before = -(int)sizeof *where; before < 0; before++)
+        if (!is_text(bytes[before]))
+            return 0;
+    return 1;
+}
+
+/*
+ * What has no name among the constants is nearly always a literal: a text, if it looks like one. Where it begins
+ * there is a zero before it, unless the linker found it at the end of a longer one. A truth value over what
+ * a pointer has left looks like the address of any byte of a text: so 0 and 1 are none in there.
+ */
 static void *sought_text(struct kitsune_xf *xf, const struct kitsune__registry *registry,
                          const char *text) {
     const struct kitsune_release *release = kitsune__registry_release(registry);
     uint64_t rest = (uintptr_t)release->image_end - (uintptr_t)text, length = 0;
     int added;
-    while (length < rest && (unsigned char)text[length] >= ' ')
+    if (text == (const char *)release->image_start ||
+        ((uint8_t)(uintptr_t)text <= 1 && text[-1] != '\0'))
+        return NULL;
+    while (length < rest && (is_text((unsigned char)text[length]) || (text[length] & 0x80)))
         length++;
-    while (length < rest && text[length]) /* one with line breaks and the like in it */
-        if ((unsigned char)text[length] >= ' ' || strchr("\t\n\r", text[length]))
-            length++;
-        else
-            return NULL;
+    if (length < rest && text[length] != '\0')
+        return NULL;
     /* Of an empty one nothing can be seen: it lies among texts. */
     if (length == rest || (!length && (rest < 2 || (text[-1] < ' ' && text[1] < ' '))))
         return NULL;
@@ -1303,7 +1333,7 @@ static void redirect_word(void *context, uintptr_t *where) {
     uint64_t offset;
     const void *old = (const void *)*where;
     const struct kitsune__registry *registry = registry_at(xf, *where);
-    if (!registry)
+    if (!registry || is_end_of_text(where))
         return;
     const struct kitsune_symbol *symbol = kitsune__registry_function_at(registry, old);
     void *new = NULL;

@@ -15,6 +15,12 @@ struct slot {
     int before, number;
 };
 
+/* What was written over a part of what a pointer has left. */
+struct remains {
+    unsigned char is_set;                    /* and no more of its eight bytes */
+    char label[25] __attribute__((aligned(8))); /* nor behind its zero */
+};
+
 struct box {
     void *function, *operations, *inside, *text, *library, *last;
     long looks_like_none;
@@ -40,6 +46,12 @@ static void tell(void)
 static struct operations operations = {next, "next"};
 static struct slot slots[4] = {{1, 10}, {2, 20}, {3, 30}, {4, 40}};
 static void *hidden, *large;
+static struct remains *remains;
+
+/* So long that all addresses which differ in the last byte only are in it. */
+#define LINE "sixteen letters."
+#define LINES LINE LINE LINE LINE LINE LINE LINE LINE LINE LINE LINE LINE LINE LINE LINE LINE
+static const char *volatile long_text = LINES LINES;
 static struct box *known;
 
 #define LARGE (1 << 20)
@@ -48,6 +60,17 @@ static struct box *known;
 
 static void *many[MANY];
 
+static void leave_remains(void)
+{
+    const char *middle = long_text + sizeof LINES;
+
+    remains = malloc(sizeof *remains);
+    for (void **word = (void **)remains; word + 1 <= (void **)(remains + 1); word++)
+        memcpy(word, &middle, sizeof middle);
+    remains->is_set = 1;
+    strcpy(remains->label, "twenty-four letters long");
+}
+
 static void fill(void)
 {
     struct box *box = malloc(sizeof *box);
@@ -55,6 +78,7 @@ static void fill(void)
 
     *box = (struct box){(void *)next, &operations, &slots[2].number, "a text of one", (void *)toupper, (void *)gone, -1, NULL, 0};
     hidden = known = box;
+    leave_remains();
     memset(words, 0, LARGE);
     words[LARGE / sizeof *words - 1] = (void *)next;
     large = words;
@@ -95,6 +119,7 @@ static void answer(const char *word, const char *rest)
     printf("1 %c %c %s %d %s %c %d\n", ((int (*)(int))box->function)(*word), each->apply(*word), each->label,
            *(int *)box->inside, (const char *)box->text, ((int (*)(int))box->library)(*word),
            all_agree(box, words));
+    printf("%d %s\n", remains->is_set, remains->label);
     printf("%c %ld %s\n", ((int (*)(int))box->last)(*word), box->looks_like_none,
            ~(unsigned long)box->map->l_ld == box->in_map ? "linker's own" : "changed");
 }
