@@ -68,6 +68,7 @@ def check(network: networks.Network) -> list[str]:
     complaints: list[str] = []
     streams = []
     for place, circuit in circuits.items():
+        network.wait_for_streams(circuit, echo.port)
         connection = network.connect(circuit, echo.port)
         streams.append(Stream(f"the stream with the relay as {place}", connection))
         streams[-1].__enter__()

@@ -90,6 +90,8 @@ class World:
         self._figures = figures
         self._echo = Echo()
         self._circuits = {place: network.circuit(*path) for place, path in PATHS.items()}
+        for circuit in self._circuits.values():
+            network.wait_for_streams(circuit, self._echo.port)
 
     @contextlib.contextmanager
     def _traffic(self, result: Result) -> Iterator[list[Stream]]:

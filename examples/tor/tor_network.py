@@ -271,29 +271,30 @@ class Network:
         # The client has streams of its own, to ask the authority for what is new.
         ours = re.compile(rf"STREAM \d+ NEW \d+ \S+:{port} ")
         event = self.control.event(lambda line: ours.match(line) is not None)
-        self._attach(event.split()[1], circuit)
+        stream = event.split()[1]
+        self.control.ask(f"ATTACHSTREAM {stream} {circuit}")
+        told = re.compile(rf"STREAM {stream} (SUCCEEDED|DETACHED|FAILED|CLOSED)\b")
+        event = self.control.event(lambda line: told.match(line) is not None)
         answer = b""
-        while len(answer) < 12:
+        while event.split()[2] == "SUCCEEDED" and len(answer) < 12:
             got = opened.recv(12 - len(answer))
             if not got:
-                raise NetworkFailed(f"no stream through circuit {circuit}")
+                break
             answer += got
         if answer[:4] != b"\x05\x00\x05\x00":
-            raise NetworkFailed(f"no stream through circuit {circuit}: {answer!r}")
+            opened.close()
+            raise NetworkFailed(f"no stream through circuit {circuit}: {event}, {answer!r}")
         return opened
 
-    def _attach(self, stream: str, circuit: str) -> None:
-        """Attach a stream, again if the last hop does not know the one before it yet."""
-        wanted = re.compile(rf"STREAM {stream} (SUCCEEDED|FAILED|CLOSED|DETACHED)\b")
-        deadline = time.monotonic() + TIMEOUT_S
-        while True:
-            self.control.ask(f"ATTACHSTREAM {stream} {circuit}")
-            event = self.control.event(lambda line: wanted.match(line) is not None)
-            if event.split()[2] == "SUCCEEDED":
-                return
-            if event.split()[2] != "DETACHED" or time.monotonic() > deadline:
-                raise NetworkFailed(f"no stream through circuit {circuit}: {event}")
-            time.sleep(0.5)
+    def wait_for_streams(self, circuit: str, port: int) -> None:
+        """Wait until streams go through: a last hop refuses them until it knows the one before it."""
+
+        def goes_through() -> bool:
+            with contextlib.suppress(NetworkFailed), self.connect(circuit, port):
+                return True
+            return False
+
+        wait_until(goes_through, f"no stream through circuit {circuit}")
 
     def circuits(self) -> set[str]:
         """Return the names of those that are built."""
