@@ -287,7 +287,7 @@ class Network:
         return opened
 
     def wait_for_streams(self, circuit: str, port: int) -> None:
-        """Wait until streams go through: a last hop refuses them until it knows the one before it."""
+        """Wait until streams go through: a last hop refuses them before it knows all others."""
 
         def goes_through() -> bool:
             with contextlib.suppress(NetworkFailed), self.connect(circuit, port):
