@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "apart.h"
 #include "check.h"
 #include "log.h"
 #include "platform.h"
@@ -232,7 +233,9 @@ static void name_object(void *handle, const char *path) {
 /* Opens the object and puts an image into the list. The caller checks more. */
 static uint32_t open_image(const char *file, const char *path, struct kitsune__image **opened,
                            char *reason, size_t size) {
+    kitsune__apart_begin();
     void *handle = open_object(file, RTLD_NOW | RTLD_LOCAL);
+    kitsune__apart_end();
     if (handle == NULL) {
         snprintf(reason, size, "%s", dlerror());
         return KITSUNE__LOAD_FAILED;
