@@ -11,6 +11,9 @@
 #include "platform.h"
 
 #define REGION_BITS 32
+/* Images end here in their region: no small number, of either sign, no text, date or usual fraction has such a value
+ * as the lower half of a word. */
+#define END 0x9b000000ul
 #define REGIONS 2048u /* from the first on; then they are used again, if they are free */
 #define TRIES 64u
 #define GAPS 16384u
@@ -131,7 +134,7 @@ void kitsune__apart_begin(void) {
     apart.gaps = map(0, GAPS * sizeof *apart.gaps, PROT_READ | PROT_WRITE, 0);
     if (apart.gaps == NULL)
         return;
-    struct walk walk = {(region + 1) << REGION_BITS, 0, stack_limit()};
+    struct walk walk = {(region << REGION_BITS) + END, 0, stack_limit()};
     if (kitsune__mappings(note_gap, &walk) != 0)
         apart.count = 0;
     fill_gaps();

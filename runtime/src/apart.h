@@ -6,7 +6,7 @@
  * written since the memory was last used - a number of 32 bits, and padding - still has the upper half of
  * whatever address was there. Most of those are of libraries, of stacks and of the allocator's own lists. An image
  * that shares its upper half with none of them is met by such a word only if an address of that very image
- * was there.
+ * was there. And two of one layout differ in upper halves only.
  *
  * Invariants:
  *  - A hint only: where it cannot be followed the linker chooses as it would have.
