@@ -18,8 +18,9 @@ struct slot {
 
 /* What was written over a part of what a pointer has left. */
 struct remains {
-    unsigned char is_set;                    /* and no more of its eight bytes */
-    char label[25] __attribute__((aligned(8))); /* nor behind its zero */
+    unsigned char is_set; /* and no more of its eight bytes */
+    unsigned int hash __attribute__((aligned(8))); /* the other half is padding */
+    char label[25] __attribute__((aligned(8))); /* nor is there anything behind its zero */
 };
 
 struct box {
@@ -43,6 +44,7 @@ static struct operations operations = {next, "next"};
 static struct slot slots[4] = {{0, 0, 1}, {0, 0, 2}, {0, 0, 3}, {0, 0, 4}};
 static void *hidden, *large;
 static struct remains *remains;
+static unsigned int not_hash; /* its complement */
 
 /* So long that all addresses which differ in the last byte only are in it. */
 #define LINE "sixteen letters."
@@ -66,6 +68,10 @@ static void leave_remains(void)
     for (void **word = (void **)remains; word + 1 <= (void **)(remains + 1); word++)
         memcpy(word, &middle, sizeof middle);
     remains->is_set = 1;
+    /* What malloc has left are addresses of a library, of whose upper half the image is not. */
+    *(void **)&remains->hash = (void *)toupper;
+    memcpy(&remains->hash, &(void *){(void *)next}, sizeof remains->hash);
+    not_hash = ~remains->hash;
     strcpy(remains->label, "twenty-four letters long");
 }
 
@@ -110,7 +116,7 @@ static void answer(const char *word, const char *rest)
     printf("2 %c %c %s %d %s %c %d\n", ((int (*)(int))box->function)(*word), each->apply(*word), each->label,
            *(int *)box->inside, (const char *)box->text, ((int (*)(int))box->library)(*word),
            all_agree(box, words));
-    printf("%d %s\n", remains->is_set, remains->label);
+    printf("%d %s %d\n", remains->is_set, remains->label, remains->hash == ~not_hash);
     printf("%c %ld %s\n", ((int (*)(int))box->last)(*word), box->looks_like_none,
            ~(unsigned long)box->map->l_ld == box->in_map ? "linker's own" : "changed");
 }
