@@ -56,19 +56,22 @@ __attribute__((no_sanitize("address"))) void kitsune__seek_in(const struct kitsu
                                                               uintptr_t start, uintptr_t end) {
     uintptr_t *at = (uintptr_t *)((start + 15) & ~15ul), *stop = (uintptr_t *)(end & ~15ul);
     uintptr_t *first = (uintptr_t *)((start + 7) & ~7ul), *last = (uintptr_t *)(end & ~7ul);
-    uint32_t upper = (uint32_t)(seek->low >> 32);
-    const pair_t wanted = {0, upper, 0, upper}, odd = {0, ~0u, 0, ~0u};
-    if (at >= stop || (seek->high - 1) >> 32 != upper) {
+    uint32_t lowest = (uint32_t)(seek->low >> 32);
+    uint32_t more = (uint32_t)((seek->high - 1) >> 32) - lowest;
+    const pair_t lower = {0, lowest, 0, lowest}, range = {0, more, 0, more}, odd = {0, ~0u, 0, ~0u};
+    if (at >= stop) {
         look_exactly(seek, first, last);
         return;
     }
     look_exactly(seek, first, at);
-    /* Hardly any word has the upper half of what is sought: one branch for a line of the cache. */
+    /* Hardly any word has an upper half that what is sought may have: one branch for a line of the cache. */
     for (; (uint64_t)(stop - at) >= AT_ONCE; at += AT_ONCE) {
         const pair_t *pairs = (const pair_t *)at;
         typedef uint64_t words_t __attribute__((vector_size(16)));
-        words_t any = (words_t)(((pair_t)(pairs[0] == wanted) | (pair_t)(pairs[1] == wanted) |
-                                 (pair_t)(pairs[2] == wanted) | (pair_t)(pairs[3] == wanted)) &
+        words_t any = (words_t)(((pair_t)(pairs[0] - lower <= range) |
+                                 (pair_t)(pairs[1] - lower <= range) |
+                                 (pair_t)(pairs[2] - lower <= range) |
+                                 (pair_t)(pairs[3] - lower <= range)) &
                                 odd);
         if (__builtin_expect((any[0] | any[1]) != 0, 0))
             look_exactly(seek, at, at + AT_ONCE);
