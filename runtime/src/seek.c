@@ -68,11 +68,10 @@ __attribute__((no_sanitize("address"))) void kitsune__seek_in(const struct kitsu
     for (; (uint64_t)(stop - at) >= AT_ONCE; at += AT_ONCE) {
         const pair_t *pairs = (const pair_t *)at;
         typedef uint64_t words_t __attribute__((vector_size(16)));
-        words_t any = (words_t)(((pair_t)(pairs[0] - lower <= range) |
-                                 (pair_t)(pairs[1] - lower <= range) |
-                                 (pair_t)(pairs[2] - lower <= range) |
-                                 (pair_t)(pairs[3] - lower <= range)) &
-                                odd);
+        words_t any =
+            (words_t)(((pair_t)(pairs[0] - lower <= range) | (pair_t)(pairs[1] - lower <= range) |
+                       (pair_t)(pairs[2] - lower <= range) | (pair_t)(pairs[3] - lower <= range)) &
+                      odd);
         if (__builtin_expect((any[0] | any[1]) != 0, 0))
             look_exactly(seek, at, at + AT_ONCE);
     }
