@@ -16,7 +16,7 @@
 #define END 0x9b000000ul
 #define REGIONS 2048u /* from the first on; then they are used again, if they are free */
 #define TRIES 64u
-#define GAPS 16384u
+#define GAPS 8192u                /* of more it is left to the linker: each takes a mapping */
 #define STACK_BYTES (128ul << 20) /* the kernel leaves that much below the stack, or its limit */
 
 struct gap {
@@ -39,40 +39,13 @@ static void *map(uintptr_t where, size_t size, int protection, int flags) {
     return got == MAP_FAILED ? NULL : got;
 }
 
-/* ---- the region ----------------------------------------------------------------------------- */
+/* ---- what there is -------------------------------------------------------------------------- */
 
-static int uses(void *context, const struct kitsune__mapping *mapping) {
-    uint64_t region = *(const uint64_t *)context;
-    return region_of(mapping->start) <= region && region <= region_of(mapping->end - 1);
-}
-
-/* The next below the last that nothing lies in; 0 if there is none near. */
-static uint64_t next_region(void) {
-    uint64_t lowest = apart.first - apart.first / 4;
-    if (apart.first > REGIONS && lowest < apart.first - REGIONS)
-        lowest = apart.first - REGIONS;
-    uint64_t region = apart.last;
-    for (uint32_t tries = 0; tries < TRIES; tries++) {
-        region = region > lowest ? region - 1 : apart.first;
-        if (kitsune__mappings(uses, &region) == 0)
-            return region;
-    }
-    return 0;
-}
-
-/* The kernel gives addresses from above: the first region is below those that it gives now. */
-static void choose_first(void) {
-    void *probe = map(0, 1, PROT_NONE, 0);
-    if (probe == NULL)
-        return;
-    munmap(probe, 1);
-    apart.first = apart.last = region_of((uintptr_t)probe);
-}
-
-static uint64_t stack_limit(void) {
+/* The kernel gives addresses from above, but for those that it leaves to the main stack. */
+static uint64_t stack_bytes(void) {
     struct rlimit stack;
     if (getrlimit(RLIMIT_STACK, &stack) != 0 || stack.rlim_cur == RLIM_INFINITY)
-        return 0; /* then addresses are given from below */
+        return 0; /* then it gives them from below */
     return stack.rlim_cur > STACK_BYTES ? stack.rlim_cur : STACK_BYTES;
 }
 
@@ -82,36 +55,77 @@ static int is_possible(void) {
     return 0;
 #endif
     return !kitsune__under_valgrind() && getrlimit(RLIMIT_AS, &space) == 0 &&
-           space.rlim_cur == RLIM_INFINITY && stack_limit() != 0;
+           space.rlim_cur == RLIM_INFINITY && stack_bytes() != 0;
 }
 
-/* ---- the gaps ------------------------------------------------------------------------------- */
-
 struct walk {
-    uintptr_t above;    /* what is looked at */
     uintptr_t last_end; /* of the mapping before */
-    uint64_t stack_bytes;
+    int is_whole;       /* all gaps below the stack are noted */
 };
 
 static int note_gap(void *context, const struct kitsune__mapping *mapping) {
     struct walk *walk = context;
-    uintptr_t start = walk->last_end > walk->above ? walk->last_end : walk->above;
-    uintptr_t end = mapping->start;
+    struct gap gap = {walk->last_end, mapping->start};
     walk->last_end = mapping->end;
-    if (strcmp(mapping->name, "[stack]") == 0)
-        end = end > walk->stack_bytes ? end - walk->stack_bytes : 0;
-    if (end <= start)
-        return 0;
+    walk->is_whole = strcmp(mapping->name, "[stack]") == 0;
+    if (walk->is_whole)
+        gap.end = gap.end > stack_bytes() ? gap.end - stack_bytes() : 0;
+    if (gap.end <= gap.start)
+        return walk->is_whole;
     if (apart.count == GAPS)
         return 1;
-    apart.gaps[apart.count++] = (struct gap){start, end};
+    apart.gaps[apart.count++] = gap;
+    return walk->is_whole;
+}
+
+static int note_gaps(void) {
+    struct walk walk = {0, 0};
+    kitsune__mappings(note_gap, &walk);
+    return walk.is_whole;
+}
+
+/* ---- the region ----------------------------------------------------------------------------- */
+
+/* Before the first: one above it, where addresses are given now. */
+static uint64_t region_given_now(void) {
+    void *probe = map(0, 1, PROT_NONE, 0);
+    if (probe == NULL)
+        return 0;
+    munmap(probe, 1);
+    return region_of((uintptr_t)probe);
+}
+
+static int is_free(uint64_t region) {
+    for (uint32_t index = 0; index < apart.count; index++)
+        if (apart.gaps[index].start <= region << REGION_BITS &&
+            (region + 1) << REGION_BITS <= apart.gaps[index].end)
+            return 1;
     return 0;
 }
 
-static void fill_gaps(void) {
+/* The next below the last that nothing lies in; 0 if there is none near. */
+static uint64_t next_region(void) {
+    uint64_t lowest = apart.first - apart.first / 4, region = apart.last;
+    if (apart.first > REGIONS && lowest < apart.first - REGIONS)
+        lowest = apart.first - REGIONS;
+    for (uint32_t tries = 0; tries < TRIES; tries++) {
+        region = region > lowest ? region - 1 : apart.first;
+        if (is_free(region))
+            return region;
+    }
+    return 0;
+}
+
+/* ---- the gaps ------------------------------------------------------------------------------- */
+
+/* Gaps that were filled stand first; the others are forgotten. */
+static void fill_gaps(uintptr_t above) {
     uint32_t filled = 0;
     for (uint32_t index = 0; index < apart.count; index++) {
         struct gap gap = apart.gaps[index];
+        gap.start = gap.start > above ? gap.start : above;
+        if (gap.end <= gap.start)
+            continue;
         void *got = map(gap.start, gap.end - gap.start, PROT_NONE, MAP_FIXED_NOREPLACE);
         if (got == (void *)gap.start)
             apart.gaps[filled++] = gap;
@@ -123,29 +137,26 @@ static void fill_gaps(void) {
 
 void kitsune__apart_begin(void) {
     apart.count = 0;
-    apart.gaps = NULL;
     if (!is_possible())
         return;
     if (apart.first == 0)
-        choose_first();
-    uint64_t region = apart.first != 0 ? next_region() : 0;
-    if (region == 0)
-        return;
+        apart.first = apart.last = region_given_now();
     apart.gaps = map(0, GAPS * sizeof *apart.gaps, PROT_READ | PROT_WRITE, 0);
     if (apart.gaps == NULL)
         return;
-    struct walk walk = {(region << REGION_BITS) + END, 0, stack_limit()};
-    if (kitsune__mappings(note_gap, &walk) != 0)
+    uint64_t region = apart.first != 0 && note_gaps() ? next_region() : 0;
+    if (region == 0) {
         apart.count = 0;
-    fill_gaps();
+        return;
+    }
+    fill_gaps((region << REGION_BITS) + END);
     apart.last = region;
 }
 
 void kitsune__apart_end(void) {
-    if (apart.gaps == NULL)
-        return;
     for (uint32_t index = 0; index < apart.count; index++)
         munmap((void *)apart.gaps[index].start, apart.gaps[index].end - apart.gaps[index].start);
-    munmap(apart.gaps, GAPS * sizeof *apart.gaps);
+    if (apart.gaps != NULL)
+        munmap(apart.gaps, GAPS * sizeof *apart.gaps);
     apart.gaps = NULL;
 }
