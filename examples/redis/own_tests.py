@@ -229,12 +229,17 @@ class Updated(Plain):
     def _on_one_server(self, names: Sequence[str]) -> dict[str, suites.Ran]:
         with contextlib.ExitStack() as stack:
             old = Path(releases.release(releases.OLD))
-            directory, port, _, _ = stack.enter_context(releases.running(old, *ALLOWED))
+            directory, port, pid, _ = stack.enter_context(releases.running(old, *ALLOWED))
             first = [Path(releases.release(releases.NEW))]
             updates = suites.Updates(directory / "run", AGAIN, BETWEEN_S, first)
             stack.enter_context(updates)
             found = self._against(names, port)
-        return found | {SERVER: suites.Ran(0, 1, (), updates=updates)}
+            failed: tuple[str, ...] = ()
+            if scenarios.has_ended(pid):
+                log = shutil.copy(directory / f"server/log.{port}", self.place / "server.log")
+                failed = (f"it has ended: see {log}",)
+        ran = suites.Ran(len(failed), 1 - len(failed), failed, updates=updates)
+        return found | {SERVER: ran}
 
     def _own(self, name: str) -> suites.Ran:
         runtime = self.place / "run" / name.replace("/", "-")
