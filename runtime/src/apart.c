@@ -14,7 +14,7 @@
 /* Images end here in their region: no small number, of either sign, no text, date or usual fraction has such a value
  * as the lower half of a word. */
 #define END 0x9b000000ul
-#define REGIONS 2048u /* from the first on; then they are used again, if they are free */
+#define REGIONS 2048u /* below the first; then they are used again, if they are free */
 #define TRIES 64u
 #define GAPS 8192u                /* of more it is left to the linker: each takes a mapping */
 #define STACK_BYTES (128ul << 20) /* the kernel leaves that much below the stack, or its limit */
@@ -159,4 +159,9 @@ void kitsune__apart_end(void) {
     if (apart.gaps != NULL)
         munmap(apart.gaps, GAPS * sizeof *apart.gaps);
     apart.gaps = NULL;
+}
+
+int kitsune__apart_holds(const void *start) {
+    uint64_t region = region_of((uintptr_t)start);
+    return region < apart.first && apart.first - region <= REGIONS;
 }

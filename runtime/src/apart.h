@@ -24,5 +24,7 @@
 void kitsune__apart_begin(void);
 /* After it. */
 void kitsune__apart_end(void);
+/* Whether an image that begins there was loaded so: then none comes to lie there for long. */
+int kitsune__apart_holds(const void *start);
 
 #endif

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "apart.h"
 #include "blocks.h"
 #include "log.h"
 #include "oldcode.h"
@@ -106,12 +107,13 @@ static int is_loaded(const void *address) {
 
 /* Memory that is handed out again may have words in it that pointed into an image, the linker's own about it
  * among them. As long as no later image lies where they point, the scan does not take them for holders of one.
- * Where addresses are limited they are the program's. */
+ * So it is with those that are loaded apart; and where addresses are limited they are the program's. */
 static void keep_vacant(uintptr_t start, uintptr_t end) {
     static struct kitsune__range vacant[VACANT_MAX];
     static uint32_t next;
     struct rlimit limit;
-    if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY)
+    if (kitsune__apart_holds((void *)start) || getrlimit(RLIMIT_AS, &limit) != 0 ||
+        limit.rlim_cur != RLIM_INFINITY)
         return;
     struct kitsune__range *place = &vacant[next++ % VACANT_MAX];
     if (place->end)

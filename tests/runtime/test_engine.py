@@ -18,7 +18,7 @@ ENGINE = (
     "switch",
     "platform",
 )
-RETIRE = (*ENGINE, "scan", "retire", "log")
+RETIRE = (*ENGINE, "scan", "retire", "apart", "log")
 WARNINGS = ("-std=gnu11", "-g", "-Wall", "-Wextra", "-Werror")
 SANITIZED = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
