@@ -1279,7 +1279,7 @@ static void *sought_function(const struct kitsune_xf *xf, const struct kitsune_s
 #define PAGE 4096u
 
 static int is_text(unsigned char byte) {
-    return (byte >= ' ' && byte <= '~') || (byte && strchr("\t\n\r", byte));
+    return (byte >= ' ' && byte < 0x80) || (byte && strchr("\t\n\r", byte));
 }
 
 /*
