@@ -67,13 +67,23 @@ class Connection:
         if (got := self.receive()) != str(self._served):
             raise Trouble(f"{self.address} counts {got} requests instead of {self._served}")
 
+    def leave(self) -> None:
+        """End the connection, and wait until the server has ended it as well."""
+        self.socket.shutdown(socket.SHUT_WR)
+        if left := self.socket.recv(65536):
+            raise Trouble(f"{self.address} answers {left!r} to nothing")
+        self.close()
+
     def close(self) -> None:
         """End the connection."""
         self.socket.close()
 
 
 class Load:
-    """Clients that last, and one that comes and goes; rounds of a request by each."""
+    """Clients that last, and one that comes and goes; rounds of a request by each.
+
+    Between two rounds the server holds nothing of the one that went.
+    """
 
     def __init__(self, addresses: Sequence[str | tuple[str, int]]) -> None:
         self._addresses = addresses
@@ -128,7 +138,7 @@ class Load:
             each.send("incr")
         for each in clients:
             each.check()
-        passing.close()
+        passing.leave()
 
 
 class Server:
