@@ -119,16 +119,21 @@ def build_chain(directory: Path, versions: Sequence[str], cflags: str) -> int:
     """Fetch and build all releases of a program with SCons; return 0, 1 or `NOT_HERE`."""
     name = directory.name
     # Nobody runs what an earlier scenario released; a store never changes what is in it.
-    shutil.rmtree(directory / "build/releases" / name, ignore_errors=True)
+    shutil.rmtree(store(directory) / name, ignore_errors=True)
     command = [sys.executable, "-m", "SCons", "-C", str(directory), "-Q", "-s", "-j2"]
     print(f"== fetching and building {name} {', '.join(versions)}", flush=True)
     done = subprocess.run([*command, "release-chain", f"CFLAGS={cflags}"], check=False)
     return done.returncode if done.returncode in (0, NOT_HERE) else 1
 
 
+def store(directory: Path) -> Path:
+    """Return the store in which a program's releases are."""
+    return directory / "build/releases"
+
+
 def release(directory: Path, version: str) -> Path:
-    """Return the release of a version that `build_chain` has made."""
-    return directory / "build/releases" / directory.name / version / f"{directory.name}.so"
+    """Return the release of a version in the store of a program."""
+    return store(directory) / directory.name / version / f"{directory.name}.so"
 
 
 def ask(*words: str) -> dict[str, Any]:
@@ -144,6 +149,23 @@ def ask(*words: str) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
         raise SystemExit(f"no answer to {words}:\n{done.stdout}{done.stderr}") from None
+    return answer
+
+
+def update(pid: int, to: Path, *options: str) -> dict[str, Any]:
+    """Ask a server to become a release; return what became of that."""
+    return ask("update", *options, str(pid), str(to))
+
+
+def go_back(pid: int, directory: Path, *options: str) -> dict[str, Any]:
+    """Ask a server of this program to become what it was before; return what became of that."""
+    return ask("rollback", *options, "--store", str(store(directory)), str(pid))
+
+
+def expected(answer: dict[str, Any], outcome: str = "updated", code: str = "") -> dict[str, Any]:
+    """Return an answer; that it is another outcome, or has another code, ends the scenario."""
+    if (answer.get("outcome"), answer.get("code", "")) != (outcome, code):
+        raise SystemExit(f"the update was to be {outcome} {code}: {answer}")
     return answer
 
 
@@ -279,8 +301,8 @@ def note_many(result: Result, pauses_ms: Sequence[float], memory_kb: Sequence[in
 
 
 def reason(answer: dict[str, Any]) -> str:
-    """Return in a line why nothing came of an update."""
-    return str(answer["reason"]).partition("\n")[0]
+    """Return in a line why nothing came of an update; nothing, if something did."""
+    return str(answer.get("reason", "")).partition("\n")[0]
 
 
 def print_results(results: Sequence[Result]) -> None:

@@ -32,7 +32,16 @@ from clients import Question
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import scenarios  # noqa: E402 - it lies beside the examples
-from scenarios import NOT_HERE, Figures, Result, ask, release, wait_until  # noqa: E402
+from scenarios import (  # noqa: E402
+    NOT_HERE,
+    Figures,
+    Result,
+    expected,
+    go_back,
+    release,
+    update,
+    wait_until,
+)
 
 UPDATES = (("2.90", "2.91"), ("2.91", "2.93"))
 LAST = UPDATES[-1][1]
@@ -218,16 +227,6 @@ def configure(directory: Path, is_plain: bool = False) -> Path:
     return config
 
 
-def update(pid: int, version: str, *options: str) -> dict[str, Any]:
-    """Ask the server to become a version; return what became of that."""
-    return ask("update", *options, str(pid), str(release(HERE, version)))
-
-
-def go_back(pid: int) -> dict[str, Any]:
-    """Ask the server to become again what it was; return what became of that."""
-    return ask("rollback", "--store", str(HERE / "build/releases"), str(pid))
-
-
 def expect_version(version: str) -> None:
     """Check what the server says that it is."""
     expect(Question("version.bind", "TXT", (f'"dnsmasq-{version}"',), of_server=True))
@@ -261,9 +260,7 @@ class World:
         complaints = len(self.traffic.complaints)
         self.traffic.wait_for(100, TIMEOUT_S)
         self.figures.begin(self.pid)
-        result.answer = update(self.pid, new)
-        if result.answer["outcome"] != "updated":
-            raise SystemExit(f"the update failed: {result.answer}")
+        result.answer = expected(self._ask_for(new))
         self.traffic.wait_for(100, TIMEOUT_S)
         self.figures.end(self.pid, result)
         expect_version(new)
@@ -327,9 +324,8 @@ class World:
         print(f"== {LAST} to {version}", flush=True)
         result = Result(f"{LAST} to {version}, undone ({code})")
         with self._around(result):
-            result.answer = update(self.pid, version, f"--limit-ms={LIMIT_MS}")
-            if (result.answer["outcome"], result.answer.get("code")) != ("rolled-back", code):
-                raise SystemExit(f"the release was to be undone with {code}: {result.answer}")
+            answer = self._ask_for(version, f"--limit-ms={LIMIT_MS}")
+            result.answer = expected(answer, "rolled-back", code)
         result.checks["reason"] = scenarios.reason(result.answer)
         return result
 
@@ -343,9 +339,8 @@ class World:
 
         with self._around(result):
             with scenarios.withheld(self.directory / "hosts", ask_to_read):
-                result.answer = update(self.pid, SAME, "--wait-ms=1000")
-            if result.answer.get("code") != "K361":
-                raise SystemExit(f"the request was to be given up with K361: {result.answer}")
+                answer = self._ask_for(SAME, "--wait-ms=1000")
+            result.answer = expected(answer, "withdrawn", "K361")
             wait_until(lambda: is_answered(LOCAL[0]), "dnsmasq does not read its hosts to the end")
             for question in self.cached:  # the signal has emptied the cache
                 expect(question)
@@ -360,9 +355,8 @@ class World:
         pauses, memory, copied = [], [], 0
         with self._around(result):
             for number in range(times):
-                result.answer = go_back(self.pid) if number % 2 else update(self.pid, SAME)
-                if result.answer["outcome"] != "updated":
-                    raise SystemExit(f"update {number} failed: {result.answer}")
+                answer = go_back(self.pid, HERE) if number % 2 else self._ask_for(SAME)
+                result.answer = expected(answer)
                 copied += sum(each["moved"] for each in result.answer["types"])
                 self.traffic.wait_for(20, TIMEOUT_S)
                 pauses.append(result.answer["pause_ns"] / 1e6)
@@ -371,6 +365,9 @@ class World:
         scenarios.note_many(result, pauses, memory)
         self.figures.memory_after_kb = memory[-1]
         return result
+
+    def _ask_for(self, version: str, *options: str) -> dict[str, Any]:
+        return update(self.pid, release(HERE, version), *options)
 
     @contextlib.contextmanager
     def _around(self, result: Result) -> Iterator[None]:

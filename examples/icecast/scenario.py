@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ import radio_server
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import scenarios  # noqa: E402 - it lies beside the examples
-from scenarios import NOT_HERE, Figures, Result, release  # noqa: E402
+from scenarios import NOT_HERE, Figures, Result, expected, release  # noqa: E402
 
 BASE = "2.4.4"
 SAME, FIELD, STUCK = f"{BASE}+same", f"{BASE}+field", f"{BASE}+stuck"
@@ -120,7 +120,7 @@ class World:
 
     def update(self, old: str, new: str) -> Result:
         """Update the server, and look whether all goes on."""
-        result = self._changed(f"{old} to {new}", "update", new)
+        result = self._changed(f"{old} to {new}", lambda: self._update(new))
         if new == FIELD:
             for stream in ("/stream.mp3", "/stream.ogg"):
                 there, updated = clients.updated_listeners(self.port, stream)
@@ -131,17 +131,15 @@ class World:
 
     def go_back(self, new: str) -> Result:
         """Go back to the version before."""
-        return self._changed(f"{new} back to {BASE}", "rollback")
+        return self._changed(f"{new} back to {BASE}", self._go_back)
 
     def refuse(self, version: str, code: str) -> Result:
         """Try a release that fails on its way; the server must go on."""
         print(f"== {BASE} to {version}", flush=True)
         result = Result(f"{BASE} to {version}, undone ({code})")
         with self._around(result):
-            result.answer = self._request("update", version)
-            if (result.answer["outcome"], result.answer.get("code")) != ("rolled-back", code):
-                raise SystemExit(f"the release was to be undone with {code}: {result.answer}")
-        result.checks["reason"] = str(result.answer.get("reason"))
+            result.answer = expected(self._update(version), "rolled-back", code)
+        result.checks["reason"] = scenarios.reason(result.answer)
         return result
 
     def wait_in_vain(self) -> Result:
@@ -150,10 +148,9 @@ class World:
         result = Result(f"{BASE} to {SAME}, given up (K361)")
         with self._around(result):
             with self.radio.silent_authenticator():
-                result.answer = scenarios.ask("update", str(self.pid), str(release(HERE, SAME)))
-            if result.answer.get("code") != "K361":
-                raise SystemExit(f"the request was to be given up with K361: {result.answer}")
-        result.checks["reason"] = str(result.answer["reason"])
+                answer = scenarios.update(self.pid, release(HERE, SAME))
+            result.answer = expected(answer, "withdrawn", "K361")
+        result.checks["reason"] = scenarios.reason(result.answer)
         return result
 
     def go_there_and_back(self, variant: str, times: int) -> Result:
@@ -164,11 +161,7 @@ class World:
         pauses, memory = [], []
         with self._around(result):
             for number in range(times):
-                answer = (
-                    self._request("rollback") if number % 2 else self._request("update", variant)
-                )
-                if answer["outcome"] != "updated":
-                    raise SystemExit(f"update {number} failed: {answer}")
+                answer = expected(self._go_back() if number % 2 else self._update(variant))
                 result.answer = answer
                 pauses.append(answer["pause_ns"] / 1e6)
                 memory.append(scenarios.resident_kb(self.pid))
@@ -184,14 +177,12 @@ class World:
             radio_server.wait_for_log(self.directory, "re-reading config", 2)
         return result
 
-    def _changed(self, what: str, request: str, version: str = "") -> Result:
+    def _changed(self, what: str, request: Callable[[], dict[str, Any]]) -> Result:
         print(f"== {what}", flush=True)
         result = Result(what)
         with self._around(result):
             memory = self.figures.begin(self.pid)
-            result.answer = self._request(request, version)
-            if result.answer["outcome"] != "updated":
-                raise SystemExit(f"the update failed: {result.answer}")
+            result.answer = expected(request())
         self.figures.end(self.pid, result)
         result.checks["memory"] = f"{memory} kB before, {scenarios.resident_kb(self.pid)} kB after"
         return result
@@ -210,12 +201,12 @@ class World:
         result.checks["longest silence of a stream"] = f"{self.radio.longest_silence_ms():.0f} ms"
         result.lost += self.radio.complaints[:5]
 
-    def _request(self, what: str, version: str = "") -> dict[str, Any]:
-        """Ask the server to become a version, or to go back; return what became of that."""
-        version_release = [str(release(HERE, version))] if version else []
-        store = ["--store", str(HERE / "build/releases")] if what == "rollback" else []
+    def _update(self, version: str) -> dict[str, Any]:
         limits = LIMITS.get(version, ())
-        return scenarios.ask(what, WAIT, *limits, *store, str(self.pid), *version_release)
+        return scenarios.update(self.pid, release(HERE, version), WAIT, *limits)
+
+    def _go_back(self) -> dict[str, Any]:
+        return scenarios.go_back(self.pid, HERE, WAIT)
 
 
 if __name__ == "__main__":

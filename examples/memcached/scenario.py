@@ -30,7 +30,7 @@ from pymemcache.client.base import Client
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import scenarios  # noqa: E402 - it lies beside the examples
-from scenarios import NOT_HERE, Figures, Result  # noqa: E402
+from scenarios import NOT_HERE, Figures, Result, expected, go_back  # noqa: E402
 
 FIRST, *NEXT = VERSIONS = ("1.6.18", "1.6.38", "1.6.45")
 LAST = VERSIONS[-1]
@@ -139,9 +139,7 @@ class World:
         )
         self.traffic.wait_for(200)
         memory = self.figures.begin(self.pid)
-        result.answer = self._request("update", new)
-        if result.answer["outcome"] != "updated":
-            raise SystemExit(f"the update failed: {result.answer}")
+        result.answer = expected(self._ask_for(new))
         self.traffic.wait_for(1000)
         self.figures.end(self.pid, result)
         result.check("values whose first half was sent before", half_sent.finish(), 3)
@@ -164,9 +162,8 @@ class World:
         print(f"== {LAST} to {version}", flush=True)
         result = Result(f"{LAST} to {version}")
         half_sent = clients.HalfSent(self.port)
-        result.answer = self._request("update", version, f"--limit-ms={LIMIT_MS}")
-        if (result.answer["outcome"], result.answer.get("code")) != ("rolled-back", code):
-            raise SystemExit(f"the release was to be undone with {code}: {result.answer}")
+        answer = self._ask_for(version, f"--limit-ms={LIMIT_MS}")
+        result.answer = expected(answer, "rolled-back", code)
         result.versions += f", undone ({code})"
         self.traffic.wait_for(1000)
         result.check("values whose first half was sent before", half_sent.finish(), 3)
@@ -180,9 +177,7 @@ class World:
         pauses, memory = [], []
         for number in range(times):
             half_sent = clients.HalfSent(self.port)
-            answer = self._request("rollback") if number % 2 else self._request("update", SAME)
-            if answer["outcome"] != "updated":
-                raise SystemExit(f"update {number} failed: {answer}")
+            answer = expected(go_back(self.pid, HERE) if number % 2 else self._ask_for(SAME))
             result.answer = answer
             if half_sent.finish() != 3:
                 result.lost.append(f"values half sent at update {number}")
@@ -198,11 +193,8 @@ class World:
         result.check("items", self.items - len(wrong), self.items)
         result.lost += wrong[:5]
 
-    def _request(self, what: str, version: str = "", *options: str) -> dict[str, Any]:
-        """Ask the server to become a version, or to go back; return what became of that."""
-        release = [str(scenarios.release(HERE, version))] if version else []
-        store = ["--store", str(HERE / "build/releases")] if what == "rollback" else []
-        return scenarios.ask(what, *options, *store, str(self.pid), *release)
+    def _ask_for(self, version: str, *options: str) -> dict[str, Any]:
+        return scenarios.update(self.pid, scenarios.release(HERE, version), *options)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from mqtt_wire import Message, Wire
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import scenarios  # noqa: E402 - it lies beside the examples
-from scenarios import NOT_HERE, Figures, Result  # noqa: E402
+from scenarios import NOT_HERE, Figures, Result, expected, go_back  # noqa: E402
 
 FIRST, LAST = VERSIONS = ("2.0.11", "2.0.21")
 SAME = f"{LAST}+same"
@@ -263,9 +263,7 @@ class World:
         amid, sent = Amid(self.port), self.traffic.sent
         self.traffic.wait_for(200)
         memory = self.figures.begin(self.pid)
-        result.answer = self._request("update", new)
-        if result.answer["outcome"] != "updated":
-            raise SystemExit(f"the update failed: {result.answer}")
+        result.answer = expected(self._ask_for(new))
         self.traffic.wait_for(1000)
         self.figures.end(self.pid, result)
         amid.go_on(result)
@@ -279,9 +277,8 @@ class World:
         print(f"== {LAST} to {version}", flush=True)
         result = Result(f"{LAST} to {version}")
         amid = Amid(self.port)
-        result.answer = self._request("update", version, f"--limit-ms={LIMIT_MS}")
-        if (result.answer["outcome"], result.answer.get("code")) != ("rolled-back", code):
-            raise SystemExit(f"the release was to be undone with {code}: {result.answer}")
+        answer = self._ask_for(version, f"--limit-ms={LIMIT_MS}")
+        result.answer = expected(answer, "rolled-back", code)
         result.versions += f", undone ({code})"
         self.traffic.wait_for(1000)
         amid.go_on(result)
@@ -294,9 +291,7 @@ class World:
         result = Result(f"{LAST} to itself and back, {times} updates")
         amid, pauses, memory = Amid(self.port), [], []
         for number in range(times):
-            answer = self._request("rollback") if number % 2 else self._request("update", SAME)
-            if answer["outcome"] != "updated":
-                raise SystemExit(f"update {number} failed: {answer}")
+            answer = expected(go_back(self.pid, HERE) if number % 2 else self._ask_for(SAME))
             result.answer = answer
             self.traffic.wait_for(50)
             pauses.append(answer["pause_ns"] / 1e6)
@@ -322,11 +317,8 @@ class World:
         )
         result.check("idle clients that are reached", heard, len(self.idle))
 
-    def _request(self, what: str, version: str = "", *options: str) -> dict[str, Any]:
-        """Ask the broker to become a version, or to go back; return what became of that."""
-        release = [str(scenarios.release(HERE, version))] if version else []
-        store = ["--store", str(HERE / "build/releases")] if what == "rollback" else []
-        return scenarios.ask(what, *options, *store, str(self.pid), *release)
+    def _ask_for(self, version: str, *options: str) -> dict[str, Any]:
+        return scenarios.update(self.pid, scenarios.release(HERE, version), *options)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ import irc.client
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import scenarios  # noqa: E402 - it lies beside the examples
-from scenarios import Result, release  # noqa: E402
+from scenarios import Result, expected, go_back, release, update  # noqa: E402
 
 ANSWER_TIMEOUT_S = 20
 UPDATES = (("27", "28"), ("27", "27+fields"), ("27", "27+same"))
@@ -138,7 +138,7 @@ def run_update(old: str, new: str, bystanders: int, figures: scenarios.Figures) 
         expect_version(alice, old)
         before = everything(alice, carol)
         figures.begin(pid)
-        result = Result(f"{old} to {new}", update(pid, release(HERE, new)))
+        result = Result(f"{old} to {new}", expected(update(pid, release(HERE, new))))
         after = everything(alice, carol)
         figures.end(pid, result)
         result.lost = [line for line in before if line not in after]
@@ -175,21 +175,17 @@ def failures(pid: int, configuration: Path) -> Iterator[Result]:
     """Yield what came of each update that fails: releases, and one while nobody comes."""
     for version, code in BROKEN.items():
         print(f"== 27 to {version}", flush=True)
-        limit = f"--limit-ms={LIMIT_MS}"
-        answer = scenarios.ask("update", limit, str(pid), str(release(HERE, version)))
+        answer = update(pid, release(HERE, version), f"--limit-ms={LIMIT_MS}")
         yield failed(version, answer, "rolled-back", code)
     print("== 27 to 27+same, while the main loop stands still", flush=True)
     with scenarios.withheld(configuration, lambda: os.kill(pid, signal.SIGHUP)):
-        wait = "--wait-ms=1000"
-        answer = scenarios.ask("update", wait, str(pid), str(release(HERE, "27+same")))
+        answer = update(pid, release(HERE, "27+same"), "--wait-ms=1000")
     yield failed("27+same", answer, "withdrawn", "K361")
 
 
 def failed(version: str, answer: dict[str, Any], outcome: str, code: str) -> Result:
     """Return what came of an update that fails; another end of it ends the scenario."""
-    if (answer.get("outcome"), answer.get("code")) != (outcome, code):
-        raise SystemExit(f"the update was to be {outcome} with {code}: {answer}")
-    result = Result(f"27 to {version}, {outcome} ({code})", answer)
+    result = Result(f"27 to {version}, {outcome} ({code})", expected(answer, outcome, code))
     result.checks["reason"] = scenarios.reason(answer)
     return result
 
@@ -207,9 +203,8 @@ def go_back_and_forth(times: int, bystanders: int, figures: scenarios.Figures) -
         result = Result(f"{old} to {new} and back, {times} times")
         memory, pauses_ms = [], []
         for number in range(times):
-            there = ("update", str(pid), str(release(HERE, new)))
-            back = ("rollback", "--store", str(HERE / "build/releases"), str(pid))
-            result.answer = answered(*(back if number % 2 else there))
+            answer = go_back(pid, HERE) if number % 2 else update(pid, release(HERE, new))
+            result.answer = expected(answer)
             for client in (alice, bob):
                 client.send(f"PRIVMSG #lab :number {number}")
                 for each in (bob if client is alice else alice, carol, *others):
@@ -243,19 +238,6 @@ def server(version: str) -> Iterator[tuple[int, int, Path]]:
             yield pid, port, config
         finally:
             scenarios.end_daemon(pid)
-
-
-def update(pid: int, to: Path) -> dict[str, Any]:
-    """Update the server and return the answer; a refusal ends the scenario."""
-    return answered("update", str(pid), str(to))
-
-
-def answered(*words: str) -> dict[str, Any]:
-    """Ask for an update and return the answer; a refusal ends the scenario."""
-    answer = scenarios.ask(*words)
-    if answer.get("outcome") != "updated":
-        raise SystemExit(f"the update failed: {answer}")
-    return answer
 
 
 def fill(alice: Client, bob: Client, carol: Client, others: Sequence[Client]) -> None:

@@ -257,7 +257,7 @@ class Updated(Plain):
 
 def _again() -> tuple[Path, Path]:
     there, new = Path(releases.release(releases.SAME)), Path(releases.release(releases.NEW))
-    return there, releases.STORE / "@back" / releases.SAME / releases.NEW / new.name
+    return there, there.parents[1] / "@back" / releases.SAME / releases.NEW / new.name
 
 
 AGAIN = _again()

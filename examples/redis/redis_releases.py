@@ -27,7 +27,6 @@ import scenarios  # noqa: E402
 from scenarios import KITSUNE  # noqa: E402
 
 SOURCES = HERE / "build/source"
-STORE = HERE / "build/releases/redis"
 OLD, NEW = VERSIONS = ("8.0.2", "8.0.6")
 SAME = f"{NEW}+same"
 TIMEOUT_S = 600
@@ -59,7 +58,7 @@ def upstream(version: str) -> Path:
 
 def release(version: str) -> Path:
     """Return the release of a version."""
-    return STORE / version / "redis.so"
+    return scenarios.release(HERE, version)
 
 
 def source(version: str) -> Path:
@@ -86,7 +85,7 @@ def build_all(cflags: str, programs: Sequence[str] = SERVER) -> None:
     for version in VERSIONS:
         _make(version, cflags, programs if version == NEW else SERVER)
     # Nobody runs what was released before; a store never changes what is in it.
-    shutil.rmtree(STORE, ignore_errors=True)
+    shutil.rmtree(scenarios.store(HERE), ignore_errors=True)
     manifest = yaml.safe_load((HERE / "kitsune.yaml").read_text(encoding="utf-8"))
     for each in manifest["versions"]:
         program = upstream(each["version"].partition("+")[0])

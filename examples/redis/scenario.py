@@ -25,7 +25,7 @@ from redis_releases import NEW, OLD, SAME, TIMEOUT_S
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import scenarios  # noqa: E402 - it lies beside the examples
-from scenarios import Figures, Result  # noqa: E402
+from scenarios import Figures, Result, expected, go_back  # noqa: E402
 
 BUSY = "local began = os.clock() while os.clock() - began < 1.5 do end"
 BROKEN = f"{NEW}+broken"
@@ -113,9 +113,8 @@ class World:
                     self._client.delete(key)
             return self._client.execute_command("DEBUG DIGEST")
 
-    def _request(self, version: str, *more: str, outcome: str = "updated") -> dict[str, Any]:
-        release = str(releases.release(version))
-        return answer_of(("update", *more, str(self._pid), release), outcome)
+    def _ask_for(self, version: str, *options: str) -> dict[str, Any]:
+        return scenarios.update(self._pid, releases.release(version), *options)
 
     def update(self, version: str) -> Result:
         """Become a version amid all that goes on."""
@@ -126,7 +125,7 @@ class World:
             traffic.wait_for(300)
             traffic.longest_s = 0
             memory_kb = self.figures.begin(self._pid)
-            result.answer = self._request(version)
+            result.answer = expected(self._ask_for(version))
             traffic.wait_for(300)
             self.figures.end(self._pid, result)
             result.checks["longest four requests"] = f"{traffic.longest_s * 1000:.0f} ms"
@@ -161,8 +160,8 @@ class World:
         result = Result("")
         with self._traffic(result) as traffic:
             half = load.HalfDone(self._port, "broken")
-            result.answer = self._request(BROKEN, outcome="rolled-back")
-            result.versions = f"{NEW} to {BROKEN}, undone ({result.answer['code']})"
+            result.answer = expected(self._ask_for(BROKEN), "rolled-back", "K354")
+            result.versions = f"{NEW} to {BROKEN}, undone (K354)"
             traffic.wait_for(300)
             for what, is_right in half.finish().items():
                 note(result, what, is_right)
@@ -175,9 +174,9 @@ class World:
         working = threading.Thread(target=busy.eval, args=(BUSY, 0))
         working.start()
         time.sleep(0.5)
-        answer = self._request(SAME, "--wait-ms", "500", outcome="withdrawn")
+        answer = expected(self._ask_for(SAME, "--wait-ms=500"), "withdrawn", "K361")
         working.join()
-        result = Result(f"{NEW} to {SAME}, which nobody takes ({answer['code']})", answer)
+        result = Result(f"{NEW} to {SAME}, which nobody takes (K361)", answer)
         note(result, "it answers", self._client.ping())
         return result
 
@@ -186,12 +185,12 @@ class World:
         what = f"{NEW} to itself and back, {rounds} times"
         print(f"== {what}", flush=True)
         result, pauses_ms, memory_kb = Result(what), [], []
-        back = ("rollback", "--store", str(releases.STORE.parent), str(self._pid))
         with self._traffic(result) as traffic:
             for _ in range(rounds):
-                for answer in (self._request(SAME), answer_of(back, "updated")):
-                    result.answer = answer
-                    pauses_ms.append(answer["pause_ns"] / 1e6)
+                for is_back in (False, True):
+                    answer = go_back(self._pid, releases.HERE) if is_back else self._ask_for(SAME)
+                    result.answer = expected(answer)
+                    pauses_ms.append(result.answer["pause_ns"] / 1e6)
                 traffic.wait_for(30)
                 memory_kb.append(scenarios.resident_kb(self._pid))
         if rounds:
@@ -207,14 +206,6 @@ class World:
         with releases.server([str(releases.upstream(NEW))], port, self._directory / "server"):
             found = load.connect(port, TIMEOUT_S).execute_command("DEBUG DIGEST")
         note(result, "digest of a plain server that reads what was saved", found == digest)
-
-
-def answer_of(words: Sequence[str], outcome: str) -> dict[str, Any]:
-    """Run a command of kitsune; another outcome ends the scenario."""
-    answer = scenarios.ask(*words)
-    if answer.get("outcome") != outcome:
-        raise SystemExit(f"not {outcome}:\n{answer}")
-    return answer
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ sys.path.insert(0, str(HERE.parent))
 import scenarios  # noqa: E402 - it lies beside the examples
 import tor_network as networks  # noqa: E402
 import tor_releases as releases  # noqa: E402
-from scenarios import Result  # noqa: E402
+from scenarios import Result, expected  # noqa: E402
 from tor_streams import CHUNK_BYTES, Echo, Stream  # noqa: E402
 
 OLD, SAME = releases.VERSION, f"{releases.VERSION}+same"
@@ -137,13 +137,11 @@ class World:
         return result
 
     def _request(self, result: Result, version: str, *more: str) -> None:
-        words = ("update", *more, str(self._pid), str(releases.released(version)))
-        result.answer = scenarios.ask(*words)
+        result.answer = scenarios.update(self._pid, releases.released(version), *more)
         _expect(result, "updated")
 
     def _back(self, result: Result) -> dict[str, Any]:
-        store = str(releases.STORE)
-        answer = scenarios.ask("rollback", "--store", store, str(self._pid))
+        answer = scenarios.go_back(self._pid, releases.HERE)
         went = Result("", answer)
         _expect(went, "updated")
         result.lost += went.lost
@@ -154,13 +152,10 @@ class World:
         print(f"== {version}, which fails", flush=True)
         result = Result(f"{OLD} to {version}, undone")
         with self._traffic(result) as streams:
-            words = ("update", *more, str(self._pid), str(releases.released(version)))
-            result.answer = scenarios.ask(*words)
-            _expect(result, "rolled-back")
+            result.answer = scenarios.update(self._pid, releases.released(version), *more)
+            _expect(result, "rolled-back", code)
             self._go_on(streams)
-        result.checks["answer"] = str(result.answer.get("reason", "")).partition("\n")[0]
-        if result.answer.get("code") != code:
-            result.lost.append(f"not {code} but {result.answer.get('code')}")
+        result.checks["reason"] = scenarios.reason(result.answer)
         self._check(result)
         return result
 
@@ -230,12 +225,12 @@ def _grown(memory_kb: Sequence[int]) -> int:
     return min(memory_kb[half:]) - min(memory_kb[: max(half, 1)])
 
 
-def _expect(result: Result, outcome: str) -> None:
-    """Note another outcome as a loss, with what was told of it."""
-    answer = result.answer
-    if answer.get("outcome") != outcome:
-        told = f"{answer.get('code')}: {answer.get('reason')}"
-        result.lost.append(f"not {outcome} but {answer.get('outcome')}: {told}")
+def _expect(result: Result, outcome: str, code: str = "") -> None:
+    """Note another outcome, or another code, as a loss: the streams are still to be looked at."""
+    try:
+        expected(result.answer, outcome, code)
+    except SystemExit as error:
+        result.lost.append(str(error))
 
 
 if __name__ == "__main__":

@@ -18,10 +18,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 import fetch_source  # noqa: E402 - it lies beside the examples
 from fetch_source import SourceUnavailable  # noqa: E402
-from scenarios import KITSUNE, NOT_HERE, release  # noqa: E402
+from scenarios import KITSUNE, NOT_HERE, release, store  # noqa: E402
 
 SOURCES = HERE / "build/source"
-STORE = HERE / "build/releases"
 VERSION = "0.4.9.11"
 WITH_FIELD = f"{VERSION}+field"
 WITH_FIELD_UNITS = "src/feature/stats/*bwhist*.o"
@@ -83,7 +82,7 @@ def _build_all(cflags: str) -> None:
     _make(VERSION, cflags)
     _make_with_field()
     # Nobody runs what was released before; a store never changes what is in it.
-    shutil.rmtree(STORE, ignore_errors=True)
+    shutil.rmtree(store(HERE), ignore_errors=True)
     manifest = yaml.safe_load((HERE / "kitsune.yaml").read_text(encoding="utf-8"))
     for each in manifest["versions"]:
         version = each["version"]

@@ -37,7 +37,8 @@ from scenarios import KITSUNE, NOT_HERE, Figures, ask, release  # noqa: E402
 BASE, SAME, FIELD = "3.0.5", "3.0.5+same", "3.0.5+field"
 TIMEOUT_S = 60
 TRIES = 20
-WAIT = ("--wait-ms", "3000")
+TREE = ("--tree", "--order", "children-first", "--wait-ms", "3000")
+"""How the whole of it is updated, and goes back."""
 
 
 @dataclass(slots=True)
@@ -90,17 +91,15 @@ class Server:
 
     def update(self, version: str, *options: str) -> dict[str, Any]:
         """Ask the whole tree to become a version."""
-        words = ("update", "--tree", "--order", "children-first", *WAIT, *options)
-        return ask(*words, str(self.pid), str(release(HERE, version)))
+        return scenarios.update(self.pid, release(HERE, version), *TREE, *options)
 
     def update_alone(self, version: str) -> dict[str, Any]:
         """Ask the listener alone to become a version."""
-        return ask("update", str(self.pid), str(release(HERE, version)))
+        return scenarios.update(self.pid, release(HERE, version))
 
     def back(self) -> dict[str, Any]:
         """Ask the whole tree to become the version before."""
-        words = ("rollback", "--tree", "--order", "children-first", *WAIT)
-        return ask(*words, "--store", str(HERE / "build/releases"), str(self.pid))
+        return scenarios.go_back(self.pid, HERE, *TREE)
 
     def status(self) -> dict[str, Any]:
         """Return what is told of the listener, and below it of all that it forked."""
