@@ -149,7 +149,7 @@ class World:
         with self._around(result):
             with self.radio.silent_authenticator():
                 answer = scenarios.update(self.pid, release(HERE, SAME))
-            result.answer = expected(answer, "withdrawn", "K361")
+            result.answer = expected(answer, "refused", "K361")
         result.checks["reason"] = scenarios.reason(result.answer)
         return result
 
