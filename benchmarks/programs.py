@@ -560,8 +560,9 @@ def page(measured: Sequence[Measured], left_out: Sequence[str]) -> str:
 
 
 _HEAPS_ABOVE = """Objects are those that an update has transformed, moved or in place, for each
-update between the versions above and to a variant; pauses are of these updates. Requests are those
-of clients during the whole run. Memory is the server's resident memory before the first update, at
+update between the versions above and to a variant. Pauses are of these updates, and of all to the
+same version and back; of vsftpd there is one for each process of the tree. Requests are those of
+clients during the whole run. Memory is the server's resident memory before the first update, at
 most during one, and after the last.
 """
 _COSTS_ABOVE = f"""Instructions are those of the server for {COUNTED:,} requests on one connection,
@@ -627,16 +628,17 @@ it is not written there."""
 
 
 def _heap_table(measured: Sequence[Measured]) -> str:
-    head = ("program", "heap", "objects by update", "pause, median", "pause, worst",
-            "requests", "failed", "memory before", "at peak", "after")  # fmt: skip
+    head = ("program", "heap", "objects by update", "pauses", "median", "worst", "requests",
+             "failed", "memory before", "at peak", "after")  # fmt: skip
     rows = []
     for each in measured:
         for heap in each.heaps:
             memory = (heap[f"memory_{when}_kb"] for when in ("before", "peak", "after"))
             objects = ", ".join(f"{n:,}" for n in heap["objects"].values())
             rows.append([
-                each.name, heap["heap"], objects, f"{median(heap['pauses_ms']):.1f} ms",
-                f"{max(heap['pauses_ms']):.1f} ms", f"{heap['requests']:,}", str(heap["failed"]),
+                each.name, heap["heap"], objects, str(len(heap["pauses_ms"])),
+                f"{median(heap['pauses_ms']):.1f} ms", f"{max(heap['pauses_ms']):.1f} ms",
+                f"{heap['requests']:,}", str(heap["failed"]),
                 *(f"{kb / 1024:,.1f} MB" for kb in memory),
             ])  # fmt: skip
     return _table(head, rows)

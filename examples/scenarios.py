@@ -83,6 +83,24 @@ class Figures:
         self.memory_peak_kb = max(self.memory_peak_kb, peak_kb(pid))
         self.memory_after_kb = resident_kb(pid)
 
+    def end_many(
+        self, result: Result, pauses_ms: Sequence[float], memory_kb: Sequence[int]
+    ) -> None:
+        """Note what was seen at each of many updates; that memory grows is a loss."""
+        self.add_pauses(result, pauses_ms)
+        result.checks["memory"] = (
+            f"{_early(memory_kb)} kB after the first ten, {memory_kb[-1]} kB at the end"
+        )
+        self.memory_after_kb = memory_kb[-1]
+        if grows(memory_kb):
+            result.lost.append(f"memory grows: {list(memory_kb)}")
+
+    def add_pauses(self, result: Result, pauses_ms: Sequence[float]) -> None:
+        """Note how long many updates have stopped the server."""
+        self.pauses_ms += pauses_ms
+        seen = f"median {median(pauses_ms):.1f} ms, worst {max(pauses_ms):.1f} ms"
+        result.checks["pauses"] = seen
+
     def write(self, path: Path | None) -> None:
         """Write this as JSON, if the scenario was asked to."""
         if path is not None:
@@ -290,16 +308,6 @@ def _early(memory_kb: Sequence[int]) -> int:
     return memory_kb[min(9, len(memory_kb) - 1)]
 
 
-def note_many(result: Result, pauses_ms: Sequence[float], memory_kb: Sequence[int]) -> None:
-    """Note what was seen at each of many updates; that memory grows is a loss."""
-    result.checks["pauses"] = pauses(pauses_ms)
-    result.checks["memory"] = (
-        f"{_early(memory_kb)} kB after the first ten, {memory_kb[-1]} kB at the end"
-    )
-    if grows(memory_kb):
-        result.lost.append(f"memory grows: {list(memory_kb)}")
-
-
 def reason(answer: dict[str, Any]) -> str:
     """Return in a line why nothing came of an update; nothing, if something did."""
     return str(answer.get("reason", "")).partition("\n")[0]
@@ -324,11 +332,6 @@ def print_requests(what: str, sent: int, complaints: Sequence[str]) -> None:
     print(f"\n{what}: {sent} sent, {len(complaints)} failed")
     for complaint in complaints[:10]:
         print(f"  FAILED: {complaint}")
-
-
-def pauses(pauses_ms: Sequence[float]) -> str:
-    """Say how long many updates have stopped the server."""
-    return f"median {median(pauses_ms):.1f} ms, worst {max(pauses_ms):.1f} ms"
 
 
 @dataclass(frozen=True, slots=True)

@@ -362,8 +362,7 @@ class World:
                 pauses.append(result.answer["pause_ns"] / 1e6)
                 memory.append(scenarios.resident_kb(self.pid))
         result.check("objects copied", copied, 0)
-        scenarios.note_many(result, pauses, memory)
-        self.figures.memory_after_kb = memory[-1]
+        self.figures.end_many(result, pauses, memory)
         return result
 
     def _ask_for(self, version: str, *options: str) -> dict[str, Any]:

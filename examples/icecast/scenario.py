@@ -166,7 +166,7 @@ class World:
                 pauses.append(answer["pause_ns"] / 1e6)
                 memory.append(scenarios.resident_kb(self.pid))
                 self.radio.wait_for(1)
-        scenarios.note_many(result, pauses, memory)
+        self.figures.end_many(result, pauses, memory)
         return result
 
     def reread_configuration(self) -> Result:

@@ -183,7 +183,7 @@ class World:
                 result.lost.append(f"values half sent at update {number}")
             pauses.append(answer["pause_ns"] / 1e6)
             memory.append(scenarios.resident_kb(self.pid))
-        scenarios.note_many(result, pauses, memory)
+        self.figures.end_many(result, pauses, memory)
         self._look(result)
         return result
 

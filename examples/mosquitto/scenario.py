@@ -296,7 +296,7 @@ class World:
             self.traffic.wait_for(50)
             pauses.append(answer["pause_ns"] / 1e6)
             memory.append(scenarios.resident_kb(self.pid))
-        scenarios.note_many(result, pauses, memory)
+        self.figures.end_many(result, pauses, memory)
         amid.go_on(result)
         self._look(result)
         return result

@@ -214,10 +214,8 @@ def go_back_and_forth(times: int, bystanders: int, figures: scenarios.Figures) -
         after = everything(alice, carol)
         talk(alice, bob, carol, others)
     result.lost = [line for line in before if line not in after]
-    figures.pauses_ms += pauses_ms
-    figures.memory_after_kb = memory[-1]
     result.checks["lines of answers compared"] = str(len(before))
-    scenarios.note_many(result, pauses_ms, memory)
+    figures.end_many(result, pauses_ms, memory)
     return result
 
 

@@ -194,8 +194,7 @@ class World:
                 traffic.wait_for(30)
                 memory_kb.append(scenarios.resident_kb(self._pid))
         if rounds:
-            self.figures.pauses_ms += pauses_ms
-            scenarios.note_many(result, pauses_ms, memory_kb)
+            self.figures.end_many(result, pauses_ms, memory_kb)
         return result
 
     def save_and_restart(self, result: Result) -> None:

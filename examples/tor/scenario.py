@@ -188,7 +188,8 @@ class World:
                     break
                 self._go_on(streams, CHUNKS_OF_ROUND)
                 memory.append(self._memory_kb())
-        result.checks["pauses"] = scenarios.pauses(pauses)
+        self._figures.add_pauses(result, pauses)
+        self._figures.memory_after_kb = memory[-1][0]
         grown, plain = map(_grown, zip(*memory, strict=True))
         result.checks["memory"] = (
             f"{grown} kB more in the later half than in the earlier, of a plain relay {plain} kB"

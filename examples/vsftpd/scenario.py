@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import ftp_clients
@@ -206,11 +207,15 @@ def begin(server: Server, figures: Figures) -> list[int]:
     return pids
 
 
+def pauses_ms(answer: dict[str, Any]) -> list[float]:
+    """Return how long each process of a tree has stood still that was updated."""
+    return [each["pause_ns"] / 1e6 for each in answer["processes"] if "pause_ns" in each]
+
+
 def end(pids: list[int], figures: Figures, versions: str, answer: dict[str, Any]) -> None:
     """Note what the update of a tree did, and what memory it needed."""
-    updated = [each for each in answer["processes"] if "pause_ns" in each]
-    figures.pauses_ms += [each["pause_ns"] / 1e6 for each in updated]
-    figures.objects[versions] = sum(each["objects"] for each in updated)
+    figures.pauses_ms += pauses_ms(answer)
+    figures.objects[versions] = sum(each.get("objects", 0) for each in answer["processes"])
     figures.memory_peak_kb = max(figures.memory_peak_kb, total_kb(pids, scenarios.peak_kb))
     figures.memory_after_kb = total_kb(pids, scenarios.resident_kb)
 
@@ -281,7 +286,7 @@ def go_back_and_forth(
             for request in (lambda: server.update(FIELD), server.back):
                 answer, tried = repeat(request, "updated")
                 tries += tried
-                pauses += [p["pause_ns"] for p in answer["processes"] if "pause_ns" in p]
+                pauses += pauses_ms(answer)
             memory.append(server.own_kb())
         traffic.stop()
         lost += traffic.complaints
@@ -289,15 +294,14 @@ def go_back_and_forth(
         for session in (*sessions, slow):
             if complaint := session.finish(False):
                 lost.append(f"{type(session).__name__}: {complaint}")
-    pauses.sort()
+    figures.pauses_ms += pauses
     if scenarios.grows(memory):
         lost.append(f"the listener's memory grows: {memory} kB")
     seen = [
         f"{2 * rounds} updates of the tree in {tries} tries, {traffic.served} sessions of others",
         f"memory of the listener: {memory[0]} kB after the first, {memory[len(memory) // 2]} kB "
         f"half way, {memory[-1]} kB at the end",
-        f"pause of a process: {pauses[len(pauses) // 2] / 1e6:.0f} ms median, "
-        f"{pauses[-1] / 1e6:.0f} ms worst",
+        f"pause of a process: {median(pauses):.0f} ms median, {max(pauses):.0f} ms worst",
     ]
     return seen, lost
 
