@@ -560,8 +560,8 @@ def page(measured: Sequence[Measured], left_out: Sequence[str]) -> str:
 
 
 _HEAPS_ABOVE = """Objects are those that an update has transformed, moved or in place, for each
-update between the versions above and to a variant. Pauses are of these updates, and of all to the
-same version and back; of vsftpd there is one for each process of the tree. Requests are those of
+update between the versions above and to a variant. Pauses are those of as many updates as is told,
+most of them to the same version and back; of vsftpd each process has its own. Requests are those of
 clients during the whole run. Memory is the server's resident memory before the first update, at
 most during one, and after the last.
 """
