@@ -247,6 +247,7 @@ static void follow_rehearsal(struct helper *helper, struct flight *flight, uint6
         kitsune__helper_end_rehearsal(control, KITSUNE__IDLE)) {
         end_flight(helper, flight);
     } else if (control->copy > 0 && is_copy_gone(control->copy) &&
+               kitsune__tree_owner(control) && /* it ends with its program, which is told of */
                kitsune__helper_move_state(control, KITSUNE__REHEARSING, KITSUNE__DONE)) {
         if (!control->has_outcome)
             put_outcome(control, KITSUNE__COPY_ENDED,
