@@ -61,7 +61,7 @@ def test_the_page_shows_what_was_measured_and_what_was_left_out() -> None:
     measured = programs.Measured("memcached", ("1.6.18", "1.6.38"), 26, 22659, [], 3.0, -0.35)
     measured.heaps = [asdict(figures)]
     page = programs.page([measured], ["tor: no source"])
-    assert "| memcached | 7,000 items | 4,000 | 2.0 ms | 9.0 ms | 12,345 | 3 |" in page
+    assert "| memcached | 7,000 items | 4,000 | 3 | 2.0 ms | 9.0 ms | 12,345 | 3 |" in page
     assert "| memcached | -0.35 % | 3.0x |" in page
     assert "](../examples/memcached/README.md) | 1.6.18 → 1.6.38 | 26 | 22,659 |" in page
     assert " | 230 |\n" in page
