@@ -43,6 +43,9 @@ SEQUENCES = "msg_sequence_test"
 """Plays what clients must not do, from files; 2.0.21 has come to refuse most of it, not 2.0.11."""
 _OF_TIME = re.compile("expiry|delay|keepalive")
 """Tests in which seconds count: updates take one of them at most, on a machine that is busy."""
+BY_CHANCE = {"01-connect-max-connections": 3}
+"""How often a test is tried if it fails. This one ends ten connections and begins another at once;
+a broker that was busy then may hear of the new one first: also a plain one, but seldom."""
 _LISTED = re.compile(r"^\s*\((\d), '\./(\S+)\.py'\)", re.MULTILINE)
 
 
@@ -164,7 +167,14 @@ class Suite:
 
     def run(self, name: str) -> suites.Ran:
         """Run a test, with the updates before its packets."""
-        runtime, outcomes = self.place / name, self.place / f"{name}.json"
+        for number in range(BY_CHANCE.get(name, 1)):
+            ran = self._run(name, self.place / f"{name}.{number}")
+            if ran.status == 0:
+                break
+        return ran
+
+    def _run(self, name: str, runtime: Path) -> suites.Ran:
+        outcomes = runtime.with_name(f"{runtime.name}.json")
         runtime.mkdir(mode=0o700)
         command = ["env", f"KITSUNE_RUNTIME_DIR={runtime}", sys.executable]
         command += [str(HERE / "amid_updates.py"), f"--outcomes={outcomes}"]
