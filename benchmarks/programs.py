@@ -560,10 +560,10 @@ def page(measured: Sequence[Measured], left_out: Sequence[str]) -> str:
 
 
 _HEAPS_ABOVE = """Objects are those that an update has transformed, moved or in place, for each
-update between the versions above and to a variant. Pauses are those of as many updates as is told,
-most of them to the same version and back; of vsftpd each process has its own. Requests are those of
-clients during the whole run. Memory is the server's resident memory before the first update, at
-most during one, and after the last.
+update between the versions above and to a variant. How many pauses were seen
+is told: of updates, and of vsftpd of each process. Requests are those of clients during the whole
+run. Memory is the server's resident memory before the first update, at most during one, and after
+the last.
 """
 _COSTS_ABOVE = f"""Instructions are those of the server for {COUNTED:,} requests on one connection,
 counted by callgrind, the fewest of {COUNTS} runs: a release against the plain build. Build time is
