@@ -180,10 +180,17 @@ def go_back(pid: int, directory: Path, *options: str) -> dict[str, Any]:
     return ask("rollback", *options, "--store", str(store(directory)), str(pid))
 
 
+def unexpected(answer: dict[str, Any], outcome: str, code: str = "") -> str:
+    """Say that an answer has another outcome or code; nothing, if it is as it must be."""
+    if (answer.get("outcome"), answer.get("code", "")) == (outcome, code):
+        return ""
+    return f"the update was to be {outcome} {code}: {answer}"
+
+
 def expected(answer: dict[str, Any], outcome: str = "updated", code: str = "") -> dict[str, Any]:
-    """Return an answer; that it is another outcome, or has another code, ends the scenario."""
-    if (answer.get("outcome"), answer.get("code", "")) != (outcome, code):
-        raise SystemExit(f"the update was to be {outcome} {code}: {answer}")
+    """Return an answer; an unexpected one ends the scenario."""
+    if wrong := unexpected(answer, outcome, code):
+        raise SystemExit(wrong)
     return answer
 
 

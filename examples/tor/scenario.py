@@ -24,7 +24,7 @@ sys.path.insert(0, str(HERE.parent))
 import scenarios  # noqa: E402 - it lies beside the examples
 import tor_network as networks  # noqa: E402
 import tor_releases as releases  # noqa: E402
-from scenarios import Result, expected  # noqa: E402
+from scenarios import Result, unexpected  # noqa: E402
 from tor_streams import CHUNK_BYTES, Echo, Stream  # noqa: E402
 
 OLD, SAME = releases.VERSION, f"{releases.VERSION}+same"
@@ -228,10 +228,8 @@ def _grown(memory_kb: Sequence[int]) -> int:
 
 def _expect(result: Result, outcome: str, code: str = "") -> None:
     """Note another outcome, or another code, as a loss: the streams are still to be looked at."""
-    try:
-        expected(result.answer, outcome, code)
-    except SystemExit as error:
-        result.lost.append(str(error))
+    if wrong := unexpected(result.answer, outcome, code):
+        result.lost.append(wrong)
 
 
 if __name__ == "__main__":
