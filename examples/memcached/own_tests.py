@@ -119,11 +119,10 @@ class Suite:
 
     def updated(self, name: str) -> suites.Ran:
         """Run a test, and update its servers meanwhile."""
-        for left in reversed(range(BY_CHANCE.get(name, 1))):
-            ran = self._amid_updates(name, self._place / f"{name}.{left}")
-            if ran.status == 0:
-                break
-        return ran
+        return suites.up_to(
+            BY_CHANCE.get(name, 1),
+            lambda left: self._amid_updates(name, self._place / f"{name}.{left}"),
+        )
 
     def _amid_updates(self, name: str, runtime: Path) -> suites.Ran:
         runtime.mkdir(mode=0o700)

@@ -167,11 +167,9 @@ class Suite:
 
     def run(self, name: str) -> suites.Ran:
         """Run a test, with the updates before its packets."""
-        for number in range(BY_CHANCE.get(name, 1)):
-            ran = self._run(name, self.place / f"{name}.{number}")
-            if ran.status == 0:
-                break
-        return ran
+        return suites.up_to(
+            BY_CHANCE.get(name, 1), lambda left: self._run(name, self.place / f"{name}.{left}")
+        )
 
     def _run(self, name: str, runtime: Path) -> suites.Ran:
         outcomes = runtime.with_name(f"{runtime.name}.json")
